@@ -1,0 +1,80 @@
+import type { Failure } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
+import type { Json } from "../lib/json.ts";
+import type { ApplicationVersion, Bundle } from "../protocol/application.ts";
+import type { CallLog } from "../protocol/control-plane.ts";
+import type { EventBody, PlatformEvent } from "../protocol/events.ts";
+import type { JournalRecord, RunFilter, RunKind, RunPage, RunStatus, RunSummary } from "../protocol/run.ts";
+
+/** A run's head row, as accepted. `parent` and `parentSeq` name the command of the run that started it. */
+export interface AcceptedRun {
+  id: RunId;
+  kind: RunKind;
+  name: string;
+  application: string;
+  version: string;
+  input: Json;
+  acceptedAt: number;
+  key?: string;
+  priority: number;
+  parent?: RunId;
+  parentSeq?: number;
+}
+
+/** A change of a run's head row. `live: false` keeps the run out of recovery until something (a timer at `wakeAt`, a signal) loads it. */
+export interface RunChange {
+  id: RunId;
+  status: RunStatus;
+  live: boolean;
+  wakeAt?: number;
+  finishedAt?: number;
+  value?: Json;
+  failure?: Failure;
+}
+
+export interface StoredRun extends AcceptedRun, RunChange {}
+
+/** Everything that one commit makes durable, all or nothing. `from` is the index of the first of `records` in its run. */
+export interface Batch {
+  accepted: AcceptedRun[];
+  appended: { run: RunId; from: number; records: JournalRecord[] }[];
+  changed: RunChange[];
+  events: { at: number; body: EventBody }[];
+  logs: CallLog[];
+  /** Runs that retention removes with all that belongs to them. */
+  purged: RunId[];
+  /** Events at or before this position are dropped. */
+  trimEventsTo?: number;
+}
+
+/**
+ * The durable, ordered record of every run, and what is kept beside it. One owner at a time: `open` of an adapter takes a new epoch, and
+ * from then on every write of an older owner is refused with EPOCH_FENCED.
+ */
+export interface Journal {
+  readonly epoch: number;
+  /** The greatest run ordinal ever accepted and the position of the last event; 0 for none. */
+  readonly lastOrdinal: number;
+  readonly lastPosition: number;
+  /** Durable when it resolves. Events get consecutive positions after `lastPosition`; the first one is returned. */
+  commit(batch: Batch): Promise<number>;
+  load(id: RunId): Promise<StoredRun | undefined>;
+  records(id: RunId): Promise<JournalRecord[]>;
+  /** Ids of runs to load at the start: unfinished and live. */
+  live(): Promise<RunId[]>;
+  /** Not live, and to be woken at or before `until`; soonest first. */
+  dueBy(until: number, limit: number): Promise<{ id: RunId; wakeAt: number }[]>;
+  findByKey(kind: RunKind, name: string, key: string): Promise<StoredRun | undefined>;
+  list(filter: RunFilter, limit: number, cursor?: string): Promise<RunPage>;
+  countByStatus(): Promise<Record<RunStatus, number>>;
+  /** Finished runs beyond `keep` in number or finished before `before`, oldest first: what retention may purge. */
+  purgeable(policy: { before: number; keep: number }, limit: number): Promise<RunId[]>;
+  events(after: number, limit: number): Promise<PlatformEvent[]>;
+  logs(filter: { run?: RunId; function?: string; after?: number }, limit: number): Promise<{ logs: CallLog[]; next: number }>;
+  saveApplication(bundle: Bundle, version: ApplicationVersion): Promise<void>;
+  applications(): Promise<ApplicationVersion[]>;
+  bundle(version: string): Promise<Bundle | undefined>;
+  close(): Promise<void>;
+}
+
+export type { RunSummary };

@@ -1,0 +1,128 @@
+/**
+ * Every error that Lockstep itself raises has a code of this catalogue: stable, documented in docs/errors.md (a test keeps the two equal).
+ * Application code may use codes of its own through `TerminalError`.
+ */
+export const catalogue = {
+  ACCESS_DENIED: { status: 403, means: "The caller may not do this.", mend: "Send the API key, or call from the address that the platform was bound to." },
+  APPLICATION_INVALID: { status: 422, means: "The application could not be bundled or loaded, or a definition in it is wrong.", mend: "Mend what the message names and deploy again." },
+  BAD_REQUEST: { status: 400, means: "The request is malformed.", mend: "Mend the field that the message names." },
+  CALL_CANCELLED: { status: 409, means: "The call was cancelled by its coordinator or with its run.", mend: "Nothing, if the cancellation was meant." },
+  CALL_TIMEOUT: { status: 504, means: "The function did not answer within its timeoutMs.", mend: "Make the function faster or raise timeoutMs in its definition." },
+  COORDINATOR_CRASHED: { status: 500, means: "The pod died each time that it ran this coordinator.", mend: "Read the run's log, mend the coordinator, then resume or cancel the run." },
+  COORDINATOR_FAILED: { status: 500, means: "The coordinator threw an error of its own.", mend: "Read the cause; mend the coordinator and start a new run." },
+  COORDINATOR_STUCK: { status: 500, means: "The coordinator kept its pod busy without ever yielding.", mend: "Move heavy work from the coordinator into a function." },
+  DATA_DIRECTORY_IN_USE: { status: 503, means: "Another Lockstep process owns this data directory.", mend: "Stop that process, or choose another directory with --data." },
+  DATA_DIRECTORY_NEWER: { status: 503, means: "The data directory was written by a newer Lockstep.", mend: "Use that version or a later one." },
+  EPOCH_FENCED: { status: 503, means: "A newer owner has taken this journal; this process may not write any more.", mend: "Stop this process." },
+  EXPRESSION_INVALID: { status: 422, means: "The expression does not parse.", mend: "Mend the text at the position that the message names." },
+  EXPRESSION_TOO_LARGE: { status: 413, means: "The expression exceeds the limit of length, depth or operators.", mend: "Split it, or raise the limit in the platform's configuration." },
+  FUNCTION_FAILED: { status: 500, means: "The function threw.", mend: "Read the cause and the log of the call; mend the function." },
+  IDEMPOTENCY_CONFLICT: { status: 409, means: "This idempotency key was used before for another target or input.", mend: "Use a new key for new work." },
+  INPUT_INVALID: { status: 422, means: "The input does not fit the definition's validator.", mend: "Mend the field that the message names." },
+  INTERNAL: { status: 500, means: "A defect in Lockstep.", mend: "Report it with the message and the platform's log." },
+  JOURNAL_UNAVAILABLE: { status: 503, means: "The journal could not be written or read.", mend: "Look at the cause (disk full, permissions), then start the platform again: nothing accepted is lost." },
+  NAME_TAKEN: { status: 409, means: "Another application already defines this name.", mend: "Rename the definition, or deploy it as part of that application." },
+  NOT_CONNECTED: { status: 503, means: "No Lockstep platform answers at this address.", mend: "Start one with `lockstep dev <app>`, or give its address with --url." },
+  OUT_OF_MEMORY: { status: 500, means: "The call's pod ran out of memory.", mend: "Use less memory or raise memoryMb in the function's definition." },
+  OUTPUT_INVALID: { status: 500, means: "The result does not fit the definition's output validator.", mend: "Mend the function or the validator." },
+  OVERLOADED: { status: 429, means: "The platform has as much work waiting as it may hold.", mend: "Try again after the time in Retry-After." },
+  PAYLOAD_TOO_LARGE: { status: 413, means: "An input, result or request is larger than the limit.", mend: "Pass a reference instead of the data, or raise the limit in the platform's configuration." },
+  POD_FAILED_TO_START: { status: 503, means: "A pod did not start or could not load the application.", mend: "Read the pod's last output in the message." },
+  POD_LOST: { status: 500, means: "The pod that executed the call died, each time.", mend: "Look whether the function ends its process or uses too much memory; then resume the run." },
+  PROCESS_EXIT: { status: 500, means: "The function called process.exit, which would end its pod.", mend: "Return or throw instead." },
+  REPLAY_DIVERGED: { status: 500, means: "The coordinator's code no longer does what its journal says.", mend: "Deploy changed coordinators as a new version; this run stays suspended at the step that the message names." },
+  RESULT_NOT_JSON: { status: 500, means: "A value cannot be written as JSON (a BigInt, a cycle, a non-finite number …).", mend: "Return plain data; convert at the path that the message names." },
+  RUN_CANCELLED: { status: 409, means: "The run was cancelled.", mend: "Nothing, if the cancellation was meant." },
+  RUN_FINISHED: { status: 409, means: "The run has already finished.", mend: "Start a new run." },
+  RUN_NOT_SUSPENDED: { status: 409, means: "The run is not suspended, so there is nothing to resume.", mend: "Look at its status with `lockstep runs show`." },
+  SHUTTING_DOWN: { status: 503, means: "The platform is stopping and takes no new work.", mend: "Try again after the time in Retry-After." },
+  SIGNAL_TIMEOUT: { status: 504, means: "The awaited signal did not arrive in time.", mend: "Send the signal earlier or raise the timeout." },
+  STEP_FAILED: { status: 500, means: "A step inside a coordinator threw.", mend: "Read the cause; mend the step." },
+  UNKNOWN_COORDINATOR: { status: 404, means: "No deployed application defines this coordinator.", mend: "Deploy it, or mend the name." },
+  UNKNOWN_FUNCTION: { status: 404, means: "No deployed application defines this function.", mend: "Deploy it, or mend the name." },
+  UNKNOWN_RUN: { status: 404, means: "There is no run with this id; it may have been purged by retention.", mend: "Look it up with `lockstep runs list`." },
+  UNKNOWN_VARIABLE: { status: 422, means: "The expression uses a variable that was given no value.", mend: "Give the variable in `variables`." },
+  UNSUPPORTED_NODE: { status: 500, means: "This Node.js is too old.", mend: "Use Node.js 22.13 or later." },
+} as const satisfies Record<string, { status: number; means: string; mend: string }>;
+
+export type ErrorCode = keyof typeof catalogue;
+
+/** An operating error of Lockstep: a stable code, what happened, and (from the catalogue) what to do. */
+export class LockstepError extends Error {
+  override readonly name: string = "LockstepError";
+  readonly code: ErrorCode;
+  /** Facts for programs, such as `{ position: 3 }` or `{ field: "input.amount" }`. */
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: Record<string, unknown> } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.details = options.details;
+  }
+
+  /** What the catalogue advises for this code. */
+  get mend(): string {
+    return catalogue[this.code].mend;
+  }
+}
+
+/**
+ * A failure as data: what is journaled, sent between processes and shown. `code` is of the catalogue or the application's own.
+ */
+export interface Failure {
+  code: string;
+  message: string;
+  /** The thrown error's class, for example `TypeError`. */
+  name?: string;
+  stack?: string;
+  details?: unknown;
+  /** The call that failed, when the failure is one of a call. */
+  call?: { function: string; seq: number };
+  attempts?: number;
+  cause?: Failure;
+  /** Set when trying again cannot help. */
+  terminal?: boolean;
+}
+
+const STACK_LIMIT = 4_000;
+const MESSAGE_LIMIT = 8_000;
+const CAUSE_DEPTH = 4;
+
+const clip = (text: string, limit: number): string => (text.length <= limit ? text : `${text.slice(0, limit)}… [${text.length - limit} more characters]`);
+
+/** Describes anything thrown, an `Error` or not, as a bounded `Failure`. */
+export const failureOf = (thrown: unknown, fallbackCode: string, depth = 0): Failure => {
+  if (!(thrown instanceof Error) && !isErrorLike(thrown)) {
+    return { code: fallbackCode, message: clip(`a value was thrown that is no Error: ${preview(thrown)}`, MESSAGE_LIMIT), name: typeof thrown };
+  }
+  const failure: Failure = { code: fallbackCode, message: clip(String(thrown.message), MESSAGE_LIMIT), name: thrown.name };
+  const code = (thrown as { code?: unknown }).code;
+  if (typeof code === "string" && code.length > 0 && code.length <= 100) failure.code = code;
+  if (typeof thrown.stack === "string") failure.stack = clip(thrown.stack, STACK_LIMIT);
+  const { details, cause } = thrown as { details?: unknown; cause?: unknown };
+  if (details !== undefined && details !== null) failure.details = jsonSafe(details);
+  if (cause !== undefined && depth < CAUSE_DEPTH) failure.cause = failureOf(cause, "CAUSE", depth + 1);
+  return failure;
+};
+
+// Errors that cross a vm context or come from a second copy of a library are no `instanceof Error` here.
+const isErrorLike = (value: unknown): value is Error =>
+  typeof value === "object" && value !== null && typeof (value as Error).message === "string" && typeof (value as Error).name === "string";
+
+const preview = (value: unknown): string => {
+  try {
+    return typeof value === "string" ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value));
+  } catch (error) {
+    return `[${typeof value} that cannot be shown: ${(error as Error).message}]`;
+  }
+};
+
+const jsonSafe = (value: unknown): unknown => {
+  try {
+    const text = JSON.stringify(value);
+    return text === undefined || text.length > MESSAGE_LIMIT ? preview(value).slice(0, MESSAGE_LIMIT) : JSON.parse(text);
+  } catch {
+    // Details are only an aid: one that is not JSON (a cycle, a BigInt) is described instead of failing the report of the failure.
+    return preview(value);
+  }
+};

@@ -1,0 +1,34 @@
+import type { Failure } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
+import type { RunKind, RunStatus } from "./run.ts";
+
+/** What happens on the platform. Every event has a position: a number that only grows, and the cursor of the stream. */
+export type PlatformEvent = { position: number; at: number } & EventBody;
+
+export type EventBody =
+  | { type: "run.accepted"; run: RunId; kind: RunKind; name: string }
+  | { type: "run.finished"; run: RunId; name: string; status: RunStatus; durationMs: number; failure?: Failure }
+  | { type: "run.suspended"; run: RunId; name: string; failure: Failure }
+  | { type: "run.resumed"; run: RunId; name: string }
+  | { type: "call.retrying"; run: RunId; seq: number; function: string; attempt: number; retryAt: number; failure: Failure }
+  | { type: "application.deployed"; application: string; version: string; functions: string[]; coordinators: string[] }
+  | { type: "pod.started"; pod: string; function: string; pid: number; startMs: number }
+  | { type: "pod.stopped"; pod: string; function: string; reason: string }
+  | { type: "pod.lost"; pod: string; function: string; reason: string; calls: number }
+  | { type: "platform.started"; epoch: number; recovered: number; recoveryMs: number }
+  | { type: "platform.audited"; checked: number; repaired: number };
+
+/** The events' names, for filters. */
+export const EVENT_TYPES: readonly EventBody["type"][] = [
+  "run.accepted",
+  "run.finished",
+  "run.suspended",
+  "run.resumed",
+  "call.retrying",
+  "application.deployed",
+  "pod.started",
+  "pod.stopped",
+  "pod.lost",
+  "platform.started",
+  "platform.audited",
+];

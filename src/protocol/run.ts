@@ -1,0 +1,134 @@
+import type { Failure } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
+import type { Json } from "../lib/json.ts";
+
+/** What a run executes. */
+export type RunKind = "coordinator" | "expression" | "function";
+
+/**
+ * `running`: something is under way. `waiting`: only timers, signals or children are awaited. `suspended`: a person must act.
+ * The other three are final.
+ */
+export type RunStatus = "running" | "waiting" | "suspended" | "completed" | "failed" | "cancelled";
+
+export const FINAL: ReadonlySet<RunStatus> = new Set(["completed", "failed", "cancelled"]);
+
+/** How a failed call is tried again. */
+export interface RetryPolicy {
+  /** Attempts in all, the first included. Default 4. */
+  attempts?: number;
+  /** The pause before attempt n + 1 is `initialMs × factor^(n−1)`, at most `maxMs`, with up to `jitter` (0–1) of it taken off. */
+  backoff?: { initialMs?: number; factor?: number; maxMs?: number; jitter?: number };
+  /** Error codes or class names that are never retried. */
+  nonRetryable?: readonly string[];
+  /** After the last attempt: `suspend` (default) keeps the call as a dead letter for an operator; `fail` lets the coordinator see the failure. */
+  onExhausted?: "suspend" | "fail";
+}
+
+/** What a caller may set for one call; the rest comes from the function's definition. */
+export interface CallOptions {
+  timeoutMs?: number;
+  retry?: RetryPolicy;
+  /** Higher goes first within the function's layer. Default 0. */
+  priority?: number;
+}
+
+/** Measurements of one attempt. */
+export interface CallMetrics {
+  durationMs: number;
+  cpuMs: number;
+  queueMs: number;
+  /** Peak resident memory of the pod when the attempt ended, in MiB. */
+  memoryMb: number;
+  coldStart: boolean;
+  pod: string;
+}
+
+export interface LogLine {
+  at: number;
+  level: "debug" | "info" | "warn" | "error";
+  text: string;
+}
+
+/** What a run must do next, as its driver (coordinator code, expression or direct call) says it. `seq` counts from 1 in program order. */
+export type Command =
+  | { t: "call"; seq: number; fn: string; input: Json; options?: CallOptions }
+  | { t: "sleep"; seq: number; ms: number }
+  | { t: "signal"; seq: number; name: string; timeoutMs?: number }
+  | { t: "step"; seq: number; name: string; value?: Json; failure?: Failure }
+  | { t: "child"; seq: number; coordinator: string; input: Json; detached: boolean; key?: string }
+  | { t: "withdraw"; seq: number; target: number }
+  | { t: "finish"; value?: Json; failure?: Failure; cancelled?: boolean };
+
+/**
+ * The journal of a run, in order. The position of a record in its run is its index from 0. Replay feeds the `done` records to the driver
+ * in this order and compares its commands with those recorded.
+ */
+export type JournalRecord =
+  | { t: "call"; seq: number; at: number; fn: string; version: string; input: Json; options?: CallOptions }
+  | { t: "sleep"; seq: number; at: number; ms: number; dueAt: number }
+  | { t: "signal"; seq: number; at: number; name: string; dueAt?: number }
+  | { t: "step"; seq: number; at: number; name: string }
+  | { t: "child"; seq: number; at: number; coordinator: string; input: Json; detached: boolean; child: RunId }
+  | { t: "withdraw"; seq: number; at: number; target: number }
+  /** An attempt that failed and will be tried again at `retryAt`. */
+  | { t: "attempt"; seq: number; attempt: number; at: number; failure: Failure; retryAt: number }
+  /** The outcome of command `seq`: exactly one of `value` and `failure`. */
+  | { t: "done"; seq: number; at: number; attempt?: number; value?: Json; failure?: Failure; metrics?: CallMetrics }
+  | { t: "signalled"; name: string; at: number; value: Json }
+  | { t: "cancel"; at: number; reason: string }
+  | { t: "suspend"; at: number; seq: number; attempt: number; failure: Failure }
+  | { t: "resume"; at: number }
+  | { t: "finish"; at: number; status: "completed" | "failed" | "cancelled"; value?: Json; failure?: Failure };
+
+/** What a client asks to run. */
+export interface StartRun {
+  kind: RunKind;
+  /** The coordinator's or function's name; the text for an expression. */
+  name: string;
+  /** For an expression: JSON of its variables. */
+  input: Json;
+  /** Idempotency key: a second start with the same kind, name and key returns the first run. */
+  key?: string;
+  priority?: number;
+}
+
+/** A run as it is shown and listed. Times are Unix milliseconds. */
+export interface RunSummary {
+  id: RunId;
+  kind: RunKind;
+  name: string;
+  application: string;
+  version: string;
+  status: RunStatus;
+  acceptedAt: number;
+  finishedAt?: number;
+  key?: string;
+  parent?: RunId;
+}
+
+/** The outcome of a run, as far as it is known. */
+export interface RunResult {
+  id: RunId;
+  status: RunStatus;
+  /** JSON text; present when completed. */
+  value?: Json;
+  /** Present when failed, cancelled or suspended. */
+  failure?: Failure;
+}
+
+export interface RunFilter {
+  status?: readonly RunStatus[];
+  kind?: RunKind;
+  name?: string;
+  key?: string;
+  /** Accepted at or after, before: Unix milliseconds. */
+  since?: number;
+  until?: number;
+}
+
+export interface RunPage {
+  runs: RunSummary[];
+  /** Give it back to get the next page; absent on the last. */
+  cursor?: string;
+}
