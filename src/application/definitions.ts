@@ -97,7 +97,7 @@ const checkHandler = (kind: string, name: string, handler: unknown): void => {
   if (typeof handler !== "function") throw invalid(`${kind} "${name}" needs a handler function as its second argument`, "handler");
 };
 
-const checkFunctionOptions = (name: string, options: FunctionOptions<never, never>): void => {
+const checkFunctionOptions = (name: string, options: Omit<FunctionOptions<unknown, unknown>, "input" | "output">): void => {
   const bound = (field: string, value: unknown, least: number): void => {
     if (value === undefined) return;
     if (typeof value !== "number" || !Number.isFinite(value) || value < least) {
