@@ -1,7 +1,7 @@
-import type { StandardSchemaV1 } from "./standard-schema.ts";
-import type { CoordinatorContext, FunctionContext } from "./context.ts";
-import type { RetryPolicy } from "../protocol/run.ts";
 import { LockstepError } from "../lib/errors.ts";
+import type { RetryPolicy } from "../protocol/run.ts";
+import type { CoordinatorContext, FunctionContext } from "./context.ts";
+import type { StandardSchemaV1 } from "./standard-schema.ts";
 
 /** How a function is executed. Everything is optional. */
 export interface FunctionOptions<Input, Output> {
@@ -80,7 +80,9 @@ export const coordinator = <Input = void, Output = void>(
 };
 
 export const isDefinition = (value: unknown): value is Definition =>
-  typeof value === "object" && value !== null && ((value as Definition)[KIND] === "function" || (value as Definition)[KIND] === "coordinator");
+  typeof value === "object" &&
+  value !== null &&
+  ((value as Definition)[KIND] === "function" || (value as Definition)[KIND] === "coordinator");
 
 export const isFunction = (definition: Definition): definition is FunctionDefinition => definition[KIND] === "function";
 

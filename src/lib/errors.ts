@@ -2,6 +2,7 @@
  * Every error that Lockstep itself raises has a code of this catalogue: stable, documented in docs/errors.md (a test keeps the two equal).
  * Application code may use codes of its own through `TerminalError`.
  */
+// biome-ignore format: one row per code reads as the table that it is
 export const catalogue = {
   ACCESS_DENIED: { status: 403, means: "The caller may not do this.", mend: "Send the API key, or call from the address that the platform was bound to." },
   APPLICATION_INVALID: { status: 422, means: "The application could not be bundled or loaded, or a definition in it is wrong.", mend: "Mend what the message names and deploy again." },
@@ -88,12 +89,17 @@ const STACK_LIMIT = 4_000;
 const MESSAGE_LIMIT = 8_000;
 const CAUSE_DEPTH = 4;
 
-const clip = (text: string, limit: number): string => (text.length <= limit ? text : `${text.slice(0, limit)}… [${text.length - limit} more characters]`);
+const clip = (text: string, limit: number): string =>
+  text.length <= limit ? text : `${text.slice(0, limit)}… [${text.length - limit} more characters]`;
 
 /** Describes anything thrown, an `Error` or not, as a bounded `Failure`. */
 export const failureOf = (thrown: unknown, fallbackCode: string, depth = 0): Failure => {
   if (!(thrown instanceof Error) && !isErrorLike(thrown)) {
-    return { code: fallbackCode, message: clip(`a value was thrown that is no Error: ${preview(thrown)}`, MESSAGE_LIMIT), name: typeof thrown };
+    return {
+      code: fallbackCode,
+      message: clip(`a value was thrown that is no Error: ${preview(thrown)}`, MESSAGE_LIMIT),
+      name: typeof thrown,
+    };
   }
   const failure: Failure = { code: fallbackCode, message: clip(String(thrown.message), MESSAGE_LIMIT), name: thrown.name };
   const code = (thrown as { code?: unknown }).code;

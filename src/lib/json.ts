@@ -21,12 +21,16 @@ export const toJson = (value: unknown, what: string, limit = Number.POSITIVE_INF
     throw new LockstepError("RESULT_NOT_JSON", `${what} cannot be written as JSON: ${explain(value, cause)}`, { cause });
   }
   if (text === undefined) throw new LockstepError("RESULT_NOT_JSON", `${what} is a ${typeof value}, which JSON cannot hold`);
-  if (text === "null" && typeof value === "number") throw new LockstepError("RESULT_NOT_JSON", `${what} is ${value}, which JSON cannot hold`);
-  // A character is at least one byte, so the exact count is only needed near the limit.
+  if (text === "null" && typeof value === "number") {
+    throw new LockstepError("RESULT_NOT_JSON", `${what} is ${value}, which JSON cannot hold`);
+  }
+  // A UTF-16 unit is at most three bytes of UTF-8, so the exact count is only needed near the limit.
   if (text.length * 3 > limit) {
     const bytes = Buffer.byteLength(text);
     if (bytes > limit) {
-      throw new LockstepError("PAYLOAD_TOO_LARGE", `${what} is ${bytes} bytes of JSON; the limit is ${limit}`, { details: { bytes, limit } });
+      throw new LockstepError("PAYLOAD_TOO_LARGE", `${what} is ${bytes} bytes of JSON; the limit is ${limit}`, {
+        details: { bytes, limit },
+      });
     }
   }
   return text;
