@@ -1,0 +1,44 @@
+/**
+ * Where the house rules that `npm run check:structure` enforces are said, all of them in this one place. Patterns are globs from the root.
+ */
+export interface StructureRules {
+  /** Files whose behaviour depends on their arguments alone. Tests are exempt from every rule but the cycles and `export *`. */
+  pure: readonly string[];
+  /** Exceptions from `pure`: the seams through which the world comes in. */
+  impure: readonly string[];
+  /** Packages that pure files may use: they compute and do no I/O. */
+  purePackages: readonly string[];
+  /** Files named by a technology, each an implementation of the `port.ts` beside it. */
+  adapters: readonly string[];
+  /** Who may import adapters. */
+  wiring: readonly string[];
+  tests: readonly string[];
+  /** The most lines that an interface of a port should have; more is only warned of. */
+  portLines: number;
+}
+
+export const rules: StructureRules = {
+  pure: [
+    "src/**/machine.ts",
+    "src/**/*-machine.ts",
+    "src/lib/**",
+    "src/protocol/**",
+    "src/expression/**",
+    "src/consensus/**",
+    "src/autoscaler/decide*.ts",
+    "src/monitor/verdict*.ts",
+  ],
+  impure: ["src/lib/clock.ts"],
+  purePackages: ["msgpackr", "typebox"],
+  adapters: [
+    "src/journal/{sqlite,memory,postgres}*.ts",
+    "src/journal/{sqlite,postgres}/**",
+    "src/cluster/{local,memory,kubernetes}*.ts",
+    "src/cluster/{local,kubernetes}/**",
+    "src/state/{sqlite,memory,postgres}*.ts",
+    "src/objects/{filesystem,memory,s3}*.ts",
+  ],
+  wiring: ["src/platform.ts", "src/testing/**", "src/cli/**"],
+  tests: ["src/**/*.test.ts", "scripts/**/*.test.ts", "test/**", "bench/**"],
+  portLines: 45,
+};
