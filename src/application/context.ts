@@ -1,5 +1,7 @@
-import type { CallOptions } from "../protocol/run.ts";
-import type { CoordinatorDefinition, FunctionDefinition } from "./definitions.ts";
+import type { CallOptions, RetryPolicy } from "../protocol/run.ts";
+import type { StandardSchemaV1 } from "./standard-schema.ts";
+
+// Contexts and definitions name each other (a handler takes a context, a context calls definitions), so their shapes share this file.
 
 /** Writes log lines that stay with the call or run. Values that are not text are shown as `console.log` would. */
 export interface Logger {
@@ -59,3 +61,46 @@ export interface CoordinatorContext {
   /** Not written again in a replay. */
   readonly log: Logger;
 }
+
+/** How a function is executed. Everything is optional. */
+export interface FunctionOptions<Input, Output> {
+  /** Checks (and may transform) the input before the handler sees it: any Standard Schema, such as zod, valibot or arktype. */
+  input?: StandardSchemaV1<unknown, Input>;
+  /** Checks the result before it is journaled. */
+  output?: StandardSchemaV1<unknown, Output>;
+  /** The longest that one attempt may take. Default 60,000. */
+  timeoutMs?: number;
+  retry?: RetryPolicy;
+  /** Calls of this function that may execute at the same time on the whole platform. Default: no limit. */
+  concurrency?: number;
+  /** Heap of a pod of this function, in MiB. Default 256. */
+  memoryMb?: number;
+  /** The same input always gives the same result. Default false. */
+  deterministic?: boolean;
+}
+
+export interface CoordinatorOptions<Input, Output> {
+  input?: StandardSchemaV1<unknown, Input>;
+  output?: StandardSchemaV1<unknown, Output>;
+}
+
+// A registered symbol, so that a definition is known across copies of this module.
+export const KIND: unique symbol = Symbol.for("lockstep.definition") as never;
+
+export interface FunctionDefinition<Input = unknown, Output = unknown> {
+  readonly [KIND]: "function";
+  readonly name: string;
+  readonly options: FunctionOptions<Input, Output>;
+  readonly handler: (input: Input, ctx: FunctionContext) => Output | Promise<Output>;
+}
+
+export interface CoordinatorDefinition<Input = unknown, Output = unknown> {
+  readonly [KIND]: "coordinator";
+  readonly name: string;
+  readonly options: CoordinatorOptions<Input, Output>;
+  readonly handler: (ctx: CoordinatorContext, input: Input) => Promise<Output>;
+}
+
+/** Any definition, whatever its types: what an application module exports. */
+// biome-ignore lint/suspicious/noExplicitAny: the handler's input is contravariant, so `unknown` would accept no definition at all
+export type Definition = FunctionDefinition<any, any> | CoordinatorDefinition<any, any>;

@@ -7,7 +7,8 @@ export type RunId = string;
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 const PREFIX = "run_";
 const LENGTH = 11;
-const ORIGIN_MS = Date.UTC(2025, 0, 1);
+// 2025-01-01T00:00:00Z
+const ORIGIN_MS = 1_735_689_600_000;
 const PER_MS = 8192;
 
 const VALUE = new Map([...ALPHABET].map((character, value) => [character, value]));
