@@ -5,6 +5,7 @@
 // biome-ignore format: one row per code reads as the table that it is
 export const catalogue = {
   ACCESS_DENIED: { status: 403, means: "The caller may not do this.", mend: "Send the API key, or call from the address that the platform was bound to." },
+  ADDRESS_UNAVAILABLE: { status: 503, means: "The platform cannot listen at this address.", mend: "Stop what listens there, or choose another port or host." },
   APPLICATION_INVALID: { status: 422, means: "The application could not be bundled or loaded, or a definition in it is wrong.", mend: "Mend what the message names and deploy again." },
   BAD_REQUEST: { status: 400, means: "The request is malformed.", mend: "Mend the field that the message names." },
   CALL_CANCELLED: { status: 409, means: "The call was cancelled by its coordinator or with its run.", mend: "Nothing, if the cancellation was meant." },
@@ -22,6 +23,7 @@ export const catalogue = {
   INPUT_INVALID: { status: 422, means: "The input does not fit the definition's validator.", mend: "Mend the field that the message names." },
   INTERNAL: { status: 500, means: "A defect in Lockstep.", mend: "Report it with the message and the platform's log." },
   JOURNAL_UNAVAILABLE: { status: 503, means: "The journal could not be written or read.", mend: "Look at the cause (disk full, permissions), then start the platform again: nothing accepted is lost." },
+  METHOD_NOT_ALLOWED: { status: 405, means: "This address does not answer that HTTP method.", mend: "Use one of the methods in the Allow header." },
   NAME_TAKEN: { status: 409, means: "Another application already defines this name.", mend: "Rename the definition, or deploy it as part of that application." },
   NOT_CONNECTED: { status: 503, means: "No Lockstep platform answers at this address.", mend: "Start one with `lockstep dev <app>`, or give its address with --url." },
   OUT_OF_MEMORY: { status: 500, means: "The call's pod ran out of memory.", mend: "Use less memory or raise memoryMb in the function's definition." },
@@ -39,10 +41,13 @@ export const catalogue = {
   SHUTTING_DOWN: { status: 503, means: "The platform is stopping and takes no new work.", mend: "Try again after the time in Retry-After." },
   SIGNAL_TIMEOUT: { status: 504, means: "The awaited signal did not arrive in time.", mend: "Send the signal earlier or raise the timeout." },
   STEP_FAILED: { status: 500, means: "A step inside a coordinator threw.", mend: "Read the cause; mend the step." },
+  UNAUTHENTICATED: { status: 401, means: "The API key is missing or wrong.", mend: "Send it as `Authorization: Bearer <key>`." },
   UNKNOWN_COORDINATOR: { status: 404, means: "No deployed application defines this coordinator.", mend: "Deploy it, or mend the name." },
   UNKNOWN_FUNCTION: { status: 404, means: "No deployed application defines this function.", mend: "Deploy it, or mend the name." },
+  UNKNOWN_ROUTE: { status: 404, means: "There is nothing at this address.", mend: "Look the address up in /v1/openapi.json." },
   UNKNOWN_RUN: { status: 404, means: "There is no run with this id; it may have been purged by retention.", mend: "Look it up with `lockstep runs list`." },
   UNKNOWN_VARIABLE: { status: 422, means: "The expression uses a variable that was given no value.", mend: "Give the variable in `variables`." },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, means: "The body is not of a type that the platform reads.", mend: "Send JSON with `Content-Type: application/json`." },
   UNSUPPORTED_NODE: { status: 500, means: "This Node.js is too old.", mend: "Use Node.js 22.13 or later." },
 } as const satisfies Record<string, { status: number; means: string; mend: string }>;
 
