@@ -1,0 +1,98 @@
+/**
+ * Builds the package into dist/: the compiled sources with their types, and the pod's program as one file.
+ *
+ * Usage: node scripts/build.ts [--if-stale]. With --if-stale nothing is done when dist/ is newer than all that it is made from.
+ *
+ * The build happens in a folder beside dist/ which then takes its place, so that a failed build leaves the last good one and a platform
+ * that runs from dist/ never sees half of it.
+ */
+import { spawnSync } from "node:child_process";
+import {
+  existsSync,
+  globSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { bundlePod } from "./bundle-pod.ts";
+
+const root = join(import.meta.dirname, "..");
+const dist = join(root, "dist");
+const stamp = join(dist, "index.js");
+
+const isStale = (): boolean => {
+  if (!existsSync(stamp)) return true;
+  const built = statSync(stamp).mtimeMs;
+  const inputs = [
+    ...globSync("src/**/*.ts", { cwd: root }),
+    "package.json",
+    "tsconfig.json",
+    "tsconfig.build.json",
+    "scripts/bundle-pod.ts",
+  ];
+  return inputs.some((path) => statSync(join(root, path)).mtimeMs > built);
+};
+
+const compile = (outDir: string): void => {
+  // The compiler is started as a program of this Node.js, so that the one first on the PATH does not matter.
+  const tsc = join(root, "node_modules/typescript/bin/tsc");
+  const { status, error } = spawnSync(process.execPath, [tsc, "-p", "tsconfig.build.json", "--outDir", outDir], {
+    cwd: root,
+    stdio: "inherit",
+  });
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error("the sources do not compile; `npm run types` shows the same errors");
+};
+
+/** The compiler rewrites `.ts` in imports to `.js` in the code that it emits, but not in the declarations. */
+const rewriteDeclarations = (outDir: string): void => {
+  for (const path of globSync("**/*.d.ts", { cwd: outDir })) {
+    const file = join(outDir, path);
+    const text = readFileSync(file, "utf8");
+    writeFileSync(file, text.replaceAll(/(\b(?:from |import\()")(\.{1,2}\/[^"]+)\.ts"/g, '$1$2.js"'));
+  }
+};
+
+const replaceDist = (built: string): void => {
+  const previous = `${built}-previous`;
+  if (existsSync(dist)) renameSync(dist, previous);
+  renameSync(built, dist);
+  rmSync(previous, { recursive: true, force: true });
+};
+
+/**
+ * Lets `npx lockstep` in this repository find the repository's own program. Without the link npx installs the package into its cache, which
+ * starts another build while the first one may be in use.
+ */
+const linkProgram = (): void => {
+  const link = join(root, "node_modules/.bin/lockstep");
+  if (process.platform === "win32" || lstatSync(link, { throwIfNoEntry: false }) !== undefined) return;
+  mkdirSync(join(root, "node_modules/.bin"), { recursive: true });
+  symlinkSync("../../bin/lockstep.js", link);
+};
+
+const build = async (): Promise<void> => {
+  const fresh = join(root, `.dist-${process.pid}`);
+  try {
+    compile(fresh);
+    rewriteDeclarations(fresh);
+    await bundlePod(join(root, "src/pod/main.ts"), join(fresh, "pod/main.js"));
+    replaceDist(fresh);
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
+  linkProgram();
+};
+
+if (!process.argv.includes("--if-stale") || isStale()) {
+  await build().catch((error: Error) => {
+    console.error(`build: ${error.message}`);
+    process.exitCode = 1;
+  });
+}
