@@ -49,6 +49,7 @@ export const catalogue = {
   UNKNOWN_VARIABLE: { status: 422, means: "The expression uses a variable that was given no value.", mend: "Give the variable in `variables`." },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, means: "The body is not of a type that the platform reads.", mend: "Send JSON with `Content-Type: application/json`." },
   UNSUPPORTED_NODE: { status: 500, means: "This Node.js is too old.", mend: "Use Node.js 22.13 or later." },
+  WAIT_TIMEOUT: { status: 504, means: "The run did not finish in the time that the caller wanted to wait; it goes on.", mend: "Wait again, or give a longer time." },
 } as const satisfies Record<string, { status: number; means: string; mend: string }>;
 
 export type ErrorCode = keyof typeof catalogue;
@@ -92,48 +93,70 @@ export interface Failure {
 
 const STACK_LIMIT = 4_000;
 const MESSAGE_LIMIT = 8_000;
+const NAME_LIMIT = 100;
 const CAUSE_DEPTH = 4;
 
 const clip = (text: string, limit: number): string =>
   text.length <= limit ? text : `${text.slice(0, limit)}… [${text.length - limit} more characters]`;
 
-/** Describes anything thrown, an `Error` or not, as a bounded `Failure`. */
+/**
+ * Describes anything thrown, an `Error` or not, as a bounded `Failure`. Never throws itself, whatever it is given: a proxy, getters that
+ * throw, a `message` that is no text.
+ */
 export const failureOf = (thrown: unknown, fallbackCode: string, depth = 0): Failure => {
-  if (!(thrown instanceof Error) && !isErrorLike(thrown)) {
-    return {
-      code: fallbackCode,
-      message: clip(`a value was thrown that is no Error: ${preview(thrown)}`, MESSAGE_LIMIT),
-      name: typeof thrown,
-    };
+  const code = read(thrown, "code");
+  if (!looksLikeError(thrown, code)) {
+    const message = clip(`a value was thrown that is no Error: ${preview(thrown)}`, MESSAGE_LIMIT);
+    return { code: fallbackCode, message, name: typeof thrown };
   }
-  const failure: Failure = { code: fallbackCode, message: clip(String(thrown.message), MESSAGE_LIMIT), name: thrown.name };
-  const code = (thrown as { code?: unknown }).code;
-  if (typeof code === "string" && code.length > 0 && code.length <= 100) failure.code = code;
-  if (typeof thrown.stack === "string") failure.stack = clip(thrown.stack, STACK_LIMIT);
-  const { details, cause } = thrown as { details?: unknown; cause?: unknown };
+  const failure: Failure = { code: isCode(code) ? code : fallbackCode, message: clip(textOf(read(thrown, "message")), MESSAGE_LIMIT) };
+  const name = read(thrown, "name");
+  if (typeof name === "string") failure.name = clip(name, NAME_LIMIT);
+  const stack = read(thrown, "stack");
+  if (typeof stack === "string") failure.stack = clip(stack, STACK_LIMIT);
+  const details = read(thrown, "details");
   if (details !== undefined && details !== null) failure.details = jsonSafe(details);
-  if (cause !== undefined && depth < CAUSE_DEPTH) failure.cause = failureOf(cause, "CAUSE", depth + 1);
+  if (read(thrown, "terminal") === true) failure.terminal = true;
+  const cause = read(thrown, "cause");
+  if (cause !== undefined && cause !== null && depth < CAUSE_DEPTH) failure.cause = failureOf(cause, "CAUSE", depth + 1);
   return failure;
 };
 
-// Errors that cross a vm context or come from a second copy of a library are no `instanceof Error` here.
-const isErrorLike = (value: unknown): value is Error =>
-  typeof value === "object" && value !== null && typeof (value as Error).message === "string" && typeof (value as Error).name === "string";
+// Not `instanceof Error`: errors that cross a vm context, come from a second copy of a library or travelled as a `Failure` are none here.
+const looksLikeError = (value: unknown, code: unknown): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  (Error.isError(value) || (typeof read(value, "message") === "string" && (typeof read(value, "name") === "string" || isCode(code))));
+
+const isCode = (value: unknown): value is string => typeof value === "string" && value.length > 0 && value.length <= NAME_LIMIT;
+
+const read = (value: unknown, key: string): unknown => {
+  if (typeof value !== "object" || value === null) return undefined;
+  try {
+    return (value as Record<string, unknown>)[key];
+  } catch {
+    // A getter or a proxy that throws: what it hides is not worth the report of the failure.
+    return undefined;
+  }
+};
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : preview(value));
 
 const preview = (value: unknown): string => {
+  if (typeof value === "bigint") return `${value}n`;
   try {
-    return typeof value === "string" ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value));
+    return JSON.stringify(value) ?? String(value);
   } catch (error) {
-    return `[${typeof value} that cannot be shown: ${(error as Error).message}]`;
+    return `[${typeof value} that cannot be shown: ${String(read(error, "message"))}]`;
   }
 };
 
 const jsonSafe = (value: unknown): unknown => {
   try {
     const text = JSON.stringify(value);
-    return text === undefined || text.length > MESSAGE_LIMIT ? preview(value).slice(0, MESSAGE_LIMIT) : JSON.parse(text);
+    return text === undefined || text.length > MESSAGE_LIMIT ? clip(preview(value), MESSAGE_LIMIT) : JSON.parse(text);
   } catch {
     // Details are only an aid: one that is not JSON (a cycle, a BigInt) is described instead of failing the report of the failure.
-    return preview(value);
+    return clip(preview(value), MESSAGE_LIMIT);
   }
 };
