@@ -1,0 +1,6 @@
+/** A client of a Lockstep platform for any program that has `fetch`. */
+export { type Client, type ClientOptions, createClient } from "./client.ts";
+export { ClientError, RunError } from "./errors.ts";
+export type { EventsOptions } from "./events.ts";
+export type { ClientRun } from "./run.ts";
+export type { JournalEntry, LogsFilter, RunDetails, RunOutcome, RunsFilter, StartOptions, WaitOptions } from "./types.ts";

@@ -1,0 +1,61 @@
+import type { Failure } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
+import type { RunKind, RunStatus, RunSummary } from "../protocol/run.ts";
+
+/** How a run stands. `value` is there when it completed with one, `failure` when it failed, was cancelled or is suspended. */
+export interface RunOutcome<Output = unknown> {
+  id: RunId;
+  status: RunStatus;
+  value?: Output;
+  failure?: Failure;
+}
+
+/** A run with everything that the platform tells of it. */
+export interface RunDetails<Output = unknown> extends RunSummary, Omit<RunOutcome<Output>, "id" | "status"> {
+  input?: unknown;
+  /** What a waiting run waits for, as text for people. */
+  waitingFor: string[];
+}
+
+/** A record of a run's journal, as JSON: see docs/concepts.md for its kinds. `t` names the kind. */
+export interface JournalEntry {
+  t: string;
+  at: number;
+  seq?: number;
+  [fact: string]: unknown;
+}
+
+export interface StartOptions {
+  /** Idempotency key: a second start of the same target with it gives back the first run. It also makes a lost connection harmless. */
+  key?: string;
+  /** Higher goes first within each function's layer. Default 0. */
+  priority?: number;
+}
+
+export interface WaitOptions {
+  /** How long to wait for the run; after that the promise rejects with WAIT_TIMEOUT, and the run goes on. Default: without limit. */
+  timeoutMs?: number;
+  /** Ends the waiting; the run goes on. */
+  signal?: AbortSignal;
+}
+
+export interface RunsFilter {
+  status?: RunStatus | readonly RunStatus[];
+  kind?: RunKind;
+  name?: string;
+  key?: string;
+  /** Accepted at or after this time: Unix milliseconds or a Date. */
+  since?: number | Date;
+  /** Accepted before this time. */
+  until?: number | Date;
+  /** Runs per page. Default: the platform's. */
+  limit?: number;
+}
+
+export interface LogsFilter {
+  run?: RunId;
+  function?: string;
+  limit?: number;
+  /** The `next` of an earlier answer: gives what came after it. */
+  after?: number;
+}
