@@ -13,7 +13,7 @@ export interface ExpressionLimits {
 
 export const DEFAULT_LIMITS: Readonly<ExpressionLimits> = { maxLength: 200_000, maxDepth: 1_000, maxOperators: 20_000 };
 
-/** For a text that was measured before, when it was accepted: stricter limits since then must not strand its run. */
+/** For a text that was measured before, when it was accepted. */
 export const UNLIMITED: Readonly<ExpressionLimits> = {
   maxLength: Number.POSITIVE_INFINITY,
   maxDepth: Number.POSITIVE_INFINITY,

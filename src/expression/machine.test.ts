@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
 import type { Command } from "../protocol/run.ts";
-import { UNLIMITED } from "./limits.ts";
 import type { ExpressionRun } from "./machine.ts";
 import { createExpressionRun, validateExpression } from "./machine.ts";
 
@@ -15,7 +14,7 @@ const call = (seq: number, fn: string, input: Json): Command => ({ t: "call", se
 const finish = (value: Json): Command => ({ t: "finish", value });
 
 const newRun = (text: string, variables: Json = "", deterministic = none): ExpressionRun =>
-  createExpressionRun(text, variables, deterministic, UNLIMITED);
+  createExpressionRun(text, variables, deterministic);
 
 /** Answers every call in the order of the commands; tells how many there were and the last command. */
 const drive = (run: ExpressionRun, answer: (fn: string, input: Json) => Json): { calls: number; last: Command | undefined } => {
@@ -218,6 +217,15 @@ describe("validateExpression", () => {
 
   it("applies the limits", () => {
     expect(() => validateExpression("1+2+3", "", known, { maxOperators: 1 })).toThrow(
+      expect.objectContaining({ code: "EXPRESSION_TOO_LARGE" }),
+    );
+  });
+
+  it("leaves runs that were accepted under other limits alone", () => {
+    const text = `${"(".repeat(2_000)}1${")".repeat(2_000)}`;
+    expect(refusalOf(text)).toMatchObject({ code: "EXPRESSION_TOO_LARGE" });
+    expect(createExpressionRun(text, "", none).start()).toEqual([finish("1")]);
+    expect(() => createExpressionRun(text, "", none, { maxDepth: 1_999 })).toThrow(
       expect.objectContaining({ code: "EXPRESSION_TOO_LARGE" }),
     );
   });

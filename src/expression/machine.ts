@@ -17,6 +17,7 @@ import { clip, columnOf, unknownFunction, unknownVariable } from "./errors.ts";
 import type { CallNode, Graph, Operand } from "./graph.ts";
 import { buildGraph, functionsOf, variablesOf } from "./graph.ts";
 import type { ExpressionLimits } from "./limits.ts";
+import { UNLIMITED } from "./limits.ts";
 import { parse } from "./parser.ts";
 import { readVariables } from "./variables.ts";
 
@@ -40,18 +41,19 @@ export interface ExpressionRun {
  * Makes the driver of an expression run.
  * @param variables JSON of an object, or "" for none
  * @param deterministic by the application version of the run, so that a replay shares the same sub-expressions
- * @param limits give `UNLIMITED` for an expression that was accepted before. Default: `DEFAULT_LIMITS`
- * @throws {LockstepError} EXPRESSION_INVALID, EXPRESSION_TOO_LARGE, UNKNOWN_VARIABLE; BAD_REQUEST when `variables` is no object
+ * @param limits default: none. `validateExpression` applied them before the run was accepted; stricter ones since then must not strand it
+ * @throws {LockstepError} EXPRESSION_INVALID, UNKNOWN_VARIABLE, BAD_REQUEST when `variables` is no object, EXPRESSION_TOO_LARGE by `limits`
  */
 export const createExpressionRun = (
   text: string,
   variables: Json,
   deterministic: (name: string) => boolean,
-  limits?: Partial<ExpressionLimits>,
+  limits: Partial<ExpressionLimits> = UNLIMITED,
 ): ExpressionRun => new GraphRun(text, buildGraph(parse(text, limits), readVariables(variables), deterministic));
 
 /**
  * Checks an expression before it is accepted. Of several unknown names the first in the text is reported.
+ * @param limits default: `DEFAULT_LIMITS`, each one by itself
  * @throws {LockstepError} as `createExpressionRun`, and UNKNOWN_FUNCTION with `details.position` and `details.name`
  */
 export const validateExpression = (
