@@ -122,11 +122,20 @@ export const failureOf = (thrown: unknown, fallbackCode: string, depth = 0): Fai
   return failure;
 };
 
-// Not `instanceof Error`: errors that cross a vm context, come from a second copy of a library or travelled as a `Failure` are none here.
+// Not only `instanceof Error`: errors that cross a vm context, come from a second copy of a library or travelled as a `Failure` are none here.
 const looksLikeError = (value: unknown, code: unknown): boolean =>
   typeof value === "object" &&
   value !== null &&
-  (Error.isError(value) || (typeof read(value, "message") === "string" && (typeof read(value, "name") === "string" || isCode(code))));
+  (isInstance(value) || (typeof read(value, "message") === "string" && (typeof read(value, "name") === "string" || isCode(code))));
+
+const isInstance = (value: object): boolean => {
+  try {
+    return value instanceof Error;
+  } catch {
+    // Only a revoked proxy, or one with a hostile trap, comes here.
+    return false;
+  }
+};
 
 const isCode = (value: unknown): value is string => typeof value === "string" && value.length > 0 && value.length <= NAME_LIMIT;
 
@@ -144,6 +153,7 @@ const textOf = (value: unknown): string => (typeof value === "string" ? value : 
 
 const preview = (value: unknown): string => {
   if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "number") return `${value}`;
   try {
     return JSON.stringify(value) ?? String(value);
   } catch (error) {
