@@ -15,7 +15,7 @@ export interface PodStatus {
 
 /** Why a pod is gone. `memory` tells that it ran out of it. `output` is the end of what it wrote to its standard error. */
 export interface PodExit {
-  reason: "exited" | "killed" | "disconnected" | "hung" | "failed-to-start" | "deleted";
+  reason: "exited" | "killed" | "disconnected" | "hung" | "over-memory" | "failed-to-start" | "deleted";
   memory: boolean;
   detail: string;
   output: string;

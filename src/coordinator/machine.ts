@@ -85,8 +85,8 @@ export type RunEffect =
   | { t: "disarm"; seq: number }
   | { t: "start-child"; seq: number; child: RunId; coordinator: string; input: Json; key?: string; detached: boolean }
   | { t: "cancel-child"; child: RunId; reason: string }
-  /** Tells the driver, once the record is durable. */
-  | { t: "deliver"; record: JournalRecord }
+  /** Tells the driver, once the record is durable. `index` is the record's position in the run's journal. */
+  | { t: "deliver"; record: JournalRecord; index: number }
   | { t: "suspended"; failure: Failure }
   | { t: "resumed" }
   | { t: "finished"; status: "completed" | "failed" | "cancelled"; value?: Json; failure?: Failure };
@@ -264,7 +264,7 @@ const write = (run: RunState, record: JournalRecord, effects: RunEffect[]): void
 
 const resolve = (run: RunState, record: JournalRecord & { t: "done" }, effects: RunEffect[]): void => {
   write(run, record, effects);
-  effects.push({ t: "deliver", record });
+  effects.push({ t: "deliver", record, index: run.next - 1 });
 };
 
 const outcome = (from: { value?: Json; failure?: Failure }): { value: Json } | { failure: Failure } =>
@@ -292,6 +292,8 @@ const takeCommand = (run: RunState, command: ResolvedCommand, now: number, effec
     }
     case "signal":
       return awaitSignal(run, command, now, effects);
+    case "stepping":
+      return;
     case "step":
       write(run, { t: "step", seq, at: now, name: command.name }, effects);
       return resolve(run, { t: "done", seq, at: now, ...outcome(command) }, effects);
@@ -423,7 +425,7 @@ const cancel = (run: RunState, input: RunInput & { t: "cancel" }, now: number, e
   const record: JournalRecord = { t: "cancel", at: now, reason: input.reason };
   write(run, record, effects);
   if (!immediate) {
-    effects.push({ t: "deliver", record });
+    effects.push({ t: "deliver", record, index: run.next - 1 });
     return;
   }
   finish(run, { t: "finish", cancelled: true, failure: { code: "RUN_CANCELLED", message: input.reason } }, now, effects);

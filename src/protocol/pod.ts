@@ -82,6 +82,8 @@ const isCommand = (command: unknown): boolean => {
       return typeof c.fn === "string" && typeof c.input === "string";
     case "sleep":
       return Number.isFinite(c.ms);
+    case "stepping":
+      return true;
     case "signal":
     case "step":
       return typeof c.name === "string";

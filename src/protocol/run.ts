@@ -55,6 +55,8 @@ export type Command =
   | { t: "call"; seq: number; fn: string; input: Json; options?: CallOptions }
   | { t: "sleep"; seq: number; ms: number }
   | { t: "signal"; seq: number; name: string; timeoutMs?: number }
+  /** Not journaled: a step has begun, so the run must stay in its pod until it ends. */
+  | { t: "stepping"; seq: number }
   | { t: "step"; seq: number; name: string; value?: Json; failure?: Failure }
   | { t: "child"; seq: number; coordinator: string; input: Json; detached: boolean; key?: string }
   | { t: "withdraw"; seq: number; target: number }

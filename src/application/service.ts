@@ -1,0 +1,161 @@
+/**
+ * Deployment: makes a bundle a version that new runs take.
+ *
+ * Owns: inspection, the order "saved, then current", and the bundles' files for pods. Does not own: bundling (the client does it), names
+ * (Registry), storage (Journal).
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { PodExit } from "../cluster/port.ts";
+import type { Journal } from "../journal/port.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Failure, LockstepError } from "../lib/errors.ts";
+import type { ApplicationVersion, Bundle, Manifest } from "../protocol/application.ts";
+import type { FromPod } from "../protocol/pod.ts";
+import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
+import type { Registry } from "./registry.ts";
+
+export interface ApplicationOptions {
+  /** Where the bundles' files are kept for pods. */
+  directory: string;
+  memoryMb: number;
+  /** The longest that an application may take to load. */
+  inspectTimeoutMs: number;
+}
+
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$/;
+
+export class Applications {
+  readonly #journal: Journal;
+  readonly #registry: Registry;
+  readonly #fleet: Fleet;
+  readonly #clock: Clock;
+  readonly #options: ApplicationOptions;
+
+  constructor(journal: Journal, registry: Registry, fleet: Fleet, clock: Clock, options: ApplicationOptions) {
+    this.#journal = journal;
+    this.#registry = registry;
+    this.#fleet = fleet;
+    this.#clock = clock;
+    this.#options = options;
+  }
+
+  /** Brings back what was deployed before. */
+  async recover(): Promise<void> {
+    mkdirSync(this.#options.directory, { recursive: true });
+    for (const version of await this.#journal.applications()) {
+      const bundle = existsSync(this.pathOf(version.version)) ? undefined : await this.#journal.bundle(version.version);
+      if (bundle !== undefined) this.#write(bundle);
+      this.#registry.add(version);
+    }
+  }
+
+  readonly pathOf = (version: string): string => join(this.#options.directory, `${version}.cjs`);
+
+  /** @throws {LockstepError} APPLICATION_INVALID, NAME_TAKEN, POD_FAILED_TO_START */
+  async deploy(given: Bundle): Promise<ApplicationVersion> {
+    const bundle = this.#check(given);
+    const known = this.#registry.version(bundle.version);
+    if (known !== undefined && known.application !== bundle.application) {
+      throw new LockstepError("APPLICATION_INVALID", `version ${bundle.version} is already deployed as application "${known.application}"`);
+    }
+    this.#write(bundle);
+    const manifest = known?.manifest ?? (await this.#inspect(bundle));
+    const version: ApplicationVersion = {
+      application: bundle.application,
+      version: bundle.version,
+      manifest,
+      deployedAt: this.#clock.now(),
+      current: true,
+    };
+    this.#registry.checkNames(version);
+    await this.#journal.saveApplication(bundle, version);
+    this.#registry.add(version);
+    return version;
+  }
+
+  #check(bundle: Bundle): Bundle {
+    if (!NAME.test(bundle.application)) {
+      throw new LockstepError("APPLICATION_INVALID", `application name ${JSON.stringify(bundle.application)} is invalid: use letters, digits, ".", "_" or "-"`, {
+        details: { field: "application" },
+      });
+    }
+    const version = createHash("sha256").update(bundle.code).digest("hex").slice(0, 16);
+    if (bundle.version !== "" && bundle.version !== version) {
+      throw new LockstepError("APPLICATION_INVALID", `version ${bundle.version} is not the hash of the code, which is ${version}`, { details: { field: "version" } });
+    }
+    return { ...bundle, version };
+  }
+
+  // Written aside and renamed, so that no pod ever reads half a bundle.
+  #write(bundle: Bundle): void {
+    const path = this.pathOf(bundle.version);
+    const partial = `${path}.partial`;
+    writeFileSync(partial, bundle.code);
+    renameSync(partial, path);
+  }
+
+  /** Loads the bundle in a pod of its own, as user code may only run there, and asks what it defines. */
+  #inspect(bundle: Bundle): Promise<Manifest> {
+    return new Promise((resolve, reject) => {
+      const inspection = new Inspection(bundle, this.pathOf(bundle.version), this.#options.memoryMb, (pod, outcome) => {
+        cancel();
+        if (pod !== undefined) this.#fleet.end(pod, 0);
+        if (outcome instanceof Error) reject(outcome);
+        else resolve(outcome);
+      });
+      const cancel = this.#clock.after(this.#options.inspectTimeoutMs, () =>
+        inspection.end(new LockstepError("APPLICATION_INVALID", `application "${bundle.application}" did not load within ${this.#options.inspectTimeoutMs} ms`)),
+      );
+      const pod = this.#fleet.acquire(inspection);
+      if (pod === undefined) inspection.end(new LockstepError("POD_FAILED_TO_START", "no pod is free to inspect the application: the machine has as many as it may"));
+      else inspection.pod = pod;
+    });
+  }
+}
+
+/** The tenant of the pod in which a bundle is loaded for the first time. */
+class Inspection implements Tenant {
+  readonly role = "inspection";
+  readonly application: string;
+  readonly version: string;
+  readonly path: string;
+  readonly memoryMb: number;
+  pod: Pod | undefined;
+  #done: ((pod: Pod | undefined, outcome: Manifest | Error) => void) | undefined;
+
+  constructor(bundle: Bundle, path: string, memoryMb: number, done: (pod: Pod | undefined, outcome: Manifest | Error) => void) {
+    this.application = bundle.application;
+    this.version = bundle.version;
+    this.path = path;
+    this.memoryMb = memoryMb;
+    this.#done = done;
+  }
+
+  end(outcome: Manifest | Error): void {
+    const done = this.#done;
+    this.#done = undefined;
+    done?.(this.pod, outcome);
+  }
+
+  connected(pod: Pod): void {
+    this.pod = pod;
+    pod.inFlight = 1;
+  }
+
+  message(_pod: Pod, message: FromPod): void {
+    if (message.t === "loaded") this.end(message.manifest);
+    if (message.t !== "refused") return;
+    const failure = JSON.parse(message.failure) as Failure;
+    this.end(new LockstepError("APPLICATION_INVALID", failure.message, { details: { failure } }));
+  }
+
+  beat(): void {}
+
+  gone(_pod: Pod, exit: PodExit): void {
+    this.pod = undefined;
+    const message = `the application ended its pod while it loaded: ${exit.detail}${exit.output === "" ? "" : `\n${exit.output}`}`;
+    this.end(new LockstepError(exit.reason === "failed-to-start" ? "POD_FAILED_TO_START" : "APPLICATION_INVALID", message));
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * Pods as processes of this machine, connected over a unix socket.
+ *
+ * Owns: the processes, the socket, and which connection belongs to which pod. Does not own: what pods are for (the fleet).
+ *
+ * L1  A connection speaks for a pod only after it has shown that pod's one-time token.
+ * L2  `gone` is reported once per pod, whichever is noticed first: the end of the process or of its connection.
+ * L3  No process outlives `stop`, or the control plane: pods end themselves when their connection closes.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Clock } from "../lib/clock.ts";
+import { FrameDecoder, FrameEncoder } from "../lib/frames.ts";
+import { type Beat, type FromPod, isFromPod, type PodBootstrap, type ToPod } from "../protocol/pod.ts";
+import type { Cluster, ClusterListener, PodExit, PodSpec, PodStatus } from "./port.ts";
+
+export interface LocalClusterOptions {
+  /** The pod's program. */
+  program: string;
+  heartbeatMs: number;
+  maxPayloadBytes: number;
+  maxLogBytes: number;
+  /** A pod that has not connected by then failed to start. */
+  startTimeoutMs: number;
+  /** What user code finds in its environment besides PATH, HOME, TZ and LANG. */
+  environment?: Record<string, string>;
+}
+
+interface LocalPod {
+  readonly spec: PodSpec;
+  readonly process: ChildProcess;
+  readonly token: string;
+  readonly startedAt: number;
+  socket: Socket | undefined;
+  beats: Socket | undefined;
+  readonly encoder: FrameEncoder<ToPod>;
+  outbox: ToPod[];
+  flushing: boolean;
+  output: string;
+  /** Why it is being ended, once that was decided. */
+  ending: PodExit["reason"] | undefined;
+  gone: boolean;
+  cancelTimers: (() => void)[];
+}
+
+const OUTPUT_KEPT = 4_096;
+const KEPT_VARIABLES = ["PATH", "HOME", "TZ", "LANG"];
+
+export class LocalCluster implements Cluster {
+  readonly #options: LocalClusterOptions;
+  readonly #clock: Clock;
+  readonly #pods = new Map<string, LocalPod>();
+  readonly #exits = new Map<ChildProcess, Promise<void>>();
+  #listener!: ClusterListener;
+  #server: Server | undefined;
+  #directory = "";
+
+  constructor(options: LocalClusterOptions, clock: Clock) {
+    this.#options = options;
+    this.#clock = clock;
+  }
+
+  async start(listener: ClusterListener): Promise<void> {
+    this.#listener = listener;
+    // A short path of our own: the address of a unix socket may have no more than 107 bytes, and nobody else may connect.
+    this.#directory = mkdtempSync(join(tmpdir(), "lockstep-"));
+    chmodSync(this.#directory, 0o700);
+    this.#server = createServer((socket) => this.#greet(socket));
+    await new Promise<void>((resolve, reject) => {
+      this.#server!.once("error", reject).listen(this.#address, () => resolve());
+    });
+  }
+
+  get #address(): string {
+    return join(this.#directory, "pods.sock");
+  }
+
+  create(spec: PodSpec): void {
+    const child = spawn(process.execPath, [`--max-old-space-size=${spec.memoryMb}`, this.#options.program], {
+      env: this.#environment(),
+      stdio: ["pipe", "ignore", "pipe"],
+    });
+    const pod: LocalPod = {
+      spec,
+      process: child,
+      token: randomBytes(32).toString("base64url"),
+      startedAt: this.#clock.now(),
+      socket: undefined,
+      beats: undefined,
+      encoder: new FrameEncoder(),
+      outbox: [],
+      flushing: false,
+      output: "",
+      ending: undefined,
+      gone: false,
+      cancelTimers: [],
+    };
+    this.#pods.set(spec.id, pod);
+    this.#exits.set(child, new Promise((resolve) => child.once("close", () => resolve())));
+    this.#watch(pod);
+    this.#bootstrap(pod);
+  }
+
+  get(id: string): PodStatus | undefined {
+    const pod = this.#pods.get(id);
+    return pod === undefined ? undefined : statusOf(pod);
+  }
+
+  list(): PodStatus[] {
+    return [...this.#pods.values()].map(statusOf);
+  }
+
+  send(id: string, message: ToPod): void {
+    const pod = this.#pods.get(id);
+    if (pod === undefined) return;
+    pod.outbox.push(message);
+    if (pod.flushing || pod.socket === undefined) return;
+    pod.flushing = true;
+    // All that this turn has for the pod is queued by the time that microtasks run.
+    queueMicrotask(() => this.#flush(pod));
+  }
+
+  delete(id: string, graceMs: number, reason: PodExit["reason"] = "deleted"): void {
+    const pod = this.#pods.get(id);
+    if (pod === undefined) return;
+    pod.ending ??= reason;
+    if (graceMs > 0) return void pod.cancelTimers.push(this.#clock.after(graceMs, () => this.#kill(pod)));
+    this.#kill(pod);
+  }
+
+  async stop(): Promise<void> {
+    for (const pod of this.#pods.values()) {
+      pod.ending ??= "deleted";
+      this.#kill(pod);
+    }
+    await Promise.all(this.#exits.values());
+    await new Promise<void>((resolve) => (this.#server === undefined ? resolve() : this.#server.close(() => resolve())));
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  /** User code gets no more of this process's environment than it needs; NODE_EXTRA_CA_CERTS alone would triple a pod's start. */
+  #environment(): Record<string, string> {
+    const kept: Record<string, string> = {};
+    for (const name of KEPT_VARIABLES) if (process.env[name] !== undefined) kept[name] = process.env[name];
+    return { ...kept, NODE_ENV: process.env.NODE_ENV ?? "production", ...this.#options.environment };
+  }
+
+  #bootstrap(pod: LocalPod): void {
+    const bootstrap: PodBootstrap = {
+      pod: pod.spec.id,
+      address: this.#address,
+      token: pod.token,
+      heartbeatMs: this.#options.heartbeatMs,
+      memoryMb: pod.spec.memoryMb,
+      maxPayloadBytes: this.#options.maxPayloadBytes,
+      maxLogBytes: this.#options.maxLogBytes,
+    };
+    // A pod that dies before it reads this is reported by its exit.
+    pod.process.stdin?.on("error", () => {});
+    pod.process.stdin?.end(`${JSON.stringify(bootstrap)}\n`);
+  }
+
+  #watch(pod: LocalPod): void {
+    pod.process.stderr?.on("data", (chunk: Buffer) => {
+      pod.output = (pod.output + chunk.toString()).slice(-OUTPUT_KEPT);
+    });
+    pod.process.once("error", (error) => this.#gone(pod, "failed-to-start", error.message));
+    // "close" comes after the last of the output, which tells whether memory ran out.
+    pod.process.once("close", (code, signal) => {
+      this.#exits.delete(pod.process);
+      const connected = pod.socket !== undefined;
+      this.#gone(pod, connected ? "exited" : "failed-to-start", signal === null ? `exit code ${code}` : `signal ${signal}`);
+    });
+    const late = () => pod.socket === undefined && this.delete(pod.spec.id, 0, "failed-to-start");
+    pod.cancelTimers.push(this.#clock.after(this.#options.startTimeoutMs, late));
+  }
+
+  #greet(socket: Socket): void {
+    const decoder = new FrameDecoder<FromPod | Beat>();
+    let pod: LocalPod | undefined;
+    let beating = false;
+    const refuse = (): void => void socket.destroy();
+    // Errors end in "close"; what they mean for the pod is decided there.
+    socket.on("error", () => {});
+    socket.on("data", (chunk: Buffer) => {
+      let batch: (FromPod | Beat)[];
+      try {
+        batch = decoder.push(chunk);
+      } catch {
+        // Not our protocol: whoever this is, it may not go on. If it was a pod, its end is reported by "close".
+        return refuse();
+      }
+      if (!batch.every(isFromPod)) return refuse();
+      if (pod === undefined && batch.length > 0) {
+        const first = batch.shift()!;
+        if (first.t !== "hello" && first.t !== "join") return refuse();
+        pod = this.#claim(first);
+        if (pod === undefined) return refuse();
+        beating = first.t === "join";
+        if (beating) pod.beats = socket;
+        else this.#connect(pod, socket);
+      }
+      if (pod === undefined || pod.gone || batch.length === 0) return;
+      if (!beating) return this.#listener.messages(pod.spec.id, batch as FromPod[]);
+      for (const beat of batch) if (beat.t === "beat") this.#listener.beat(pod.spec.id, beat);
+    });
+    socket.once("close", () => {
+      if (pod !== undefined && !beating) this.#disconnected(pod);
+    });
+  }
+
+  #claim(hello: (FromPod & { t: "hello" }) | (Beat & { t: "join" })): LocalPod | undefined {
+    const pod = this.#pods.get(hello.pod);
+    if (pod === undefined || pod.gone || (hello.t === "hello" ? pod.socket : pod.beats) !== undefined) return undefined;
+    const given = Buffer.from(hello.token);
+    const token = Buffer.from(pod.token);
+    return given.length === token.length && timingSafeEqual(given, token) ? pod : undefined;
+  }
+
+  #connect(pod: LocalPod, socket: Socket): void {
+    pod.socket = socket;
+    this.#listener.connected(pod.spec.id, pod.process.pid ?? 0);
+    if (pod.outbox.length > 0) this.#flush(pod);
+  }
+
+  #flush(pod: LocalPod): void {
+    pod.flushing = false;
+    if (pod.socket === undefined || pod.outbox.length === 0) return;
+    const batch = pod.outbox;
+    pod.outbox = [];
+    const [header, body] = pod.encoder.encode(batch);
+    pod.socket.cork();
+    pod.socket.write(header);
+    pod.socket.write(body);
+    pod.socket.uncork();
+  }
+
+  // The stream closes before the process is reaped, and its calls need not wait for that; but memory is only known at the exit.
+  #disconnected(pod: LocalPod): void {
+    if (pod.gone) return;
+    this.#kill(pod);
+    if (pod.process.exitCode === null && pod.process.signalCode === null) return;
+    this.#gone(pod, "disconnected", "its connection closed");
+  }
+
+  #kill(pod: LocalPod): void {
+    if (pod.process.exitCode === null && pod.process.signalCode === null) pod.process.kill("SIGKILL");
+  }
+
+  #gone(pod: LocalPod, reason: PodExit["reason"], detail: string): void {
+    if (pod.gone) return;
+    pod.gone = true;
+    for (const cancel of pod.cancelTimers) cancel();
+    this.#pods.delete(pod.spec.id);
+    pod.socket?.destroy();
+    pod.beats?.destroy();
+    const memory = /heap out of memory|Allocation failed/.test(pod.output) || pod.ending === "over-memory";
+    this.#listener.gone(pod.spec.id, { reason: pod.ending ?? reason, memory, detail, output: pod.output.trim() });
+  }
+}
+
+const statusOf = (pod: LocalPod): PodStatus => ({
+  id: pod.spec.id,
+  pid: pod.process.pid ?? 0,
+  state: pod.socket === undefined ? "starting" : "connected",
+  startedAt: pod.startedAt,
+});

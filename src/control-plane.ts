@@ -1,0 +1,203 @@
+/**
+ * The control plane as its edges see it: one object that gateway, CLI and testing kit share.
+ *
+ * Owns: nothing; it checks names and puts the services' answers together.
+ */
+import type { Registry } from "./application/registry.ts";
+import type { Applications } from "./application/service.ts";
+import type { RunService } from "./coordinator/service.ts";
+import type { Turn } from "./coordinator/turn.ts";
+import type { EventBus } from "./events/service.ts";
+import { validateExpression } from "./expression/machine.ts";
+import { functionsOf } from "./expression/graph.ts";
+import { type ExpressionLimits } from "./expression/limits.ts";
+import { parse } from "./expression/parser.ts";
+import type { Journal } from "./journal/port.ts";
+import { LockstepError } from "./lib/errors.ts";
+import { ordinalOf, type RunId } from "./lib/ids.ts";
+import type { ApplicationVersion, Bundle } from "./protocol/application.ts";
+import type { ControlPlane, Counters, LayerView, PodView } from "./protocol/control-plane.ts";
+import type { JournalRecord, RunResult, RunSummary, StartRun } from "./protocol/run.ts";
+import type { Fleet } from "./scheduler/fleet.ts";
+import type { Scheduler } from "./scheduler/service.ts";
+
+export interface Parts {
+  journal: Journal;
+  registry: Registry;
+  applications: Applications;
+  runs: RunService;
+  scheduler: Scheduler;
+  fleet: Fleet;
+  turn: Turn;
+  events: EventBus;
+  slotsPerPod: number;
+  maxPayloadBytes: number;
+  expressionLimits: Partial<ExpressionLimits>;
+  counts: { podsStarted: number; podsLost: number; auditRepairs: number };
+  /** Why the platform takes no work now; `undefined` when it does. */
+  notReady(): string | undefined;
+}
+
+const NO_APPLICATION = { application: "", version: "" };
+
+export const createControlPlane = (parts: Parts): ControlPlane => {
+  const { journal, registry, applications, runs, scheduler, fleet, events } = parts;
+
+  const checkReady = (): void => {
+    const why = parts.notReady();
+    if (why !== undefined) throw new LockstepError("SHUTTING_DOWN", why, { details: { retryAfterMs: 1_000 } });
+  };
+
+  const start = async (request: StartRun): Promise<{ id: RunId; existing: boolean }> => {
+    checkReady();
+    checkSize(request, parts.maxPayloadBytes);
+    const { application, version } = homeOf(request, registry, parts.expressionLimits);
+    return runs.start({ ...request, application, version });
+  };
+
+  const summaryOf = async (id: RunId): ReturnType<ControlPlane["run"]> => {
+    const live = runs.peek(id);
+    const stored = await journal.load(checkId(id));
+    if (stored === undefined) throw unknownRun(id);
+    const finished = stored.finishedAt !== undefined;
+    const result: RunResult = finished || live === undefined ? await runs.result(id, 0) : { id, status: live.status };
+    const summary: RunSummary & RunResult & { input: string; waitingFor: string[] } = {
+      kind: stored.kind,
+      name: stored.name,
+      application: stored.application,
+      version: stored.version,
+      acceptedAt: stored.acceptedAt,
+      input: stored.input,
+      waitingFor: finished ? [] : (live?.waitingFor ?? []),
+      ...result,
+    };
+    if (stored.finishedAt !== undefined) summary.finishedAt = stored.finishedAt;
+    if (stored.key !== undefined) summary.key = stored.key;
+    if (stored.parent !== undefined) summary.parent = stored.parent;
+    if (!finished && live?.suspension !== undefined) summary.failure = live.suspension;
+    return summary;
+  };
+
+  const history = async (id: RunId): Promise<JournalRecord[]> => {
+    const stored = await journal.load(checkId(id));
+    if (stored === undefined) throw unknownRun(id);
+    const records = await journal.records(id);
+    if (stored.finishedAt === undefined) return records;
+    const end: JournalRecord = { t: "finish", at: stored.finishedAt, status: stored.status as "completed" };
+    if (stored.value !== undefined) end.value = stored.value;
+    if (stored.failure !== undefined) end.failure = stored.failure;
+    return [...records, end];
+  };
+
+  return {
+    start,
+    result: async (id, waitMs) => runs.result(checkId(id), waitMs),
+    run: summaryOf,
+    runs: (filter, limit, cursor) => journal.list(filter, limit, cursor),
+    journal: history,
+    logs: ({ limit, ...filter }) => journal.logs(filter, limit),
+    signal: async (id, name, value) => {
+      checkReady();
+      if (value.length > parts.maxPayloadBytes) throw tooLarge("the signal's value", value.length, parts.maxPayloadBytes);
+      await runs.signal(checkId(id), name, value);
+    },
+    cancel: async (id, { reason, force }) => runs.cancel(checkId(id), reason, force ?? false),
+    resume: async (id) => runs.resume(checkId(id)),
+    deploy: async (bundle: Bundle): Promise<ApplicationVersion> => {
+      checkReady();
+      const version = await applications.deploy(bundle);
+      parts.turn.event({
+        type: "application.deployed",
+        application: version.application,
+        version: version.version,
+        functions: version.manifest.functions.map(({ name }) => name),
+        coordinators: version.manifest.coordinators.map(({ name }) => name),
+      });
+      return version;
+    },
+    applications: async () => registry.list(),
+    pods: () => podViews(fleet, parts.slotsPerPod),
+    layers: () => layerViews(scheduler, runs),
+    events: (position, limit) => events.after(position, limit),
+    onEvents: (listener) => events.listen(listener),
+    counters: () => countersOf(parts),
+    notReady: parts.notReady,
+  };
+};
+
+/** @throws {LockstepError} UNKNOWN_FUNCTION, UNKNOWN_COORDINATOR, EXPRESSION_INVALID, UNKNOWN_VARIABLE */
+const homeOf = (request: StartRun, registry: Registry, limits: Partial<ExpressionLimits>): { application: string; version: string } => {
+  if (request.kind === "expression") return homeOfExpression(request, registry, limits);
+  const isFunction = request.kind === "function";
+  const home = isFunction ? registry.homeOfFunction(request.name) : registry.homeOfCoordinator(request.name);
+  if (home !== undefined) return home;
+  const names = isFunction ? registry.functionNames() : registry.coordinatorNames();
+  const known = names.length === 0 ? "nothing is deployed yet" : `deployed: ${names.slice(0, 20).join(", ")}`;
+  throw new LockstepError(isFunction ? "UNKNOWN_FUNCTION" : "UNKNOWN_COORDINATOR", `there is no ${request.kind} "${request.name}" (${known})`, {
+    details: { name: request.name },
+  });
+};
+
+/** An expression runs on the version of the one application that defines its functions. */
+const homeOfExpression = (request: StartRun, registry: Registry, limits: Partial<ExpressionLimits>): { application: string; version: string } => {
+  validateExpression(request.name, request.input, (name) => registry.homeOfFunction(name) !== undefined, limits);
+  let home: ApplicationVersion | undefined;
+  for (const { name, position } of functionsOf(parse(request.name, limits))) {
+    const next = registry.homeOfFunction(name);
+    if (home !== undefined && next !== undefined && next.application !== home.application) {
+      const message = `"${name}" is of application "${next.application}", but the expression began with one of "${home.application}": an expression uses one application`;
+      throw new LockstepError("EXPRESSION_INVALID", message, { details: { position, name } });
+    }
+    home ??= next;
+  }
+  return home ?? NO_APPLICATION;
+};
+
+const checkSize = (request: StartRun, limit: number): void => {
+  const bytes = request.input.length > limit / 4 ? Buffer.byteLength(request.input) : 0;
+  if (bytes > limit) throw tooLarge("the input", bytes, limit);
+};
+
+const tooLarge = (what: string, bytes: number, limit: number): LockstepError =>
+  new LockstepError("PAYLOAD_TOO_LARGE", `${what} is ${bytes} bytes; the limit is ${limit}`, { details: { bytes, limit } });
+
+const checkId = (id: RunId): RunId => {
+  if (ordinalOf(id) === undefined) throw unknownRun(id);
+  return id;
+};
+
+const unknownRun = (id: RunId): LockstepError => new LockstepError("UNKNOWN_RUN", `there is no run ${JSON.stringify(id)}`, { details: { run: id } });
+
+const podViews = (fleet: Fleet, slots: number): PodView[] =>
+  [...fleet.pods.values()].map((pod) => {
+    const view: PodView = {
+      id: pod.id,
+      role: pod.tenant?.role ?? "warm",
+      pid: pod.pid,
+      state: pod.state,
+      inFlight: pod.inFlight,
+      slots,
+      startedAt: pod.startedAt,
+    };
+    if (pod.tenant !== undefined) Object.assign(view, { application: pod.tenant.application, version: pod.tenant.version });
+    if (pod.coldStartMs !== undefined) view.coldStartMs = pod.coldStartMs;
+    return view;
+  });
+
+const layerViews = (scheduler: Scheduler, runs: RunService): LayerView[] => {
+  const dead = runs.deadLetters();
+  return scheduler.views().map((layer) => ({ ...layer, dead: dead.get(layer.function) ?? 0 }));
+};
+
+const countersOf = ({ runs, turn, counts }: Parts): Counters => ({
+  runsAccepted: runs.counters.accepted,
+  runsFinished: { completed: runs.counters.completed, failed: runs.counters.failed, cancelled: runs.counters.cancelled },
+  runsLive: runs.size,
+  callsCompleted: runs.counters.callsCompleted,
+  callsFailed: runs.counters.callsFailed,
+  callsRetried: runs.counters.retried,
+  commits: turn.commits,
+  records: turn.records,
+  admissionRefused: runs.counters.refused,
+  ...counts,
+});

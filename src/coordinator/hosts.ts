@@ -1,0 +1,218 @@
+/**
+ * Coordinator hosts: the pods that execute coordinators' code, and which run lives in which.
+ *
+ * Owns: the assignment of runs to pods. Does not own: runs' state, histories, or what a lost host means for a run.
+ *
+ * H1  A run lives in at most one pod, and every message about it comes from that pod or is dropped.
+ * H2  Runs of a pod that is gone are reported lost exactly once.
+ */
+import type { PodExit } from "../cluster/port.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Failure } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
+import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
+import type { Command, JournalRecord, LogLine } from "../protocol/run.ts";
+import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
+
+export interface HostEvents {
+  commands(run: RunId, commands: readonly Command[]): void;
+  diverged(run: RunId, failure: Failure): void;
+  lines(run: RunId, lines: LogLine[]): void;
+  /** These runs have no host any more. `culprit` is the run that was executing when its pod had to be ended. */
+  lost(runs: readonly RunId[], exit: PodExit, culprit: RunId | undefined): void;
+  /** The version's bundle does not load. */
+  refused(runs: readonly RunId[], failure: Failure): void;
+}
+
+export interface HostOptions {
+  memoryMb: number;
+  podsPerVersion: number;
+  /** A coordinator that executes for so long without yielding is stuck. */
+  turnLimitMs: number;
+}
+
+const RETRY_MS = 50;
+
+export class CoordinatorHosts {
+  readonly #fleet: Fleet;
+  readonly #clock: Clock;
+  readonly #options: HostOptions;
+  readonly #events: HostEvents;
+  readonly #versions = new Map<string, VersionHosts>();
+  readonly #podOf = new Map<RunId, Home>();
+
+  constructor(fleet: Fleet, clock: Clock, options: HostOptions, events: HostEvents) {
+    this.#fleet = fleet;
+    this.#clock = clock;
+    this.#options = options;
+    this.#events = events;
+  }
+
+  isHosted(run: RunId): boolean {
+    return this.#podOf.has(run);
+  }
+
+  begin(version: { application: string; version: string; path: string }, message: ToPod & { t: "begin" }): void {
+    let hosts = this.#versions.get(version.version);
+    if (hosts === undefined) {
+      hosts = new VersionHosts(version, this.#options.memoryMb, this);
+      this.#versions.set(version.version, hosts);
+    }
+    const home = this.#homeIn(hosts);
+    home.runs.add(message.run);
+    this.#podOf.set(message.run, home);
+    home.pod.inFlight = home.runs.size;
+    if (home.connected) this.#fleet.send(home.pod, message);
+    else home.backlog.push(message);
+  }
+
+  deliver(run: RunId, record: JournalRecord): void {
+    const home = this.#podOf.get(run);
+    if (home === undefined) return;
+    if (home.connected) this.#fleet.send(home.pod, { t: "deliver", run, record });
+    else home.backlog.push({ t: "deliver", run, record });
+  }
+
+  /** The run is finished or leaves memory. */
+  evict(run: RunId, tellPod: boolean): void {
+    const home = this.#podOf.get(run);
+    if (home === undefined) return;
+    this.#podOf.delete(run);
+    home.runs.delete(run);
+    home.pod.inFlight = home.runs.size;
+    if (home.runs.size === 0) home.pod.idleSince = this.#clock.now();
+    if (tellPod && home.connected) this.#fleet.send(home.pod, { t: "evict", run });
+  }
+
+  #homeIn(hosts: VersionHosts): Home {
+    let best: Home | undefined;
+    for (const home of hosts.homes.values()) {
+      if (home.pod.state === "draining") continue;
+      if (best === undefined || home.runs.size < best.runs.size) best = home;
+    }
+    if (best !== undefined && (best.runs.size === 0 || hosts.homes.size >= this.#options.podsPerVersion)) return best;
+    const pod = this.#fleet.acquire(hosts);
+    if (pod !== undefined) return hosts.adopt(pod);
+    return best ?? this.#waitForRoom(hosts);
+  }
+
+  // No room for a pod on this machine: the runs gather in a home without one, which asks again until it gets one.
+  #waitForRoom(hosts: VersionHosts): Home {
+    const home = hosts.adopt({ id: "", state: "starting", inFlight: 0, idleSince: 0 } as Pod);
+    const retry = () => {
+      const pod = this.#fleet.acquire(hosts);
+      if (pod === undefined) return void this.#clock.after(RETRY_MS, retry);
+      hosts.homes.delete("");
+      home.pod = pod;
+      hosts.homes.set(pod.id, home);
+      pod.inFlight = home.runs.size;
+      if (pod.state === "ready") this.connected(hosts, pod);
+    };
+    this.#clock.after(RETRY_MS, retry);
+    return home;
+  }
+
+  connected(hosts: VersionHosts, pod: Pod): void {
+    const home = hosts.homes.get(pod.id) ?? hosts.adopt(pod);
+    home.connected = true;
+    for (const message of home.backlog) this.#fleet.send(pod, message);
+    home.backlog = [];
+  }
+
+  message(hosts: VersionHosts, pod: Pod, message: FromPod): void {
+    const home = hosts.homes.get(pod.id);
+    if (home === undefined) return;
+    if (message.t === "loaded") {
+      pod.coldStartMs ??= this.#clock.now() - pod.takenAt;
+      return;
+    }
+    if (message.t === "refused") return this.#refuse(hosts, home, JSON.parse(message.failure) as Failure);
+    if (!("run" in message) || this.#podOf.get(message.run) !== home) return;
+    if (message.t === "commands") this.#events.commands(message.run, message.commands);
+    else if (message.t === "diverged") this.#events.diverged(message.run, JSON.parse(message.failure) as Failure);
+    else if (message.t === "lines") this.#events.lines(message.run, message.lines);
+  }
+
+  beat(hosts: VersionHosts, pod: Pod, beat: Beat & { t: "beat" }): void {
+    if (beat.blockedMs < this.#options.turnLimitMs) return;
+    const home = hosts.homes.get(pod.id);
+    if (home !== undefined) home.culprit = beat.run === "" ? undefined : beat.run;
+    this.#fleet.end(pod, 0, "killed");
+  }
+
+  gone(hosts: VersionHosts, pod: Pod, exit: PodExit): void {
+    const home = hosts.homes.get(pod.id);
+    if (home === undefined) return;
+    hosts.homes.delete(pod.id);
+    const runs = this.#release(home);
+    if (hosts.homes.size === 0) this.#versions.delete(hosts.version);
+    if (runs.length > 0) this.#events.lost(runs, exit, home.culprit);
+  }
+
+  #refuse(hosts: VersionHosts, home: Home, failure: Failure): void {
+    hosts.homes.delete(home.pod.id);
+    const runs = this.#release(home);
+    this.#fleet.end(home.pod, 0);
+    this.#events.refused(runs, failure);
+  }
+
+  #release(home: Home): RunId[] {
+    const runs = [...home.runs];
+    for (const run of runs) this.#podOf.delete(run);
+    home.runs.clear();
+    home.pod.inFlight = 0;
+    return runs;
+  }
+}
+
+interface Home {
+  pod: Pod;
+  connected: boolean;
+  runs: Set<RunId>;
+  /** What waits for the pod's connection. */
+  backlog: ToPod[];
+  culprit: RunId | undefined;
+}
+
+/** The coordinators of one version as the tenant of their pods. */
+class VersionHosts implements Tenant {
+  readonly role = "coordinator";
+  readonly application: string;
+  readonly version: string;
+  readonly path: string;
+  readonly memoryMb: number;
+  readonly homes = new Map<string, Home>();
+  readonly #hosts: CoordinatorHosts;
+
+  constructor(version: { application: string; version: string; path: string }, memoryMb: number, hosts: CoordinatorHosts) {
+    this.application = version.application;
+    this.version = version.version;
+    this.path = version.path;
+    this.memoryMb = memoryMb;
+    this.#hosts = hosts;
+  }
+
+  adopt(pod: Pod): Home {
+    const found = this.homes.get(pod.id);
+    if (found !== undefined) return found;
+    const home: Home = { pod, connected: false, runs: new Set(), backlog: [], culprit: undefined };
+    this.homes.set(pod.id, home);
+    return home;
+  }
+
+  connected(pod: Pod): void {
+    this.#hosts.connected(this, pod);
+  }
+
+  message(pod: Pod, message: FromPod): void {
+    this.#hosts.message(this, pod, message);
+  }
+
+  beat(pod: Pod, beat: Beat & { t: "beat" }): void {
+    this.#hosts.beat(this, pod, beat);
+  }
+
+  gone(pod: Pod, exit: PodExit): void {
+    this.#hosts.gone(this, pod, exit);
+  }
+}

@@ -1,0 +1,54 @@
+import type { Journal } from "../journal/port.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { RunService } from "./service.ts";
+import type { Turn } from "./turn.ts";
+
+export interface HousekeepingParts {
+  journal: Journal;
+  clock: Clock;
+  turn: Turn;
+  runs: RunService;
+  limits: { retainMs: number; retainRuns: number; retainEvents: number };
+  counts: { auditRepairs: number };
+  /** Position of the newest event. */
+  position(): number;
+}
+
+const AUDIT_MS = 5_000;
+const RETENTION_MS = 10_000;
+// Small slices, so that removing old runs never holds up the commit of a new one for long.
+const SLICE = 100;
+const NEXT_SLICE_MS = 50;
+
+/** Starts the auditor (P3) and retention; returns what stops them. */
+export const startHousekeeping = (parts: HousekeepingParts): (() => void) => {
+  const { clock } = parts;
+  const cancels = new Map<string, () => void>();
+  const every = (name: string, delayMs: number, task: () => number | Promise<number>): void => {
+    cancels.set(
+      name,
+      clock.after(delayMs, () => void Promise.resolve(task()).then((nextMs) => cancels.has(name) && every(name, nextMs, task))),
+    );
+  };
+  every("audit", AUDIT_MS, () => audit(parts));
+  every("retention", RETENTION_MS, () => retain(parts));
+  return () => {
+    for (const cancel of cancels.values()) cancel();
+    cancels.clear();
+  };
+};
+
+const audit = ({ runs, turn, counts }: HousekeepingParts): number => {
+  const { checked, repaired } = runs.audit();
+  counts.auditRepairs += repaired;
+  if (repaired > 0) turn.event({ type: "platform.audited", checked, repaired });
+  return AUDIT_MS;
+};
+
+const retain = async ({ journal, clock, turn, limits, position }: HousekeepingParts): Promise<number> => {
+  const runs = await journal.purgeable({ before: clock.now() - limits.retainMs, keep: limits.retainRuns }, SLICE);
+  const oldest = position() - limits.retainEvents;
+  if (runs.length === 0 && oldest <= 0) return RETENTION_MS;
+  turn.purge(runs, oldest > 0 ? oldest : undefined);
+  return runs.length === SLICE ? NEXT_SLICE_MS : RETENTION_MS;
+};

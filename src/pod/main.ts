@@ -1,0 +1,109 @@
+/**
+ * The program inside a pod: connects to the control plane, learns what to execute, and executes it.
+ *
+ * Owns: this process. It starts generic (warm) and becomes, for ever, the pod of one function or of one version's coordinators.
+ */
+import { readFileSync } from "node:fs";
+import { failureOf, LockstepError } from "../lib/errors.ts";
+import type { FromPod, PodBootstrap, ToPod } from "../protocol/pod.ts";
+import { loadBundle, manifestOf } from "./bundle.ts";
+import { captureOutput, owner } from "./capture.ts";
+import { CoordinatorHost } from "./coordinator-host.ts";
+import { FunctionHost, type Usage } from "./function-host.ts";
+import { Link } from "./link.ts";
+import { createPulse, startLiveness } from "./liveness.ts";
+
+const exit = process.exit.bind(process);
+const bootstrap = JSON.parse(readFileSync(0, "utf8")) as PodBootstrap;
+const pulse = createPulse();
+
+let functions: FunctionHost | undefined;
+let coordinators: CoordinatorHost | undefined;
+
+const usage = (() => {
+  let at = -1;
+  let last: Usage = { cpuMs: 0, memoryMb: 0 };
+  return (): Usage => {
+    const now = performance.now();
+    if (now - at < 1) return last;
+    at = now;
+    const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
+    last = { cpuMs: (userCPUTime + systemCPUTime) / 1000, memoryMb: Math.round(maxRSS / 1024) };
+    return last;
+  };
+})();
+
+const load = (message: ToPod & { t: "load" }): void => {
+  const startedAt = performance.now();
+  try {
+    const application = loadBundle(message.path);
+    const limits = { maxPayloadBytes: bootstrap.maxPayloadBytes, maxLogBytes: bootstrap.maxLogBytes };
+    functions = new FunctionHost(application.functions, limits, usage, (reply) => link.send(reply));
+    coordinators = new CoordinatorHost(application.coordinators, limits, {
+      send: (reply) => link.send(reply),
+      schedule: () => link.schedule(),
+      executing: (run) => pulse.executing(run),
+    });
+    link.send({ t: "loaded", version: message.version, manifest: manifestOf(application), ms: performance.now() - startedAt });
+  } catch (error) {
+    link.send({ t: "refused", version: message.version, failure: JSON.stringify(failureOf(error, "APPLICATION_INVALID")) });
+  }
+};
+
+const take = (message: ToPod): void => {
+  switch (message.t) {
+    case "invoke":
+      return functions?.invoke(message);
+    case "deliver":
+      return coordinators?.deliver(message.run, message.record);
+    case "begin":
+      return coordinators?.begin(message);
+    case "abort":
+      return functions?.abort(message.lease, message.reason);
+    case "evict":
+      return coordinators?.evict(message.run);
+    case "load":
+      return load(message);
+    case "exit":
+      return exit(0);
+  }
+};
+
+const link: Link<ToPod, FromPod> = new Link<ToPod, FromPod>(bootstrap.address, {
+  open: () => {
+    link.send({ t: "hello", pod: bootstrap.pod, token: bootstrap.token, pid: process.pid });
+    startLiveness({ address: bootstrap.address, pod: bootstrap.pod, token: bootstrap.token, heartbeatMs: bootstrap.heartbeatMs, buffer: pulse.buffer });
+  },
+  messages: (batch) => {
+    coordinators?.nextBatch();
+    for (const message of batch) take(message);
+  },
+  beforeFlush: () => {
+    pulse.idle();
+    coordinators?.flush();
+  },
+  // Without its control plane a pod's work can't be committed any more: another pod will do it again.
+  closed: () => exit(0),
+});
+
+captureOutput();
+
+// User code that ends the process would take other calls with it: the call that asked for it fails instead.
+process.exit = ((code?: number) => {
+  const error = Object.assign(new LockstepError("PROCESS_EXIT", `process.exit(${code ?? ""}) was called`), { terminal: true });
+  (owner.getStore() as { fail?: (error: unknown) => void } | undefined)?.fail?.(error);
+  throw error;
+}) as typeof process.exit;
+
+process.on("uncaughtException", (error) => {
+  const call = owner.getStore() as { fail?: (error: unknown) => void } | undefined;
+  if (error instanceof LockstepError && error.code === "PROCESS_EXIT") return;
+  if (call?.fail !== undefined) return call.fail(error);
+  process.stderr.write(`uncaught exception outside of any call: ${error instanceof Error ? error.stack : String(error)}`);
+  exit(70);
+});
+
+// A promise that nobody awaits is a defect of user code, yet no reason to end the other calls of this pod.
+process.on("unhandledRejection", (reason) => {
+  console.error("a promise was rejected and nothing awaited it:", reason);
+});

@@ -1,0 +1,217 @@
+/**
+ * The fleet: the pods that exist, the warm ones among them, and which tenant each works for.
+ *
+ * Owns: starting, taking, watching and ending pods. Does not own: what a pod executes (its tenant decides) or how pods are made (Cluster).
+ *
+ * F1  A pod works for at most one tenant, for ever: user code of two functions never shares a process.
+ * F2  Every tenant learns of each of its pods exactly once that it is connected and exactly once that it is gone.
+ */
+import type { Cluster, ClusterListener, PodExit } from "../cluster/port.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
+
+/** Who a pod works for: a layer, the coordinators of a version, or the inspection of a bundle. */
+export interface Tenant {
+  readonly role: string;
+  readonly application: string;
+  readonly version: string;
+  readonly memoryMb: number;
+  /** Where the pod finds the bundle. */
+  readonly path: string;
+  connected(pod: Pod): void;
+  message(pod: Pod, message: FromPod): void;
+  beat(pod: Pod, beat: Beat & { t: "beat" }): void;
+  gone(pod: Pod, exit: PodExit): void;
+}
+
+export interface Pod {
+  readonly id: string;
+  readonly memoryMb: number;
+  readonly startedAt: number;
+  tenant: Tenant | undefined;
+  state: "starting" | "ready" | "draining";
+  pid: number;
+  /** What it works on now, as its tenant counts it. */
+  inFlight: number;
+  /** Attempts that the control plane gave up and the pod has not ended yet. */
+  zombies: number;
+  idleSince: number;
+  blockedMs: number;
+  lastBeat: number;
+  takenAt: number;
+  coldStartMs: number | undefined;
+}
+
+export interface FleetOptions {
+  warmPods: number;
+  defaultMemoryMb: number;
+  maxPods: number;
+  /** A connected pod that is silent for longer hangs. */
+  hangMs: number;
+  /** A pod with nothing to do is ended after this time. */
+  idleMs: number;
+  /** A pod may exceed its heap by this much (buffers, code) before it is ended as out of memory. */
+  memoryHeadroomMb: number;
+}
+
+export interface FleetObserver {
+  started(pod: Pod, startMs: number): void;
+  stopped(pod: Pod, exit: PodExit): void;
+}
+
+const TICK_MS = 250;
+
+export class Fleet implements ClusterListener {
+  readonly pods = new Map<string, Pod>();
+  readonly #cluster: Cluster;
+  readonly #clock: Clock;
+  readonly #options: FleetOptions;
+  readonly #observer: FleetObserver;
+  readonly #warm: Pod[] = [];
+  #serial = 0;
+  #failedStarts = 0;
+  #stopping = false;
+  #cancelTick = () => {};
+  #lastTick = 0;
+
+  constructor(cluster: Cluster, clock: Clock, options: FleetOptions, observer: FleetObserver) {
+    this.#cluster = cluster;
+    this.#clock = clock;
+    this.#options = options;
+    this.#observer = observer;
+  }
+
+  async start(): Promise<void> {
+    await this.#cluster.start(this);
+    this.#refill();
+    this.#tick();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#cancelTick();
+    await this.#cluster.stop();
+  }
+
+  /** A pod for this tenant: a warm one, which is ready at once, or a new one. `undefined` when the machine has as many as it may. */
+  acquire(tenant: Tenant): Pod | undefined {
+    if (this.#stopping) return undefined;
+    const pod = this.#takeWarm(tenant) ?? this.#create(tenant.memoryMb);
+    if (pod === undefined) return undefined;
+    pod.tenant = tenant;
+    pod.takenAt = this.#clock.now();
+    if (pod.state === "ready") this.#join(pod, tenant);
+    this.#refill();
+    return pod;
+  }
+
+  send(pod: Pod, message: ToPod): void {
+    this.#cluster.send(pod.id, message);
+  }
+
+  /** Ends a pod; its tenant hears of it by `gone`. */
+  end(pod: Pod, graceMs: number, reason: PodExit["reason"] = "deleted"): void {
+    pod.state = "draining";
+    this.#cluster.delete(pod.id, graceMs, reason);
+  }
+
+  connected(id: string, pid: number): void {
+    const pod = this.pods.get(id);
+    if (pod === undefined) return;
+    const now = this.#clock.now();
+    this.#failedStarts = 0;
+    pod.state = "ready";
+    pod.pid = pid;
+    pod.idleSince = now;
+    // The liveness thread starts after the connection, so its first beat gets a longer grace.
+    pod.lastBeat = now + 3 * this.#options.hangMs;
+    this.#observer.started(pod, now - pod.startedAt);
+    if (pod.tenant === undefined) this.#warm.push(pod);
+    else this.#join(pod, pod.tenant);
+  }
+
+  messages(id: string, messages: readonly FromPod[]): void {
+    const pod = this.pods.get(id);
+    if (pod?.tenant === undefined) return;
+    for (const message of messages) pod.tenant.message(pod, message);
+  }
+
+  beat(id: string, beat: Beat & { t: "beat" }): void {
+    const pod = this.pods.get(id);
+    if (pod === undefined) return;
+    pod.lastBeat = this.#clock.now();
+    pod.blockedMs = beat.blockedMs;
+    if (beat.rssMb > pod.memoryMb + this.#options.memoryHeadroomMb) return this.#cluster.delete(id, 0, "over-memory");
+    pod.tenant?.beat(pod, beat);
+  }
+
+  gone(id: string, exit: PodExit): void {
+    const pod = this.pods.get(id);
+    if (pod === undefined) return;
+    this.pods.delete(id);
+    const warm = this.#warm.indexOf(pod);
+    if (warm >= 0) this.#warm.splice(warm, 1);
+    if (exit.reason === "failed-to-start") this.#failedStarts++;
+    this.#observer.stopped(pod, exit);
+    pod.tenant?.gone(pod, exit);
+    this.#refill();
+  }
+
+  #join(pod: Pod, tenant: Tenant): void {
+    this.#cluster.send(pod.id, { t: "load", version: tenant.version, path: tenant.path });
+    tenant.connected(pod);
+  }
+
+  #takeWarm(tenant: Tenant): Pod | undefined {
+    // The heap's limit is fixed when a process starts, so a warm pod only fits tenants that want the default.
+    if (tenant.memoryMb !== this.#options.defaultMemoryMb) return undefined;
+    return this.#warm.shift();
+  }
+
+  #create(memoryMb: number): Pod | undefined {
+    if (this.pods.size >= this.#options.maxPods) return undefined;
+    const now = this.#clock.now();
+    const pod: Pod = {
+      id: `pod-${++this.#serial}`,
+      memoryMb,
+      startedAt: now,
+      tenant: undefined,
+      state: "starting",
+      pid: 0,
+      inFlight: 0,
+      zombies: 0,
+      idleSince: now,
+      blockedMs: 0,
+      lastBeat: now,
+      takenAt: now,
+      coldStartMs: undefined,
+    };
+    this.pods.set(pod.id, pod);
+    this.#cluster.create({ id: pod.id, memoryMb });
+    return pod;
+  }
+
+  #refill(): void {
+    // When processes do not start at all, one attempt per tick is enough.
+    if (this.#stopping || this.#failedStarts > 2) return;
+    let coming = this.#warm.length;
+    for (const pod of this.pods.values()) if (pod.tenant === undefined && pod.state === "starting") coming++;
+    for (; coming < this.#options.warmPods; coming++) if (this.#create(this.#options.defaultMemoryMb) === undefined) return;
+  }
+
+  #tick(): void {
+    const now = this.#clock.now();
+    // After a pause of our own (a suspended laptop, a stopped process) the pods' silence proves nothing.
+    const late = this.#lastTick !== 0 && now - this.#lastTick > 2 * TICK_MS;
+    this.#lastTick = now;
+    for (const pod of [...this.pods.values()]) {
+      if (pod.state === "starting") continue;
+      if (late) pod.lastBeat = Math.max(pod.lastBeat, now);
+      else if (now - pod.lastBeat > this.#options.hangMs) this.#cluster.delete(pod.id, 0, "hung");
+      else if (pod.tenant !== undefined && pod.inFlight === 0 && now - pod.idleSince > this.#options.idleMs) this.end(pod, 0);
+    }
+    if (this.#failedStarts > 2) this.#failedStarts = 2;
+    this.#refill();
+    this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick());
+  }
+}

@@ -1,0 +1,403 @@
+/**
+ * The scheduler: matches waiting calls with free pods, at the moment at which either appears.
+ *
+ * Owns: the layers and the leases. Does not own: runs, retries (told by `settled`), durability.
+ *
+ * S1  Each lease ends exactly once: by the pod's answer, the timeout, the pod's end, or withdrawal. What comes later is dropped (P2).
+ * S2  A call that waits has a pod that will take it, or a pod that is being started, or its function's limit is reached (P3).
+ */
+import type { PodExit } from "../cluster/port.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Failure } from "../lib/errors.ts";
+import type { Json } from "../lib/json.ts";
+import type { FunctionSpec } from "../protocol/application.ts";
+import type { LayerView } from "../protocol/control-plane.ts";
+import type { Beat, FromPod } from "../protocol/pod.ts";
+import type { CallMetrics, LogLine } from "../protocol/run.ts";
+import { type Entry, type Layer, Layers } from "../queue/machine.ts";
+import { lostFailure } from "./exit.ts";
+import type { Fleet, Pod, Tenant } from "./fleet.ts";
+
+/** How an attempt ended. */
+export interface Outcome {
+  value?: Json;
+  failure?: Failure;
+  metrics?: CallMetrics;
+  lines: LogLine[];
+}
+
+/** What the scheduler must know of a function's version. */
+export interface FunctionHome {
+  application: string;
+  path: string;
+  spec: FunctionSpec;
+}
+
+export interface SchedulerOptions {
+  /** Calls that one pod executes at the same time. */
+  slotsPerPod: number;
+  maxPodsPerFunction: number;
+  defaultMemoryMb: number;
+  /** Another pod is added when a call has waited for so long although pods exist. */
+  patienceMs: number;
+}
+
+interface Lease {
+  entry: Entry;
+  host: LayerHost;
+  pod: Pod;
+  cold: boolean;
+}
+
+const SWEEP_MS = 20;
+const STARVED_MS = 50;
+const BLOCKED_MS = 250;
+
+export class Scheduler {
+  readonly #fleet: Fleet;
+  readonly #clock: Clock;
+  readonly #options: SchedulerOptions;
+  readonly #home: (fn: string, version: string) => FunctionHome | undefined;
+  readonly #settled: (entry: Entry, outcome: Outcome) => void;
+  readonly #layers = new Layers();
+  readonly #hosts = new Map<string, LayerHost>();
+  readonly #leases = new Map<number, Lease>();
+  /** Leases by their timeout: within one, insertion order is the order of the deadlines, so only heads need a look. */
+  readonly #deadlines = new Map<number, Map<number, Lease>>();
+  #lease = 0;
+  #nextSweep = Number.POSITIVE_INFINITY;
+  #cancelSweep = () => {};
+  #cancelTick = () => {};
+
+  constructor(
+    fleet: Fleet,
+    clock: Clock,
+    options: SchedulerOptions,
+    home: (fn: string, version: string) => FunctionHome | undefined,
+    settled: (entry: Entry, outcome: Outcome) => void,
+  ) {
+    this.#fleet = fleet;
+    this.#clock = clock;
+    this.#options = options;
+    this.#home = home;
+    this.#settled = settled;
+  }
+
+  start(): void {
+    this.#tick();
+  }
+
+  stop(): void {
+    this.#cancelTick();
+    this.#cancelSweep();
+  }
+
+  /** Calls that wait for a pod or for their time. */
+  get depth(): number {
+    return this.#layers.depth;
+  }
+
+  /** Puts a call into its layer and dispatches what can be. */
+  enqueue(entry: Entry): void {
+    const home = this.#home(entry.fn, entry.version);
+    if (home === undefined) {
+      const failure: Failure = { code: "UNKNOWN_FUNCTION", message: `function "${entry.fn}" is not in version ${entry.version}`, terminal: true };
+      this.#settled(entry, { failure, lines: [] });
+      return;
+    }
+    const layer = this.#layers.open(entry.fn, entry.version, home.spec.concurrency);
+    const now = this.#clock.now();
+    layer.enqueue(entry, now);
+    if (entry.state === "delayed") this.#sweepAt(entry.notBefore);
+    else this.#match(this.#hostOf(layer, home), now);
+  }
+
+  /** Takes a call out; an attempt that executes is told to stop, and its outcome will not count. */
+  withdraw(entry: Entry, reason: string): void {
+    const layer = this.#layers.find(entry.fn, entry.version);
+    if (layer === undefined) return;
+    const { lease } = entry;
+    if (layer.withdraw(entry) !== "leased") return;
+    const held = this.#endLease(lease);
+    if (held === undefined) return;
+    held.pod.zombies++;
+    this.#fleet.send(held.pod, { t: "abort", lease, reason });
+    this.#match(held.host, this.#clock.now());
+  }
+
+  views(): LayerView[] {
+    const now = this.#clock.now();
+    return [...this.#layers].map((layer) => ({
+      function: layer.fn,
+      application: this.#home(layer.fn, layer.version)?.application ?? "",
+      version: layer.version,
+      waiting: layer.waiting,
+      delayed: layer.delayed,
+      running: layer.leased,
+      dead: 0,
+      pods: this.#hosts.get(layer.key)?.pods.size ?? 0,
+      oldestWaitingMs: layer.oldestWaitingMs(now),
+      ...layer.rates(now),
+      completed: layer.completed,
+      failed: layer.failed,
+    }));
+  }
+
+  #hostOf(layer: Layer, home: FunctionHome): LayerHost {
+    let host = this.#hosts.get(layer.key);
+    if (host === undefined) {
+      host = new LayerHost(layer, home, home.spec.memoryMb ?? this.#options.defaultMemoryMb, this);
+      this.#hosts.set(layer.key, host);
+    }
+    return host;
+  }
+
+  #match(host: LayerHost, now: number): void {
+    const { layer } = host;
+    for (let next = layer.peek(); next !== undefined; next = layer.peek()) {
+      const pod = this.#freePod(host, next);
+      if (pod === undefined) break;
+      this.#dispatch(host, pod, next, now);
+    }
+    if (layer.waiting > 0) this.#provide(host, now);
+  }
+
+  #freePod(host: LayerHost, entry: Entry): Pod | undefined {
+    let best: Pod | undefined;
+    for (const pod of host.pods.values()) {
+      const slots = entry.solo ? 1 : this.#options.slotsPerPod;
+      if (pod.state !== "ready" || pod.inFlight + pod.zombies >= slots || host.solo.has(pod)) continue;
+      // A pod whose event loop stands still would let the call wait although another pod could start it.
+      if (pod.blockedMs > BLOCKED_MS && host.pods.size > 1) continue;
+      if (best === undefined || pod.inFlight < best.inFlight) best = pod;
+    }
+    return best;
+  }
+
+  #dispatch(host: LayerHost, pod: Pod, next: Entry, now: number): void {
+    const lease = ++this.#lease;
+    const entry = host.layer.take(lease, pod.id, now) as Entry;
+    if (entry.solo) host.solo.add(pod);
+    const held: Lease = { entry, host, pod, cold: pod.coldStartMs === undefined };
+    this.#leases.set(lease, held);
+    pod.inFlight++;
+    this.#watch(lease, held, now);
+    const { fn, input, run, seq, attempt, timeoutMs } = next;
+    this.#fleet.send(pod, { t: "invoke", lease, fn, input, run, seq, attempt, timeoutMs });
+  }
+
+  #watch(lease: number, held: Lease, now: number): void {
+    const { timeoutMs } = held.entry;
+    let queue = this.#deadlines.get(timeoutMs);
+    if (queue === undefined) this.#deadlines.set(timeoutMs, (queue = new Map()));
+    queue.set(lease, held);
+    if (now + timeoutMs < this.#nextSweep) this.#sweepAt(now + timeoutMs);
+  }
+
+  /** Starts a pod when the waiting calls need one that is neither there nor on its way. */
+  #provide(host: LayerHost, now: number): void {
+    const { layer } = host;
+    if (host.retryAt > now) return;
+    const { slotsPerPod, maxPodsPerFunction } = this.#options;
+    const needed = Math.min(maxPodsPerFunction, Math.ceil((layer.waiting + layer.leased) / slotsPerPod));
+    const usable = [...host.pods.values()].filter((pod) => pod.state !== "draining" && !host.solo.has(pod)).length;
+    if (usable < Math.max(1, needed)) this.#addPod(host, now);
+  }
+
+  #addPod(host: LayerHost, now: number): void {
+    const pod = this.#fleet.acquire(host);
+    // No room on the machine: the tick tries again, and pods of idle functions make room.
+    if (pod === undefined) host.retryAt = now + STARVED_MS;
+    else host.pods.set(pod.id, pod);
+  }
+
+  connected(host: LayerHost, pod: Pod): void {
+    host.pods.set(pod.id, pod);
+    host.failures = 0;
+    this.#match(host, this.#clock.now());
+  }
+
+  message(host: LayerHost, pod: Pod, message: FromPod): void {
+    if (message.t === "result") return this.#answer(host, pod, message);
+    if (message.t === "loaded") pod.coldStartMs ??= this.#clock.now() - pod.takenAt;
+    // A bundle that was inspected and yet does not load here: its calls fail with the reason, and use up their attempts.
+    if (message.t === "refused") this.#refuse(host, pod, JSON.parse(message.failure) as Failure);
+  }
+
+  beat(pod: Pod, beat: Beat & { t: "beat" }): void {
+    // Its event loop stands still and a call is overdue: only the end of the process stops such a loop.
+    if (pod.zombies > 0 && beat.blockedMs > BLOCKED_MS) this.#fleet.end(pod, 0, "killed");
+  }
+
+  gone(host: LayerHost, pod: Pod, exit: PodExit): void {
+    const now = this.#clock.now();
+    host.pods.delete(pod.id);
+    host.solo.delete(pod);
+    if (exit.reason === "failed-to-start") host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
+    const failure = lostFailure(pod.id, exit);
+    for (const [lease, held] of this.#leases) {
+      if (held.pod !== pod) continue;
+      this.#endLease(lease);
+      host.layer.settle(held.entry, false, now);
+      this.#settled(held.entry, { failure, lines: [] });
+    }
+    if (host.layer.waiting > 0) this.#provide(host, now);
+    else this.#closeIfIdle(host);
+  }
+
+  #refuse(host: LayerHost, pod: Pod, cause: Failure): void {
+    const now = this.#clock.now();
+    const failure: Failure = { code: "POD_FAILED_TO_START", message: `the application does not load: ${cause.message}`, cause };
+    host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
+    for (const [lease, held] of this.#leases) {
+      if (held.pod !== pod) continue;
+      this.#endLease(lease);
+      host.layer.settle(held.entry, false, now);
+      this.#settled(held.entry, { failure, lines: [] });
+    }
+    this.#fleet.end(pod, 0);
+  }
+
+  #answer(host: LayerHost, pod: Pod, message: FromPod & { t: "result" }): void {
+    const now = this.#clock.now();
+    const held = this.#leases.get(message.lease);
+    if (held === undefined || held.pod !== pod) {
+      // The attempt was given up before (timeout, withdrawal): only its slot comes free.
+      if (pod.zombies > 0) pod.zombies--;
+      if (host.layer.waiting > 0) this.#match(host, now);
+      return;
+    }
+    this.#endLease(message.lease);
+    const { entry } = held;
+    host.layer.settle(entry, message.failure === "", now);
+    this.#settled(entry, {
+      ...(message.failure === "" ? { value: message.value } : { failure: JSON.parse(message.failure) as Failure }),
+      metrics: {
+        durationMs: message.durationMs,
+        cpuMs: message.cpuMs,
+        queueMs: entry.leasedAt - entry.waitingSince,
+        memoryMb: message.memoryMb,
+        coldStart: held.cold,
+        pod: pod.id,
+      },
+      lines: message.lines,
+    });
+    if (host.layer.waiting > 0) this.#match(host, now);
+  }
+
+  #endLease(lease: number): Lease | undefined {
+    const held = this.#leases.get(lease);
+    if (held === undefined) return undefined;
+    this.#leases.delete(lease);
+    this.#deadlines.get(held.entry.timeoutMs)?.delete(lease);
+    const { pod, host } = held;
+    if (--pod.inFlight === 0) pod.idleSince = this.#clock.now();
+    if (held.entry.solo) host.solo.delete(pod);
+    return held;
+  }
+
+  #sweepAt(time: number): void {
+    if (time >= this.#nextSweep) return;
+    this.#cancelSweep();
+    this.#nextSweep = time;
+    this.#cancelSweep = this.#clock.after(time - this.#clock.now(), () => this.#sweep());
+  }
+
+  /** Ends overdue leases and wakes delayed calls, then sleeps until the next of either. */
+  #sweep(): void {
+    const now = this.#clock.now();
+    this.#nextSweep = Number.POSITIVE_INFINITY;
+    let next = Number.POSITIVE_INFINITY;
+    for (const [timeoutMs, leases] of this.#deadlines) {
+      for (const [lease, held] of leases) {
+        const deadline = held.entry.leasedAt + timeoutMs;
+        if (deadline > now) {
+          next = Math.min(next, deadline);
+          break;
+        }
+        this.#timeOut(lease, held, now);
+      }
+      if (leases.size === 0) this.#deadlines.delete(timeoutMs);
+    }
+    for (const layer of this.#layers) {
+      next = Math.min(next, layer.wake(now) ?? Number.POSITIVE_INFINITY);
+      const home = layer.waiting > 0 ? this.#home(layer.fn, layer.version) : undefined;
+      if (home !== undefined) this.#match(this.#hostOf(layer, home), now);
+    }
+    if (next !== Number.POSITIVE_INFINITY) this.#sweepAt(Math.max(next, now + SWEEP_MS / 10));
+  }
+
+  #timeOut(lease: number, held: Lease, now: number): void {
+    const { entry, pod, host } = held;
+    this.#endLease(lease);
+    host.layer.settle(entry, false, now);
+    pod.zombies++;
+    const message = `function "${entry.fn}" did not answer within ${entry.timeoutMs} ms`;
+    this.#fleet.send(pod, { t: "abort", lease, reason: message });
+    this.#settled(entry, { failure: { code: "CALL_TIMEOUT", message }, lines: [] });
+    // Half of its slots are taken by attempts that never end: the pod serves what it has and is replaced.
+    if (pod.zombies * 2 >= this.#options.slotsPerPod) this.#fleet.end(pod, entry.timeoutMs);
+  }
+
+  #tick(): void {
+    const now = this.#clock.now();
+    for (const host of [...this.#hosts.values()]) {
+      const { layer } = host;
+      if (layer.waiting === 0) continue;
+      this.#match(host, now);
+      const room = host.pods.size < this.#options.maxPodsPerFunction && layer.peek() !== undefined && host.retryAt <= now;
+      const starting = [...host.pods.values()].some((pod) => pod.state === "starting");
+      if (room && !starting && layer.oldestWaitingMs(now) > this.#options.patienceMs) this.#addPod(host, now);
+    }
+    this.#cancelTick = this.#clock.after(STARVED_MS, () => this.#tick());
+  }
+
+  #closeIfIdle(host: LayerHost): void {
+    if (host.pods.size > 0) return;
+    this.#layers.close(host.layer);
+    if (this.#layers.find(host.layer.fn, host.layer.version) === undefined) this.#hosts.delete(host.layer.key);
+  }
+}
+
+/** A layer as the tenant of its pods. */
+class LayerHost implements Tenant {
+  readonly role: string;
+  readonly application: string;
+  readonly version: string;
+  readonly path: string;
+  readonly memoryMb: number;
+  readonly layer: Layer;
+  readonly pods = new Map<string, Pod>();
+  /** Pods that execute a suspect call alone. */
+  readonly solo = new Set<Pod>();
+  /** No pod is asked for before this time. */
+  retryAt = 0;
+  failures = 0;
+  readonly #scheduler: Scheduler;
+
+  constructor(layer: Layer, home: FunctionHome, memoryMb: number, scheduler: Scheduler) {
+    this.layer = layer;
+    this.role = layer.fn;
+    this.application = home.application;
+    this.version = layer.version;
+    this.path = home.path;
+    this.memoryMb = memoryMb;
+    this.#scheduler = scheduler;
+  }
+
+  connected(pod: Pod): void {
+    this.#scheduler.connected(this, pod);
+  }
+
+  message(pod: Pod, message: FromPod): void {
+    this.#scheduler.message(this, pod, message);
+  }
+
+  beat(pod: Pod, beat: Beat & { t: "beat" }): void {
+    this.#scheduler.beat(pod, beat);
+  }
+
+  gone(pod: Pod, exit: PodExit): void {
+    this.#scheduler.gone(this, pod, exit);
+  }
+}
