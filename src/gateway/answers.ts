@@ -1,0 +1,193 @@
+/** Schemas of what the platform answers: the components of the OpenAPI document. */
+import { catalogue } from "../lib/errors.ts";
+import type { EVENT_TYPES } from "../protocol/events.ts";
+import type { DocumentSchema } from "./route.ts";
+
+const text = { type: "string" };
+const integer = { type: "integer" };
+const number = { type: "number" };
+const yes = { type: "boolean" };
+const list = (items: DocumentSchema): DocumentSchema => ({ type: "array", items });
+const runId = { type: "string", pattern: "^run_[0-9a-hjkmnp-tv-z]{11}$", examples: ["run_00jx3v9k2m7"] };
+const time = { type: "integer", description: "Unix milliseconds." };
+const anything = { description: "Any JSON value; absent when there is none." };
+
+/** All members are required but those whose names end in "?". */
+const object = (members: Record<string, DocumentSchema>, extra: DocumentSchema = {}): DocumentSchema => {
+  const entries = Object.entries(members).map(([name, schema]) => [name.replace("?", ""), schema] as const);
+  const required = Object.keys(members).filter((name) => !name.endsWith("?"));
+  return { type: "object", properties: Object.fromEntries(entries), ...(required.length > 0 ? { required } : {}), ...extra };
+};
+
+const variants = (tag: string, shapes: Record<string, Record<string, DocumentSchema>>): DocumentSchema => ({
+  oneOf: Object.entries(shapes).map(([name, members]) => object({ [tag]: { const: name }, ...members })),
+});
+
+/** A reference to one of `components`. */
+export const ref = (name: keyof typeof components): DocumentSchema => ({ $ref: `#/components/schemas/${name}` });
+const failure = { $ref: "#/components/schemas/Failure" };
+
+const Status = { enum: ["running", "waiting", "suspended", "completed", "failed", "cancelled"], description: "The last three are final." };
+const Kind = { enum: ["coordinator", "expression", "function"] };
+
+const resultMembers = { id: runId, status: Status, "value?": anything, "failure?": failure };
+const summaryMembers = {
+  id: runId,
+  kind: Kind,
+  name: { type: "string", description: "Of the coordinator or function; the text of an expression." },
+  application: text,
+  version: text,
+  status: Status,
+  acceptedAt: time,
+  "finishedAt?": time,
+  "key?": text,
+  "parent?": runId,
+};
+
+const backoff = object({ "initialMs?": number, "factor?": number, "maxMs?": number, "jitter?": number });
+const retryPolicy = object({
+  "attempts?": integer,
+  "backoff?": backoff,
+  "nonRetryable?": list(text),
+  "onExhausted?": { enum: ["suspend", "fail"] },
+});
+const callOptions = object({ "timeoutMs?": number, "retry?": retryPolicy, "priority?": number });
+const metrics = object({ durationMs: number, cpuMs: number, queueMs: number, memoryMb: number, coldStart: yes, pod: text });
+
+const manifest = object({
+  functions: list(
+    object({
+      name: text,
+      "timeoutMs?": number,
+      "retry?": retryPolicy,
+      "concurrency?": number,
+      "memoryMb?": number,
+      "deterministic?": yes,
+    }),
+  ),
+  coordinators: list(object({ name: text })),
+});
+
+const at = { at: time };
+const command = { seq: integer, ...at };
+const JournalRecord = variants("t", {
+  call: { ...command, fn: text, version: text, "input?": anything, "options?": callOptions },
+  sleep: { ...command, ms: number, dueAt: time },
+  signal: { ...command, name: text, "dueAt?": time },
+  step: { ...command, name: text },
+  child: { ...command, coordinator: text, "input?": anything, detached: yes, child: runId },
+  withdraw: { ...command, target: integer },
+  attempt: { ...command, attempt: integer, failure, retryAt: time },
+  done: { ...command, "attempt?": integer, "value?": anything, "failure?": failure, "metrics?": metrics },
+  signalled: { name: text, ...at, "value?": anything },
+  cancel: { ...at, reason: text },
+  suspend: { ...command, attempt: integer, failure },
+  resume: at,
+  finish: { ...at, status: { enum: ["completed", "failed", "cancelled"] }, "value?": anything, "failure?": failure },
+});
+
+const ofRun = { position: integer, ...at, run: runId };
+const ofPod = { position: integer, ...at, pod: text, function: text };
+const ofPlatform = { position: integer, ...at };
+const eventShapes: Record<(typeof EVENT_TYPES)[number], Record<string, DocumentSchema>> = {
+  "run.accepted": { ...ofRun, kind: Kind, name: text },
+  "run.finished": { ...ofRun, name: text, status: Status, durationMs: number, "failure?": failure },
+  "run.suspended": { ...ofRun, name: text, failure },
+  "run.resumed": { ...ofRun, name: text },
+  "call.retrying": { ...ofRun, seq: integer, function: text, attempt: integer, retryAt: time, failure },
+  "application.deployed": { ...ofPlatform, application: text, version: text, functions: list(text), coordinators: list(text) },
+  "pod.started": { ...ofPod, pid: integer, startMs: number },
+  "pod.stopped": { ...ofPod, reason: text },
+  "pod.lost": { ...ofPod, reason: text, calls: integer },
+  "platform.started": { ...ofPlatform, epoch: integer, recovered: integer, recoveryMs: number },
+  "platform.audited": { ...ofPlatform, checked: integer, repaired: integer },
+};
+
+export const components = {
+  Problem: object(
+    {
+      type: { type: "string", examples: ["urn:lockstep:error:BAD_REQUEST"] },
+      title: { type: "string", description: "What the code means." },
+      status: integer,
+      detail: { type: "string", description: "What happened." },
+      code: { enum: Object.keys(catalogue) },
+      mend: { type: "string", description: "What to do." },
+      "details?": { type: "object", description: "Facts for programs, such as `field`, the path of the wrong one." },
+    },
+    { description: "RFC 9457." },
+  ),
+  Failure: object({
+    code: { type: "string", description: "Of the catalogue of errors, or the application's own." },
+    message: text,
+    "name?": { type: "string", description: "The class of what was thrown." },
+    "stack?": text,
+    "details?": {},
+    "call?": object({ function: text, seq: integer }),
+    "attempts?": integer,
+    "cause?": failure,
+    "terminal?": yes,
+  }),
+  Result: object(resultMembers),
+  Accepted: object({ id: runId, status: Status, existing: { type: "boolean", description: "Whether the idempotency key was known." } }),
+  Started: object({ ...resultMembers, existing: { type: "boolean", description: "Whether the idempotency key was known." } }),
+  Standing: object({ id: runId, status: Status }),
+  Expression: object({
+    id: runId,
+    expression: text,
+    variables: { type: "object" },
+    status: Status,
+    "value?": anything,
+    "failure?": failure,
+  }),
+  RunSummary: object(summaryMembers),
+  Run: object({
+    ...summaryMembers,
+    "input?": anything,
+    waitingFor: { ...list(text), description: "What an unfinished run waits for, in words." },
+    "value?": anything,
+    "failure?": failure,
+  }),
+  JournalRecord,
+  Application: object({ application: text, version: text, manifest, deployedAt: time, current: yes }),
+  Pod: object({
+    id: text,
+    role: text,
+    "application?": text,
+    "version?": text,
+    pid: integer,
+    state: { enum: ["starting", "ready", "draining"] },
+    inFlight: integer,
+    slots: integer,
+    startedAt: time,
+    "coldStartMs?": number,
+  }),
+  Layer: object({
+    function: text,
+    application: text,
+    version: text,
+    waiting: integer,
+    delayed: integer,
+    running: integer,
+    dead: { type: "integer", description: "Dead letters." },
+    pods: integer,
+    oldestWaitingMs: number,
+    enqueuedPerSecond: number,
+    completedPerSecond: number,
+    completed: integer,
+    failed: integer,
+  }),
+  CallLog: object({
+    run: runId,
+    seq: { type: "integer", description: "0 for the coordinator's own lines." },
+    attempt: integer,
+    function: text,
+    lines: list(object({ at: time, level: { enum: ["debug", "info", "warn", "error"] }, text })),
+  }),
+  Event: variants("type", eventShapes),
+} as const;
+
+/** An object with one member that lists `items`, and what else is given. */
+export const pageOf = (name: string, items: DocumentSchema, more: Record<string, DocumentSchema> = {}): DocumentSchema =>
+  object({ [name]: list(items), ...more });
+
+export const answers = { object, list, text, integer, yes, runId };

@@ -1,0 +1,146 @@
+/** Schemas of what is sent to the platform. TypeBox gives the literals their types; check.ts checks them. */
+import { EVENT_TYPES } from "../protocol/events.ts";
+import type { JsonSchema } from "./check.ts";
+import { DURATION_PATTERN, TIME_PATTERN } from "./units.ts";
+
+const text = <const S extends JsonSchema>(schema: S) => ({ type: "string", ...schema }) as const;
+
+const Name = text({ minLength: 1, maxLength: 200 });
+const Key = text({ minLength: 1, maxLength: 500, description: "Idempotency key: a second start with the same key returns the first run." });
+const Cursor = text({ minLength: 1, maxLength: 2_000, description: "The `cursor` of the page before." });
+const RunIdText = text({
+  pattern: "^run_[0-9a-hjkmnp-tv-z]{11}$",
+  "x-expects": "a run id such as run_00jx3v9k2m7",
+  examples: ["run_00jx3v9k2m7"],
+});
+const Wait = text({
+  pattern: DURATION_PATTERN,
+  "x-expects": 'a duration such as "30s", "500ms", "2m" or a number of seconds',
+  description:
+    "Answer when the run has finished or is suspended, but no later than after this time: `30s`, `500ms`, `2m` or a number of seconds.",
+  examples: ["30s"],
+});
+const Time = text({
+  pattern: TIME_PATTERN,
+  "x-expects": 'Unix milliseconds or an ISO 8601 time such as "2026-01-31T12:00:00Z"',
+  description: "Unix milliseconds, or an ISO 8601 date or time.",
+});
+const limit = <const D extends number>(byDefault: D) => ({ type: "integer", minimum: 1, maximum: 1_000, default: byDefault }) as const;
+const Position = { type: "integer", minimum: 0 } as const;
+
+/** A text of some of `values`, separated by commas. */
+const listOf = (values: readonly string[]) => {
+  const one = `(${values.map((value) => value.replaceAll(".", "\\.")).join("|")})`;
+  const expects = `one or several, separated by commas, of ${values.join(", ")}`;
+  return text({ pattern: `^${one}(,${one})*$`, "x-expects": expects, description: `${expects[0]?.toUpperCase()}${expects.slice(1)}.` });
+};
+
+const STATUSES = ["running", "waiting", "suspended", "completed", "failed", "cancelled"] as const;
+
+export const RunParams = { type: "object", properties: { id: RunIdText }, required: ["id"] } as const;
+export const NameParams = { type: "object", properties: { name: Name }, required: ["name"] } as const;
+export const SignalParams = { type: "object", properties: { id: RunIdText, name: Name }, required: ["id", "name"] } as const;
+
+export const WaitQuery = { type: "object", additionalProperties: false, properties: { wait: Wait } } as const;
+
+export const StartBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    input: { description: "Any JSON value; the handler's input." },
+    key: Key,
+    priority: { type: "integer", minimum: -1_000_000, maximum: 1_000_000, default: 0, description: "Higher goes first." },
+  },
+} as const;
+
+export const ExpressionBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    expression: text({ description: "Such as `(a+b)*2`.", examples: ["((3+5)*(4/2))"] }),
+    variables: {
+      type: "object",
+      additionalProperties: {},
+      description: "Values of the expression's variables, by name.",
+      examples: [{ a: 1 }],
+    },
+    key: Key,
+  },
+  required: ["expression"],
+} as const;
+
+export const RunsQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    status: listOf(STATUSES),
+    kind: text({ pattern: "^(coordinator|expression|function)$", "x-expects": "coordinator, expression or function" }),
+    name: text({ minLength: 1, maxLength: 200, description: "Of the coordinator or function." }),
+    coordinator: text({ minLength: 1, maxLength: 200, description: "Short for `kind=coordinator&name=…`." }),
+    key: text({ minLength: 1, maxLength: 500, description: "Idempotency key." }),
+    since: Time,
+    until: Time,
+    limit: limit(100),
+    cursor: Cursor,
+  },
+} as const;
+
+export const SignalBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: { value: { description: "Any JSON value: what the coordinator gets." } },
+} as const;
+
+export const CancelBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    reason: text({ maxLength: 1_000, default: "cancelled by request" }),
+    force: { type: "boolean", default: false, description: "End the run at once, even if its coordinator catches the cancellation." },
+  },
+} as const;
+
+export const NoBody = { type: "object", additionalProperties: false, properties: {} } as const;
+
+export const BundleBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    application: text({ minLength: 1, maxLength: 200 }),
+    code: text({ minLength: 1, description: "The bundle: a CommonJS script." }),
+    version: text({
+      pattern: "^[0-9a-f]{16}$",
+      "x-expects": "16 hexadecimal digits",
+      description: "The first 16 hexadecimal digits of the code's SHA-256, to have the transfer checked.",
+    }),
+  },
+  required: ["application", "code"],
+} as const;
+
+export const LogsQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: { run: RunIdText, function: Name, limit: limit(100), after: { ...Position, description: "The `next` of the page before." } },
+} as const;
+
+export const EventsQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    after: text({
+      pattern: "^(\\d{1,15}|latest)$",
+      "x-expects": 'the position of an event, or "latest"',
+      description: "Begin after this position; `latest` shows only what happens from now on. Default: the oldest event that is kept.",
+    }),
+    types: listOf(EVENT_TYPES),
+    follow: { type: "boolean", default: true, description: "`false` answers with a page of JSON instead of a stream." },
+    limit: { ...limit(100), description: "Events in a page; only with `follow=false`." },
+  },
+} as const;
+
+export const IdempotencyHeader = {
+  "idempotency-key": text({ minLength: 1, maxLength: 502, description: "The same as `key` in the body." }),
+} as const;
+export const LastEventHeader = {
+  "last-event-id": text({ pattern: "^\\d{1,15}$", description: "Resume after this event; goes before `after`." }),
+} as const;
