@@ -82,7 +82,8 @@ const build = async (): Promise<void> => {
   try {
     compile(fresh);
     rewriteDeclarations(fresh);
-    await bundlePod(join(root, "src/pod/main.ts"), join(fresh, "pod/main.js"));
+    const pod = ["main.ts", "liveness-thread.ts"].map((entry) => join(root, "src/pod", entry));
+    await bundlePod(pod, join(fresh, "pod"));
     replaceDist(fresh);
   } finally {
     rmSync(fresh, { recursive: true, force: true });

@@ -2,14 +2,16 @@ import { existsSync } from "node:fs";
 import { build } from "esbuild";
 
 /**
- * Bundles the program inside a pod into one file: loading one file is what makes a pod start fast.
- * @throws {Error} when the entry is missing or does not bundle
+ * Bundles each of the programs inside a pod (its main thread's and its liveness thread's) into one file: loading one file is what makes a
+ * pod start fast.
+ * @throws {Error} when an entry is missing or does not bundle
  */
-export const bundlePod = async (entry: string, outfile: string): Promise<void> => {
-  if (!existsSync(entry)) throw new Error(`the pod's program is missing: there is no ${entry}`);
+export const bundlePod = async (entries: string[], outdir: string): Promise<void> => {
+  for (const entry of entries) if (!existsSync(entry)) throw new Error(`the pod's program is missing: there is no ${entry}`);
   await build({
-    entryPoints: [entry],
-    outfile,
+    entryPoints: entries,
+    outdir,
+    allowOverwrite: true,
     bundle: true,
     platform: "node",
     format: "esm",

@@ -195,7 +195,7 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
       stopHousekeeping();
       scheduler.stop();
       runs.stop();
-      await turn.durable();
+      await turn.close();
       await fleet.stop();
       await journal.close();
       if (temporary) rmSync(dataDirectory, { recursive: true, force: true });

@@ -96,6 +96,12 @@ export class Turn {
     return new Promise((resolve) => this.then(resolve));
   }
 
+  /** Makes everything recorded so far durable, then takes part in nothing any more: what still happens is told by the next life's recovery. */
+  async close(): Promise<void> {
+    await this.durable();
+    this.#dead = true;
+  }
+
   #require(): void {
     this.#urgent = true;
     this.#schedule();
