@@ -11,16 +11,17 @@ const LENGTH = 11;
 const ORIGIN_MS = 1_735_689_600_000;
 const PER_MS = 8192;
 
-const VALUE = new Map([...ALPHABET].map((character, value) => [character, value]));
+// Ids are written and read for every row of the journal: tables and 30-bit halves make each a tenth of a microsecond cheaper or more.
+const PAIRS = Array.from({ length: 1024 }, (_, value) => `${ALPHABET[value >>> 5]}${ALPHABET[value & 31]}`);
+const HALF = 2 ** 30;
+const NO_DIGIT = 255;
+const VALUES = new Uint8Array(128).fill(NO_DIGIT);
+for (const [value, character] of [...ALPHABET].entries()) VALUES[character.charCodeAt(0)] = value;
 
 export const runIdOf = (ordinal: number): RunId => {
-  let rest = ordinal;
-  let text = "";
-  for (let i = 0; i < LENGTH; i++) {
-    text = ALPHABET[rest % 32] + text;
-    rest = Math.floor(rest / 32);
-  }
-  return PREFIX + text;
+  const high = Math.floor(ordinal / HALF);
+  const low = ordinal % HALF;
+  return `${PREFIX}${ALPHABET[high >>> 20]}${PAIRS[(high >>> 10) & 1023]}${PAIRS[high & 1023]}${PAIRS[low >>> 20]}${PAIRS[(low >>> 10) & 1023]}${PAIRS[low & 1023]}`;
 };
 
 /** The number behind an id; `undefined` when the text is no run id. */
@@ -28,8 +29,8 @@ export const ordinalOf = (id: RunId): number | undefined => {
   if (id.length !== PREFIX.length + LENGTH || !id.startsWith(PREFIX)) return undefined;
   let ordinal = 0;
   for (let i = PREFIX.length; i < id.length; i++) {
-    const value = VALUE.get(id[i] as string);
-    if (value === undefined) return undefined;
+    const value = VALUES[id.charCodeAt(i)] ?? NO_DIGIT;
+    if (value === NO_DIGIT) return undefined;
     ordinal = ordinal * 32 + value;
   }
   return Number.isSafeInteger(ordinal) ? ordinal : undefined;
