@@ -1,0 +1,78 @@
+/** Paths under load: requests by HTTP in a closed loop, each waiting for its result. */
+import type { LoadRequest } from "../lib/http-load.ts";
+import { load } from "../lib/http-load.ts";
+import type { BenchPlatform } from "../lib/platform.ts";
+import type { Case } from "./case.ts";
+
+const chain10 = (x: number): number => {
+  let value = x;
+  for (let i = 0; i < 5; i++) value = (value + 1) * 2;
+  return value;
+};
+
+const request =
+  (path: string, input: (i: number) => unknown, expected: (i: number) => number) =>
+  (i: number): LoadRequest => ({
+    path: `/v1/${path}?wait=30s`,
+    body: JSON.stringify({ input: input(i) }),
+    expect: { status: 200, body: new RegExp(`"value":${expected(i)}[,}]`) },
+  });
+
+const work = {
+  "one call": request(
+    "functions/increment/calls",
+    (i) => i,
+    (i) => i + 1,
+  ),
+  "chain-2": request(
+    "coordinators/chain2/runs",
+    (i) => ({ x: i }),
+    (i) => (i + 1) * 2,
+  ),
+  "chain-10": request("coordinators/chain10/runs", (i) => ({ x: i }), chain10),
+  "fan-32": request(
+    "coordinators/fan32/runs",
+    (i) => ({ x: i }),
+    (i) => 32 * i + 528,
+  ),
+  inside: request(
+    "coordinators/inside/runs",
+    () => ({ calls: 1_000 }),
+    () => 500_500,
+  ),
+};
+
+const throughput = (name: keyof typeof work, connections: number, goal: string, durationMs: number, factor = 1): Case => ({
+  name: `${name}, c${connections}`,
+  unit: factor === 1 ? "runs/s" : "calls/s",
+  goal,
+  measure: async (platform) => {
+    const result = await load({ port: platform.port, connections, request: work[name], warmupMs: 1_000, durationMs });
+    if (result.errors > 0) throw new Error(`${result.errors} errors: ${result.errorSamples.join("; ")}`);
+    return [result.perSecond * factor];
+  },
+});
+
+const alone = (name: keyof typeof work, goal: string, count: number): Case => ({
+  name: `${name}, alone`,
+  unit: "ms p50 / p99",
+  goal,
+  measure: async (platform: BenchPlatform) => {
+    const result = await load({ port: platform.port, connections: 1, request: work[name], warmupMs: 500, count });
+    if (result.errors > 0) throw new Error(`${result.errors} errors: ${result.errorSamples.join("; ")}`);
+    return [result.p50Ms, result.p99Ms];
+  },
+});
+
+export const throughputCases = (durationMs: number): Case[] => [
+  throughput("chain-2", 512, "≥ 6,600", durationMs),
+  throughput("chain-2", 64, "", durationMs),
+  alone("chain-2", "≤ 1.0 / 3", 1_000),
+  throughput("chain-10", 64, "≥ 1,500", durationMs),
+  alone("chain-10", "", 300),
+  throughput("fan-32", 32, "≥ 1,200", durationMs),
+  alone("fan-32", "≤ 2.5", 500),
+  throughput("one call", 64, "≥ 10,000", durationMs),
+  alone("one call", "", 1_000),
+  throughput("inside", 16, "≥ 40,000", durationMs, 1_000),
+];
