@@ -2,7 +2,7 @@
  * The only wiring: picks the adapters, connects the parts, and owns the order in which they start and stop.
  */
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Registry } from "./application/registry.ts";
@@ -73,7 +73,7 @@ export const DEFAULT_LIMITS: PlatformLimits = {
   evictAfterMs: 10_000,
   warmPods: 1,
   maxPods: 64,
-  maxPodsPerFunction: 4,
+  maxPodsPerFunction: Math.min(8, Math.max(2, availableParallelism())),
   slotsPerPod: 64,
   coordinatorPods: 1,
   podMemoryMb: 256,

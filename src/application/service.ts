@@ -10,7 +10,8 @@ import { join } from "node:path";
 import type { PodExit } from "../cluster/port.ts";
 import type { Journal } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Failure, LockstepError } from "../lib/errors.ts";
+import type { Failure } from "../lib/errors.ts";
+import { LockstepError } from "../lib/errors.ts";
 import type { ApplicationVersion, Bundle, Manifest } from "../protocol/application.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
@@ -32,6 +33,7 @@ export class Applications {
   readonly #fleet: Fleet;
   readonly #clock: Clock;
   readonly #options: ApplicationOptions;
+  readonly #paths = new Map<string, string>();
 
   constructor(journal: Journal, registry: Registry, fleet: Fleet, clock: Clock, options: ApplicationOptions) {
     this.#journal = journal;
@@ -51,7 +53,12 @@ export class Applications {
     }
   }
 
-  readonly pathOf = (version: string): string => join(this.#options.directory, `${version}.cjs`);
+  /** The file of a version's bundle, for pods. */
+  readonly pathOf = (version: string): string => {
+    let path = this.#paths.get(version);
+    if (path === undefined) this.#paths.set(version, (path = join(this.#options.directory, `${version}.cjs`)));
+    return path;
+  };
 
   /** @throws {LockstepError} APPLICATION_INVALID, NAME_TAKEN, POD_FAILED_TO_START */
   async deploy(given: Bundle): Promise<ApplicationVersion> {
@@ -77,13 +84,19 @@ export class Applications {
 
   #check(bundle: Bundle): Bundle {
     if (!NAME.test(bundle.application)) {
-      throw new LockstepError("APPLICATION_INVALID", `application name ${JSON.stringify(bundle.application)} is invalid: use letters, digits, ".", "_" or "-"`, {
-        details: { field: "application" },
-      });
+      throw new LockstepError(
+        "APPLICATION_INVALID",
+        `application name ${JSON.stringify(bundle.application)} is invalid: use letters, digits, ".", "_" or "-"`,
+        {
+          details: { field: "application" },
+        },
+      );
     }
     const version = createHash("sha256").update(bundle.code).digest("hex").slice(0, 16);
     if (bundle.version !== "" && bundle.version !== version) {
-      throw new LockstepError("APPLICATION_INVALID", `version ${bundle.version} is not the hash of the code, which is ${version}`, { details: { field: "version" } });
+      throw new LockstepError("APPLICATION_INVALID", `version ${bundle.version} is not the hash of the code, which is ${version}`, {
+        details: { field: "version" },
+      });
     }
     return { ...bundle, version };
   }
@@ -106,10 +119,18 @@ export class Applications {
         else resolve(outcome);
       });
       const cancel = this.#clock.after(this.#options.inspectTimeoutMs, () =>
-        inspection.end(new LockstepError("APPLICATION_INVALID", `application "${bundle.application}" did not load within ${this.#options.inspectTimeoutMs} ms`)),
+        inspection.end(
+          new LockstepError(
+            "APPLICATION_INVALID",
+            `application "${bundle.application}" did not load within ${this.#options.inspectTimeoutMs} ms`,
+          ),
+        ),
       );
       const pod = this.#fleet.acquire(inspection);
-      if (pod === undefined) inspection.end(new LockstepError("POD_FAILED_TO_START", "no pod is free to inspect the application: the machine has as many as it may"));
+      if (pod === undefined)
+        inspection.end(
+          new LockstepError("POD_FAILED_TO_START", "no pod is free to inspect the application: the machine has as many as it may"),
+        );
       else inspection.pod = pod;
     });
   }

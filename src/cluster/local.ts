@@ -205,7 +205,7 @@ export class LocalCluster implements Cluster {
         else this.#connect(pod, socket);
       }
       if (pod === undefined || pod.gone || batch.length === 0) return;
-      if (!beating) return this.#listener.messages(pod.spec.id, batch as FromPod[]);
+      if (batch[0]!.t !== "beat") return this.#listener.messages(pod.spec.id, batch as FromPod[]);
       for (const beat of batch) if (beat.t === "beat") this.#listener.beat(pod.spec.id, beat);
     });
     socket.once("close", () => {

@@ -5,13 +5,15 @@
  */
 import { readFileSync } from "node:fs";
 import { failureOf, LockstepError } from "../lib/errors.ts";
-import type { FromPod, PodBootstrap, ToPod } from "../protocol/pod.ts";
+import type { Beat, FromPod, PodBootstrap, ToPod } from "../protocol/pod.ts";
 import { loadBundle, manifestOf } from "./bundle.ts";
 import { captureOutput, owner } from "./capture.ts";
 import { CoordinatorHost } from "./coordinator-host.ts";
-import { FunctionHost, type Usage } from "./function-host.ts";
+import type { Usage } from "./function-host.ts";
+import { FunctionHost } from "./function-host.ts";
 import { Link } from "./link.ts";
 import { createPulse, startLiveness } from "./liveness.ts";
+import { nameUserFiles } from "./stack-trace.ts";
 
 const exit = process.exit.bind(process);
 const bootstrap = JSON.parse(readFileSync(0, "utf8")) as PodBootstrap;
@@ -35,7 +37,9 @@ const usage = (() => {
 
 const load = (message: ToPod & { t: "load" }): void => {
   const startedAt = performance.now();
+  watch();
   try {
+    nameUserFiles(message.path);
     const application = loadBundle(message.path);
     const limits = { maxPayloadBytes: bootstrap.maxPayloadBytes, maxLogBytes: bootstrap.maxLogBytes };
     functions = new FunctionHost(application.functions, limits, usage, (reply) => link.send(reply));
@@ -48,6 +52,16 @@ const load = (message: ToPod & { t: "load" }): void => {
   } catch (error) {
     link.send({ t: "refused", version: message.version, failure: JSON.stringify(failureOf(error, "APPLICATION_INVALID")) });
   }
+};
+
+// A warm pod runs nothing that could block it, so its main thread can beat for itself: a thread costs as much memory as a third of the pod.
+// From the moment at which user code may run, only a thread of its own can tell a busy process from one that hangs.
+const ownBeat = setInterval(() => link.send({ t: "beat", blockedMs: 0, run: "", rssMb: usage().memoryMb }), bootstrap.heartbeatMs);
+
+const watch = (): void => {
+  clearInterval(ownBeat);
+  const { address, pod, token, heartbeatMs } = bootstrap;
+  startLiveness({ address, pod, token, heartbeatMs, buffer: pulse.buffer });
 };
 
 const take = (message: ToPod): void => {
@@ -69,10 +83,16 @@ const take = (message: ToPod): void => {
   }
 };
 
-const link: Link<ToPod, FromPod> = new Link<ToPod, FromPod>(bootstrap.address, {
+const link: Link<ToPod, FromPod | Beat> = new Link<ToPod, FromPod | Beat>(bootstrap.address, {
   open: () => {
     link.send({ t: "hello", pod: bootstrap.pod, token: bootstrap.token, pid: process.pid });
-    startLiveness({ address: bootstrap.address, pod: bootstrap.pod, token: bootstrap.token, heartbeatMs: bootstrap.heartbeatMs, buffer: pulse.buffer });
+    startLiveness({
+      address: bootstrap.address,
+      pod: bootstrap.pod,
+      token: bootstrap.token,
+      heartbeatMs: bootstrap.heartbeatMs,
+      buffer: pulse.buffer,
+    });
   },
   messages: (batch) => {
     coordinators?.nextBatch();

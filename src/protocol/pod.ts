@@ -36,7 +36,10 @@ export type FromPod =
   | { t: "diverged"; run: RunId; failure: Json }
   | { t: "lines"; run: RunId; lines: LogLine[] };
 
-/** Sent by the pod's liveness thread on a connection of its own, so that busy user code can't hide that the process lives. */
+/**
+ * A warm pod beats on its own connection. One that runs user code leaves it to its liveness thread, on a connection of that thread's own, so
+ * that busy code can't hide that the process lives.
+ */
 export type Beat =
   | { t: "join"; pod: string; token: string }
   /** `blockedMs`: how long the main thread has not turned its event loop. `run`: the coordinator that is executing then, if any. */

@@ -123,8 +123,7 @@ export class Fleet implements ClusterListener {
     pod.state = "ready";
     pod.pid = pid;
     pod.idleSince = now;
-    // The liveness thread starts after the connection, so its first beat gets a longer grace.
-    pod.lastBeat = now + 3 * this.#options.hangMs;
+    pod.lastBeat = now;
     this.#observer.started(pod, now - pod.startedAt);
     if (pod.tenant === undefined) this.#warm.push(pod);
     else this.#join(pod, pod.tenant);
@@ -158,6 +157,8 @@ export class Fleet implements ClusterListener {
   }
 
   #join(pod: Pod, tenant: Tenant): void {
+    // From now on its liveness thread beats, and that has to start first.
+    pod.lastBeat = this.#clock.now() + 3 * this.#options.hangMs;
     this.#cluster.send(pod.id, { t: "load", version: tenant.version, path: tenant.path });
     tenant.connected(pod);
   }

@@ -196,12 +196,10 @@ export class Scheduler {
 
   /** Starts a pod when the waiting calls need one that is neither there nor on its way. */
   #provide(host: LayerHost, now: number): void {
-    const { layer } = host;
     if (host.retryAt > now) return;
-    const { slotsPerPod, maxPodsPerFunction } = this.#options;
-    const needed = Math.min(maxPodsPerFunction, Math.ceil((layer.waiting + layer.leased) / slotsPerPod));
-    const usable = [...host.pods.values()].filter((pod) => pod.state !== "draining" && !host.solo.has(pod)).length;
-    if (usable < Math.max(1, needed)) this.#addPod(host, now);
+    // One pod serves many calls at a time, and every further process costs all of them; more come when calls have to be patient (tick).
+    const usable = [...host.pods.values()].some((pod) => pod.state !== "draining" && !host.solo.has(pod));
+    if (!usable) this.#addPod(host, now);
   }
 
   #addPod(host: LayerHost, now: number): void {
