@@ -24,27 +24,25 @@ export const withOwnSourceMap = (code: string): string => {
 };
 
 /**
- * Makes what rewrites the places in a stack trace from `filename:line:column` of the bundle to the user's files, as `root/file:line:column`.
- * The map is only parsed when the first stack is. `linesBefore` counts lines that the loader puts before the code.
+ * Makes what rewrites the places in a stack trace from `filename:line:column` of the bundle to the user's files. The bundle is only read, and
+ * its map parsed, when the first stack is rewritten. `linesBefore` counts lines that the loader puts before the code.
  */
-export const stackMapper = (
-  code: string,
-  filename: string,
-  options: { root?: string; linesBefore?: number } = {},
-): ((stack: string) => string) => {
-  const at = code.lastIndexOf(MARK);
-  if (at < 0) return (stack) => stack;
+export const stackMapper = (readCode: () => string, filename: string, linesBefore = 0): ((stack: string) => string) => {
   const place = new RegExp(`${filename.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}:(\\d+):(\\d+)`, "g");
-  const { root = "", linesBefore = 0 } = options;
   let map: SourceMap | undefined;
   return (stack) =>
     stack.replace(place, (whole, line: string, column: string) => {
-      map ??= new SourceMap(decode(code, at) as ConstructorParameters<typeof SourceMap>[0]);
+      map ??= sourceMapOf(readCode());
       const entry = map.findEntry(Number(line) - 1 - linesBefore, Number(column) - 1);
       if (!("originalSource" in entry) || entry.originalSource === undefined) return whole;
-      const source = entry.originalSource;
-      return `${root === "" ? source : `${root}/${source}`}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
+      return `${entry.originalSource}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
     });
+};
+
+const sourceMapOf = (code: string): SourceMap => {
+  const at = code.lastIndexOf(MARK);
+  const map: RawMap = at < 0 ? { version: 3, sources: [], names: [], mappings: "" } : decode(code, at);
+  return new SourceMap(map as ConstructorParameters<typeof SourceMap>[0]);
 };
 
 const decode = (code: string, at: number): RawMap => {

@@ -45,6 +45,8 @@ export interface Client {
     ...inputAndOptions: InputAnd<Input, StartOptions>
   ): Promise<ClientRun<Output>>;
   start<Output = unknown>(coordinator: string, input?: unknown, options?: StartOptions): Promise<ClientRun<Output>>;
+  /** Starts a function's run by the function's name. */
+  startFunction<Output = unknown>(name: string, input?: unknown, options?: StartOptions): Promise<ClientRun<Output>>;
   /** Calls a function durably and waits for its result. @throws {RunError} when it failed */
   call<Input, Output>(
     target: FunctionDefinition<Input, Output>,
@@ -127,6 +129,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
     url,
     start: (target: unknown, input?: unknown, { key, priority }: StartOptions = {}) =>
       start(pathOfTarget(target), { input, key, priority }),
+    startFunction: (name, input, { key, priority } = {}) => start(functionPath(name), { input, key, priority }),
     call: (target: unknown, input?: unknown, { key, priority, ...wait }: StartOptions & WaitOptions = {}) =>
       startAndWait(functionPath(target), { input, key, priority }, wait),
     eval: (expression, variables, { key, ...wait } = {}) => startAndWait("/v1/expressions", { expression, variables, key }, wait),

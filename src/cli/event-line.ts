@@ -1,0 +1,43 @@
+import type { PlatformEvent } from "../protocol/events.ts";
+import { statusPainter } from "./run-text.ts";
+import type { Style } from "./style.ts";
+import { duration, oneLine, timeOfDay } from "./text.ts";
+
+/** An event as a line of the log of `lockstep dev`; `undefined` for one that would only be noise there. */
+export const eventLine = (event: PlatformEvent, style: Style): string | undefined => {
+  const text = textOf(event, style);
+  return text === undefined ? undefined : `${style.dim(timeOfDay(event.at))} ${text}\n`;
+};
+
+const textOf = (event: PlatformEvent, style: Style): string | undefined => {
+  const failed = ({ code, message }: { code: string; message: string }): string => `${style.red(code)}: ${oneLine(message, 160)}`;
+  switch (event.type) {
+    case "run.accepted":
+      return `${style.bold(oneLine(event.name))} accepted ${style.dim(event.run)}`;
+    case "run.finished": {
+      const took = style.dim(`in ${duration(event.durationMs)} ${event.run}`);
+      const why = event.failure === undefined ? "" : `  ${failed(event.failure)}`;
+      return `${style.bold(oneLine(event.name))} ${statusPainter(style, event.status)(event.status)} ${took}${why}`;
+    }
+    case "run.suspended":
+      return `${style.bold(oneLine(event.name))} ${style.red("suspended")} ${style.dim(event.run)}  ${failed(event.failure)}`;
+    case "run.resumed":
+      return `${style.bold(oneLine(event.name))} resumed ${style.dim(event.run)}`;
+    case "call.retrying": {
+      const pause = duration(Math.max(0, event.retryAt - event.at));
+      return `${style.cyan(event.function)} ${style.yellow(`attempt ${event.attempt} failed`)}, again in ${pause} ${style.dim(event.run)}  ${failed(event.failure)}`;
+    }
+    case "pod.lost":
+      return `${style.red("pod lost")} ${event.pod} ${style.dim(`(${event.function})`)} with ${event.calls} calls: ${oneLine(event.reason, 160)}`;
+    case "platform.started":
+      return event.recovered === 0 ? undefined : `recovered ${event.recovered} runs in ${duration(event.recoveryMs)}`;
+    case "platform.audited":
+      return event.repaired === 0 ? undefined : `${style.red("audit")} repaired ${event.repaired} of ${event.checked} runs`;
+    case "application.deployed":
+    case "pod.started":
+    case "pod.stopped":
+      return undefined;
+    default:
+      return undefined;
+  }
+};

@@ -1,0 +1,24 @@
+import type { Clock } from "../lib/clock.ts";
+import type { Platform, PlatformOptions } from "../platform.ts";
+
+/** Where text goes. */
+export interface Sink {
+  readonly isTTY: boolean;
+  readonly columns: number;
+  write(text: string): void;
+}
+
+/** Everything that a command sees of the world outside, so that tests can give it another one. */
+export interface Io {
+  readonly stdout: Sink;
+  readonly stderr: Sink;
+  /** All of standard input, as text. */
+  stdin(): Promise<string>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Aborted by the first Ctrl-C or SIGTERM. */
+  readonly interrupted: AbortSignal;
+  readonly clock: Clock;
+  readonly fetch: typeof fetch;
+  startPlatform(options: PlatformOptions): Promise<Platform>;
+}

@@ -1,0 +1,61 @@
+/** What `dev` and `start` have in common: a platform with a gateway that lives until the command is interrupted. */
+import path from "node:path";
+import type { Platform } from "../platform.ts";
+import { integerOption } from "./arguments.ts";
+import type { Context } from "./context.ts";
+import { Interrupted } from "./report.ts";
+
+export interface OwnPlatformOptions {
+  data: string;
+  host: string;
+  port: string;
+}
+
+/** Starts it, does `work`, and stops it whatever happens. Fails when the journal can't be written any more. */
+export const withOwnPlatform = async (
+  context: Context,
+  options: OwnPlatformOptions,
+  log: (line: string) => void,
+  work: (platform: Platform, url: string) => Promise<void>,
+): Promise<void> => {
+  const { io } = context;
+  const port = integerOption("port", options.port, 0, 65_535) as number;
+  const apiKey = await context.apiKey();
+  let failed: (error: unknown) => void = () => undefined;
+  const fatal = new Promise<never>((_resolve, reject) => {
+    failed = reject;
+  });
+  const platform = await io.startPlatform({
+    dataDirectory: path.resolve(io.cwd, options.data),
+    gateway: { host: options.host, port, ...(apiKey === undefined ? {} : { apiKey }) },
+    log,
+    onFatal: failed,
+  });
+  try {
+    await Promise.race([work(platform, platform.url ?? ""), fatal]);
+  } finally {
+    await platform.stop();
+  }
+};
+
+/** Resolves when the command is interrupted. */
+export const untilInterrupted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+
+/** Pauses; rejects with `Interrupted` as soon as the command is. */
+export const pauseUnlessInterrupted = ({ io }: Context, ms: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const interrupt = (): void => {
+      stop();
+      reject(new Interrupted("interrupted"));
+    };
+    const stop = io.clock.after(ms, () => {
+      io.interrupted.removeEventListener("abort", interrupt);
+      resolve();
+    });
+    if (io.interrupted.aborted) return interrupt();
+    io.interrupted.addEventListener("abort", interrupt, { once: true });
+  });

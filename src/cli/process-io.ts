@@ -1,0 +1,45 @@
+import { systemClock } from "../lib/clock.ts";
+import type { Io, Sink } from "./io.ts";
+
+const DEFAULT_COLUMNS = 100;
+
+const sinkOf = (stream: NodeJS.WriteStream): Sink => ({
+  isTTY: stream.isTTY === true,
+  columns: stream.columns ?? DEFAULT_COLUMNS,
+  write: (text) => void stream.write(text),
+});
+
+const readStdin = async (): Promise<string> => {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("utf8");
+};
+
+/** The world as this process sees it. The first Ctrl-C or SIGTERM lets the command end in order, the second ends it at once. */
+export const processIo = (): Io => {
+  const interrupting = new AbortController();
+  const interrupt = (): void => {
+    if (interrupting.signal.aborted) process.exit(130);
+    interrupting.abort(new Error("interrupted"));
+  };
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  // Whoever reads our output (head, less) may stop reading: there is nobody left to write for.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  return {
+    stdout: sinkOf(process.stdout),
+    stderr: sinkOf(process.stderr),
+    stdin: readStdin,
+    env: process.env,
+    cwd: process.cwd(),
+    interrupted: interrupting.signal,
+    clock: systemClock,
+    fetch: globalThis.fetch,
+    startPlatform: async (options) => {
+      const { startPlatform } = await import("../platform.ts");
+      return await startPlatform(options);
+    },
+  };
+};
