@@ -136,7 +136,8 @@ const validatorOf: FastifySchemaCompiler<JsonSchema> = ({ schema, httpPart }) =>
   const read = httpPart === "querystring" ? queryReader(schema) : undefined;
   const { short, long } = PLACES[httpPart ?? "body"] as { short: string; long: string };
   return (received: unknown) => {
-    const value = received === undefined ? {} : read === undefined ? received : read(received as object);
+    // Fastify gives null where there is no body; the parser has refused a body that is null itself.
+    const value = received === null ? {} : read === undefined ? received : read(received as object);
     const fault = check(value, "");
     if (fault === undefined) return value === received ? true : { value };
     const subject = fault.path === "" ? `the ${short}` : `${fault.path} ${long}`;

@@ -16,6 +16,7 @@ export const parseBody = (bytes: Buffer, maxDepth: number): unknown => {
     throw new LockstepError("BAD_REQUEST", `the body is nested deeper than ${maxDepth} levels`, { details: { maxDepth } });
   }
   const value = parse(text);
+  if (value === null) throw new LockstepError("BAD_REQUEST", "the body must be an object, not null");
   // Two searches of the text spare nearly all bodies the walk; the second finds the name in escapes.
   if (text.includes("__proto__") || text.includes("\\u00")) refuseProto(value, "");
   return value;

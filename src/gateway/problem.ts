@@ -18,7 +18,7 @@ export interface ProblemContext {
 
 /** Answers with the problem document of anything that was thrown while a request was handled. */
 export const sendProblem = (reply: FastifyReply, thrown: unknown, context: ProblemContext): void => {
-  const error = asLockstepError(thrown) ?? unexpected(reply, thrown, context);
+  const error = asLockstepError(reply, thrown) ?? unexpected(reply, thrown, context);
   const { status } = catalogue[error.code];
   if (status === 429 || status === 503) reply.header("retry-after", String(context.retryAfterSeconds));
   if (status === 401) reply.header("www-authenticate", "Bearer");
@@ -26,23 +26,27 @@ export const sendProblem = (reply: FastifyReply, thrown: unknown, context: Probl
 };
 
 /** The error of the catalogue behind an error of Lockstep's or of the HTTP framework's; `undefined` when it is neither. */
-const asLockstepError = (thrown: unknown): LockstepError | undefined => {
+const asLockstepError = (reply: FastifyReply, thrown: unknown): LockstepError | undefined => {
   if (thrown instanceof LockstepError) return thrown;
-  const { code, statusCode, message } = thrown as { code?: unknown; statusCode?: unknown; message?: unknown };
-  if (typeof code !== "string" || typeof statusCode !== "number" || statusCode >= 500) return undefined;
-  const known: ErrorCode | undefined = FRAMEWORK_CODES[code];
-  return new LockstepError(known ?? "BAD_REQUEST", MESSAGES[code] ?? String(message), { cause: thrown });
+  const { code, statusCode, message } = (thrown ?? {}) as { code?: unknown; statusCode?: unknown; message?: unknown };
+  const isRequests = typeof statusCode === "number" && statusCode < 500;
+  if (!isRequests || typeof code !== "string" || !(code.startsWith("FST_ERR_") || Object.hasOwn(KNOWN, code))) return undefined;
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") return tooLarge(reply);
+  const known = KNOWN[code];
+  return new LockstepError(known?.code ?? "BAD_REQUEST", known?.message ?? String(message), { cause: thrown });
 };
 
-const FRAMEWORK_CODES: Record<string, ErrorCode> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: "UNSUPPORTED_MEDIA_TYPE",
-  FST_ERR_CTP_BODY_TOO_LARGE: "PAYLOAD_TOO_LARGE",
+const tooLarge = (reply: FastifyReply): LockstepError => {
+  const limit = reply.request.routeOptions.bodyLimit;
+  return new LockstepError("PAYLOAD_TOO_LARGE", `the body is longer than ${limit} bytes, the limit here`, { details: { limit } });
 };
 
-const MESSAGES: Record<string, string> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: "the body's Content-Type must be application/json",
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: "the body's length differs from Content-Length",
-  FST_ERR_BAD_URL: "the address holds a wrong percent-encoding",
+const KNOWN: Record<string, { code: ErrorCode; message: string }> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: { code: "UNSUPPORTED_MEDIA_TYPE", message: "the body's Content-Type must be application/json" },
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: { code: "BAD_REQUEST", message: "the body's length differs from Content-Length" },
+  FST_ERR_BAD_URL: { code: "BAD_REQUEST", message: "the address holds a wrong percent-encoding" },
+  // The client has gone in the middle of its body, so nobody will read this.
+  ECONNRESET: { code: "BAD_REQUEST", message: "the connection was lost" },
 };
 
 const unexpected = (reply: FastifyReply, thrown: unknown, context: ProblemContext): LockstepError => {

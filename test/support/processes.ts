@@ -1,0 +1,47 @@
+/** What the system knows of processes, read from /proc. */
+import { readdirSync, readFileSync } from "node:fs";
+
+const read = (pid: number, file: string): string | undefined => {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+  } catch {
+    // The process is gone, or belongs to somebody else: to us that is the same.
+    return undefined;
+  }
+};
+
+const pids = (): number[] => readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
+
+/** The state letter and the parent, which stand behind the program's name in parentheses. */
+const statOf = (pid: number): { state: string; parent: number } | undefined => {
+  const stat = read(pid, "stat");
+  if (stat === undefined) return undefined;
+  const [state = "", parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { state, parent: Number(parent) };
+};
+
+/** Whether a process executes, or could: one that has ended and only waits to be reaped doesn't. */
+export const isAlive = (pid: number): boolean => {
+  const state = statOf(pid)?.state;
+  return state !== undefined && state !== "Z" && state !== "X";
+};
+
+export const argvOf = (pid: number): string[] => (read(pid, "cmdline") ?? "").split("\0").filter((part) => part !== "");
+
+export const environmentOf = (pid: number): Record<string, string> =>
+  Object.fromEntries(
+    (read(pid, "environ") ?? "").split("\0").flatMap((entry) => (entry === "" ? [] : [[entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]])),
+  );
+
+/** Living processes whose HOME is this folder: pods inherit it, so it marks all that a sandbox's platforms have started. */
+export const processesAtHome = (home: string): number[] =>
+  pids().filter((pid) => isAlive(pid) && (read(pid, "environ") ?? "").split("\0").includes(`HOME=${home}`));
+
+/** Sends a signal; a process that is gone already is no error. */
+export const signal = (pid: number, name: NodeJS.Signals): void => {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+};
