@@ -48,6 +48,7 @@ interface LocalPod {
 }
 
 const OUTPUT_KEPT = 4_096;
+const OUTPUT_GRACE_MS = 30;
 const KEPT_VARIABLES = ["PATH", "HOME", "TZ", "LANG"];
 
 export class LocalCluster implements Cluster {
@@ -100,7 +101,7 @@ export class LocalCluster implements Cluster {
       cancelTimers: [],
     };
     this.#pods.set(spec.id, pod);
-    this.#exits.set(child, new Promise((resolve) => child.once("close", () => resolve())));
+    this.#exits.set(child, new Promise((resolve) => child.once("exit", () => resolve())));
     this.#watch(pod);
     this.#bootstrap(pod);
   }
@@ -169,12 +170,17 @@ export class LocalCluster implements Cluster {
       pod.output = (pod.output + chunk.toString()).slice(-OUTPUT_KEPT);
     });
     pod.process.once("error", (error) => this.#gone(pod, "failed-to-start", error.message));
-    // "close" comes after the last of the output, which tells whether memory ran out.
-    pod.process.once("close", (code, signal) => {
-      this.#exits.delete(pod.process);
+    const ended = (code: number | null, signal: string | null): void => {
       const connected = pod.socket !== undefined;
       this.#gone(pod, connected ? "exited" : "failed-to-start", signal === null ? `exit code ${code}` : `signal ${signal}`);
+    };
+    pod.process.once("exit", (code, signal) => {
+      this.#exits.delete(pod.process);
+      this.#clock.after(OUTPUT_GRACE_MS, () => ended(code, signal));
     });
+    // "close" comes after the last of the output, which tells whether memory ran out; but not while a process that user code started
+    // still holds that stream open.
+    pod.process.once("close", ended);
     const late = () => pod.socket === undefined && this.delete(pod.spec.id, 0, "failed-to-start");
     pod.cancelTimers.push(this.#clock.after(this.#options.startTimeoutMs, late));
   }

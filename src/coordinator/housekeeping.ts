@@ -27,7 +27,7 @@ export const startHousekeeping = (parts: HousekeepingParts): (() => void) => {
   const every = (name: string, delayMs: number, task: () => number | Promise<number>): void => {
     cancels.set(
       name,
-      clock.after(delayMs, () => void Promise.resolve(task()).then((nextMs) => cancels.has(name) && every(name, nextMs, task))),
+      clock.after(delayMs, () => void Promise.resolve(task()).then((nextMs) => cancels.has(name) && every(name, nextMs, task)), "upkeep"),
     );
   };
   every("audit", AUDIT_MS, () => audit(parts));

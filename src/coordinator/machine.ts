@@ -83,7 +83,7 @@ export type RunEffect =
   | { t: "withdraw"; seq: number; reason: string }
   | { t: "arm"; seq: number; dueAt: number }
   | { t: "disarm"; seq: number }
-  | { t: "start-child"; seq: number; child: RunId; coordinator: string; input: Json; key?: string; detached: boolean }
+  | { t: "start-child"; seq: number; child: RunId; coordinator: string; input: Json; detached: boolean }
   | { t: "cancel-child"; child: RunId; reason: string }
   /** Tells the driver, once the record is durable. `index` is the record's position in the run's journal. */
   | { t: "deliver"; record: JournalRecord; index: number }
@@ -315,10 +315,10 @@ const awaitSignal = (run: RunState, command: Command & { t: "signal" }, now: num
 };
 
 const startChild = (run: RunState, command: ResolvedCommand & { t: "child" }, now: number, effects: RunEffect[]): void => {
-  const { seq, coordinator, input, detached, key, child = "", refusal } = command;
+  const { seq, coordinator, input, detached, child = "", refusal } = command;
   write(run, { t: "child", seq, at: now, coordinator, input, detached, child }, effects);
   if (refusal !== undefined) return resolve(run, { t: "done", seq, at: now, failure: refusal }, effects);
-  effects.push({ t: "start-child", seq, child, coordinator, input, detached, ...(key === undefined ? {} : { key }) });
+  effects.push({ t: "start-child", seq, child, coordinator, input, detached });
   // A detached child is done as soon as it is started: its id is the result.
   if (detached) resolve(run, { t: "done", seq, at: now, value: JSON.stringify(child) }, effects);
 };

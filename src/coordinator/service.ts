@@ -297,7 +297,9 @@ export class RunService {
   }
 
   async #findByKey(kind: RunKind, name: string, key: string): Promise<AcceptedRun | undefined> {
-    return this.#keys.get(keyOf(kind, name, key)) ?? (await this.#journal.findByKey(kind, name, key));
+    const stored = await this.#journal.findByKey(kind, name, key);
+    // Looked up last: another start with this key may have been accepted while the journal was asked.
+    return stored ?? this.#keys.get(keyOf(kind, name, key));
   }
 
   async #sameAs(earlier: AcceptedRun, input: Json): Promise<{ id: RunId; existing: boolean }> {
@@ -690,7 +692,7 @@ export class RunService {
     void this.#journal.dueBy(now + SWEEP_MS, 1_000).then(async (due) => {
       for (const { id } of due) await this.#find(id);
     }, this.#lost);
-    this.#cancelSweep = this.#clock.after(SWEEP_MS, () => this.#sweep());
+    this.#cancelSweep = this.#clock.after(SWEEP_MS, () => this.#sweep(), "upkeep");
   }
 
   #evict(live: Live, now: number): void {

@@ -23,17 +23,14 @@ export const createContext = (instance: Instance): CoordinatorContext => {
     return outcome;
   };
 
-  const child = (target: CoordinatorDefinition, input: unknown, detached: boolean, key?: string): Promise<unknown> => {
-    const command: Command & { seq: number } = {
+  const child = (target: CoordinatorDefinition, input: unknown, detached: boolean): Promise<unknown> =>
+    instance.issue({
       t: "child",
       seq: instance.nextSeq(),
       coordinator: target.name,
       input: json(instance, input, `the input of coordinator "${target.name}"`),
       detached,
-    };
-    if (key !== undefined) command.key = key;
-    return instance.issue(command);
-  };
+    });
 
   return {
     runId: instance.run,
@@ -41,9 +38,9 @@ export const createContext = (instance: Instance): CoordinatorContext => {
     call: call as CoordinatorContext["call"],
     sleep: (ms) => instance.issue({ t: "sleep", seq: instance.nextSeq(), ms: duration(ms, "sleep") }) as Promise<void>,
     step: (name, f) => executeStep(instance, name, f),
-    run: (target, input, options) => child(target as CoordinatorDefinition, input, false, options?.key) as Promise<never>,
-    start: async (target, input, options): Promise<RunHandle> => ({
-      id: (await child(target as CoordinatorDefinition, input, true, options?.key)) as string,
+    run: (target, input) => child(target as CoordinatorDefinition, input, false) as Promise<never>,
+    start: async (target, input): Promise<RunHandle> => ({
+      id: (await child(target as CoordinatorDefinition, input, true)) as string,
     }),
     signal: (name, options) => {
       const command: Command & { seq: number } = { t: "signal", seq: instance.nextSeq(), name };

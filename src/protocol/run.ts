@@ -58,7 +58,7 @@ export type Command =
   /** Not journaled: a step has begun, so the run must stay in its pod until it ends. */
   | { t: "stepping"; seq: number }
   | { t: "step"; seq: number; name: string; value?: Json; failure?: Failure }
-  | { t: "child"; seq: number; coordinator: string; input: Json; detached: boolean; key?: string }
+  | { t: "child"; seq: number; coordinator: string; input: Json; detached: boolean }
   | { t: "withdraw"; seq: number; target: number }
   | { t: "finish"; value?: Json; failure?: Failure; cancelled?: boolean };
 

@@ -170,7 +170,10 @@ export class Fleet implements ClusterListener {
   }
 
   #create(memoryMb: number): Pod | undefined {
-    if (this.pods.size >= this.#options.maxPods) return undefined;
+    if (this.pods.size >= this.#options.maxPods) {
+      this.#makeRoom();
+      return undefined;
+    }
     const now = this.#clock.now();
     const pod: Pod = {
       id: `pod-${++this.#serial}`,
@@ -192,12 +195,23 @@ export class Fleet implements ClusterListener {
     return pod;
   }
 
+  /** Ends the pod that has been idle the longest: the tenant that was refused asks again soon. */
+  #makeRoom(): void {
+    let idlest: Pod | undefined;
+    for (const pod of this.pods.values()) {
+      if (pod.state === "draining") return;
+      const idle = pod.state === "ready" && pod.inFlight === 0 && pod.zombies === 0;
+      if (idle && (idlest === undefined || pod.idleSince < idlest.idleSince)) idlest = pod;
+    }
+    if (idlest !== undefined) this.end(idlest, 0);
+  }
+
   #refill(): void {
     // When processes do not start at all, one attempt per tick is enough.
     if (this.#stopping || this.#failedStarts > 2) return;
     let coming = this.#warm.length;
     for (const pod of this.pods.values()) if (pod.tenant === undefined && pod.state === "starting") coming++;
-    for (; coming < this.#options.warmPods; coming++) if (this.#create(this.#options.defaultMemoryMb) === undefined) return;
+    for (; coming < this.#options.warmPods && this.pods.size < this.#options.maxPods; coming++) this.#create(this.#options.defaultMemoryMb);
   }
 
   #tick(): void {
@@ -213,6 +227,6 @@ export class Fleet implements ClusterListener {
     }
     if (this.#failedStarts > 2) this.#failedStarts = 2;
     this.#refill();
-    this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick());
+    this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick(), "upkeep");
   }
 }
