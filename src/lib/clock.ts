@@ -4,8 +4,11 @@
 export interface Clock {
   /** Wall-clock time in milliseconds since the Unix epoch. */
   now(): number;
-  /** Runs `callback` once after `delayMs` (clamped to at least 0); returns what cancels it. */
-  after(delayMs: number, callback: () => void): () => void;
+  /**
+   * Runs `callback` once after `delayMs` (clamped to at least 0); returns what cancels it. `upkeep` marks a timer that is set again and again
+   * only to look whether something needs doing: while nothing happens, a clock that a test moves may pass over it.
+   */
+  after(delayMs: number, callback: () => void, kind?: "upkeep"): () => void;
   /** Runs `callback` at the end of this turn of the event loop, once everything that has already arrived was handled. */
   endOfTurn(callback: () => void): void;
 }

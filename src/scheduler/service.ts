@@ -347,7 +347,7 @@ export class Scheduler {
       const starting = [...host.pods.values()].some((pod) => pod.state === "starting");
       if (room && !starting && layer.oldestWaitingMs(now) > this.#options.patienceMs) this.#addPod(host, now);
     }
-    this.#cancelTick = this.#clock.after(STARVED_MS, () => this.#tick());
+    this.#cancelTick = this.#clock.after(STARVED_MS, () => this.#tick(), "upkeep");
   }
 
   #closeIfIdle(host: LayerHost): void {
