@@ -170,6 +170,16 @@ test("`export *` is refused anywhere, with or without a name", () => {
   ).toEqual(["examples/x/index.ts:1 export-all", "src/a.ts:1 export-all", "src/a.ts:2 export-all"]);
 });
 
+test("an empty catch is refused unless a comment in it says why", () => {
+  const text = [
+    "export const a = () => { try { b(); } catch {} };",
+    "export const b = () => { try { a(); } catch (error) { } }; // not in it",
+    "export const c = () => { try { a(); } catch { /* it is gone already */ } };",
+    "export const d = () => { try { a(); } catch { return 1; } };",
+  ];
+  expect(places({ "src/a.ts": text.join("\n") })).toEqual(["src/a.ts:1 empty-catch", "src/a.ts:2 empty-catch"]);
+});
+
 test("a port whose interface is too large is warned of, plain data beside it is not", () => {
   const members = (kind: string) => Array.from({ length: 60 }, (_, i) => `  m${i}${kind};`).join("\n");
   const text = `export interface Row {\n${members(": number")}\n}\nexport interface Store {\n${members("(): void")}\n}\n`;

@@ -22,7 +22,7 @@ export const checkStructure = (texts: ReadonlyMap<string, string>, rules: Struct
   }
   findings.push(...importCycles(files));
   for (const file of files.values()) {
-    findings.push(...exportsOfEverything(file));
+    findings.push(...exportsOfEverything(file), ...emptyCatches(file));
     if (isPure(file.path)) findings.push(...impurities(file, rules, isPure));
     if (!isTest(file.path) && !matches(file.path, rules.wiring)) {
       findings.push(...importsOfAdapters(file, (path) => matches(path, rules.adapters) && !isTest(path)));
@@ -45,6 +45,25 @@ const exportsOfEverything = (file: SourceFile): Finding[] => {
         mend: "list the names one by one",
       });
     }
+    return undefined;
+  });
+  return findings;
+};
+
+const emptyCatches = (file: SourceFile): Finding[] => {
+  const findings: Finding[] = [];
+  walk(file.root, (node) => {
+    if (node.type !== "CatchClause") return undefined;
+    const { body, start, end } = node.body as Node & { body: Node[] };
+    if (body.length > 0 || file.comments.some((at) => at > start && at < end)) return undefined;
+    findings.push({
+      level: "error",
+      rule: "empty-catch",
+      path: file.path,
+      line: file.lineAt(start),
+      message: "an error is swallowed",
+      mend: "handle it, or say in a comment why nothing needs to be done",
+    });
     return undefined;
   });
   return findings;

@@ -1,4 +1,4 @@
-export type Rule = "adapter" | "cycle" | "export-all" | "port-size" | "pure" | "syntax";
+export type Rule = "adapter" | "cycle" | "empty-catch" | "export-all" | "port-size" | "pure" | "syntax";
 
 /** Something that breaks a house rule, and how to mend it. */
 export interface Finding {

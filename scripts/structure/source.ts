@@ -23,6 +23,8 @@ export interface SourceFile {
   path: string;
   root: Node;
   imports: Import[];
+  /** Where comments begin. */
+  comments: number[];
   lineAt(offset: number): number;
 }
 
@@ -31,13 +33,13 @@ export interface SourceFile {
  * @throws {Error} when it has a syntax error
  */
 export const parseSource = (path: string, text: string): SourceFile => {
-  const { program, errors } = parseSync(path, text);
+  const { program, errors, comments } = parseSync(path, text);
   const starts = lineStarts(text);
   const lineAt = (offset: number): number => lineOf(starts, offset);
   const [error] = errors;
   if (error !== undefined) throw new Error(`${path}: ${error.message}`);
   const root = program as unknown as Node;
-  return { path, root, imports: importsOf(path, root, lineAt), lineAt };
+  return { path, root, imports: importsOf(path, root, lineAt), comments: comments.map(({ start }) => start), lineAt };
 };
 
 export const isNode = (value: unknown): value is Node =>
