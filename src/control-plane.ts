@@ -17,6 +17,7 @@ import { LockstepError } from "./lib/errors.ts";
 import { ordinalOf, type RunId } from "./lib/ids.ts";
 import type { ApplicationVersion, Bundle } from "./protocol/application.ts";
 import type { ControlPlane, Counters, LayerView, PodView } from "./protocol/control-plane.ts";
+import type { EventBody } from "./protocol/events.ts";
 import type { JournalRecord, RunResult, RunSummary, StartRun } from "./protocol/run.ts";
 import type { Fleet } from "./scheduler/fleet.ts";
 import type { Scheduler } from "./scheduler/service.ts";
@@ -106,13 +107,7 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     deploy: async (bundle: Bundle): Promise<ApplicationVersion> => {
       checkReady();
       const version = await applications.deploy(bundle);
-      parts.turn.event({
-        type: "application.deployed",
-        application: version.application,
-        version: version.version,
-        functions: version.manifest.functions.map(({ name }) => name),
-        coordinators: version.manifest.coordinators.map(({ name }) => name),
-      });
+      parts.turn.event(deployedEvent(version));
       return version;
     },
     applications: async () => registry.list(),
@@ -124,6 +119,14 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     notReady: parts.notReady,
   };
 };
+
+export const deployedEvent = ({ application, version, manifest }: ApplicationVersion): EventBody => ({
+  type: "application.deployed",
+  application,
+  version,
+  functions: manifest.functions.map(({ name }) => name),
+  coordinators: manifest.coordinators.map(({ name }) => name),
+});
 
 /** @throws {LockstepError} UNKNOWN_FUNCTION, UNKNOWN_COORDINATOR, EXPRESSION_INVALID, UNKNOWN_VARIABLE */
 const homeOf = (request: StartRun, registry: Registry, limits: Partial<ExpressionLimits>): { application: string; version: string } => {

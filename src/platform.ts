@@ -1,34 +1,39 @@
 /**
  * The only wiring: picks the adapters, connects the parts, and owns the order in which they start and stop.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Registry } from "./application/registry.ts";
 import { Applications } from "./application/service.ts";
 import { LocalCluster } from "./cluster/local.ts";
 import type { Cluster } from "./cluster/port.ts";
-import { createControlPlane } from "./control-plane.ts";
+import { createControlPlane, deployedEvent, type Parts } from "./control-plane.ts";
 import { CoordinatorHosts } from "./coordinator/hosts.ts";
 import { startHousekeeping } from "./coordinator/housekeeping.ts";
 import { RunService } from "./coordinator/service.ts";
 import { Turn } from "./coordinator/turn.ts";
 import { EventBus } from "./events/service.ts";
-import type { ExpressionLimits } from "./expression/limits.ts";
 import type { GatewayOptions } from "./gateway/options.ts";
 import type { Journal } from "./journal/port.ts";
 import { openSqliteJournal } from "./journal/sqlite.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
+import { DEFAULT_LIMITS, type PlatformLimits } from "./limits.ts";
+import type { Bundle } from "./protocol/application.ts";
 import type { ControlPlane } from "./protocol/control-plane.ts";
-import { Fleet } from "./scheduler/fleet.ts";
+import { Fleet, type FleetObserver } from "./scheduler/fleet.ts";
 import { Scheduler } from "./scheduler/service.ts";
+
+export type { PlatformLimits } from "./limits.ts";
 
 export interface PlatformOptions {
   /** Where the journal and the bundles live. Absent: a temporary folder that is removed at the end. */
   dataDirectory?: string;
   /** `false` starts no HTTP server. */
   gateway?: false | Partial<GatewayOptions>;
+  /** Deployed before the platform says that it is ready. A promise lets bundling go on while the platform starts. */
+  applications?: Promise<readonly Bundle[]> | readonly Bundle[];
   log?: (line: string) => void;
   /** Called when the journal can't be written any more: the process should end and be started again. Default: throws. */
   onFatal?: (error: unknown) => void;
@@ -36,55 +41,6 @@ export interface PlatformOptions {
   /** For tests and other set-ups. */
   adapters?: { clock?: Clock; journal?: Journal; cluster?: Cluster };
 }
-
-export interface PlatformLimits {
-  /** Attempts of functions that set no `timeoutMs`. */
-  callTimeoutMs: number;
-  maxLiveRuns: number;
-  maxWaitingCalls: number;
-  maxPayloadBytes: number;
-  /** Payloads above it are stored beside their records. */
-  inlinePayloadBytes: number;
-  maxLogBytesPerCall: number;
-  evictAfterMs: number;
-  warmPods: number;
-  maxPods: number;
-  maxPodsPerFunction: number;
-  slotsPerPod: number;
-  coordinatorPods: number;
-  podMemoryMb: number;
-  podIdleMs: number;
-  hangMs: number;
-  coordinatorTurnMs: number;
-  /** Finished runs are removed after this time, and beyond this number. */
-  retainMs: number;
-  retainRuns: number;
-  retainEvents: number;
-  expression: Partial<ExpressionLimits>;
-}
-
-export const DEFAULT_LIMITS: PlatformLimits = {
-  callTimeoutMs: 60_000,
-  maxLiveRuns: 50_000,
-  maxWaitingCalls: 200_000,
-  maxPayloadBytes: 4 * 1024 * 1024,
-  inlinePayloadBytes: 32 * 1024,
-  maxLogBytesPerCall: 64 * 1024,
-  evictAfterMs: 10_000,
-  warmPods: 1,
-  maxPods: 64,
-  maxPodsPerFunction: Math.min(8, Math.max(2, availableParallelism())),
-  slotsPerPod: 64,
-  coordinatorPods: 1,
-  podMemoryMb: 256,
-  podIdleMs: 60_000,
-  hangMs: 1_000,
-  coordinatorTurnMs: 10_000,
-  retainMs: 7 * 24 * 3_600_000,
-  retainRuns: 1_000_000,
-  retainEvents: 1_000_000,
-  expression: {},
-};
 
 export interface Platform {
   readonly controlPlane: ControlPlane;
@@ -95,31 +51,69 @@ export interface Platform {
 }
 
 const HEARTBEAT_MS = 250;
-const START_TIMEOUT_MS = 10_000;
+const POD_START_TIMEOUT_MS = 10_000;
 const INSPECT_TIMEOUT_MS = 10_000;
 const MEMORY_HEADROOM_MB = 192;
+/** Another pod is added when a call has waited for so long although its function has pods. */
+const PATIENCE_MS = 100;
 
 /**
- * Starts a platform in this process.
- * @throws {LockstepError} DATA_DIRECTORY_IN_USE, DATA_DIRECTORY_NEWER, JOURNAL_UNAVAILABLE
+ * Starts a platform in this process. When a step fails, what was started before it is stopped again.
+ * @throws {LockstepError} DATA_DIRECTORY_IN_USE, DATA_DIRECTORY_NEWER, JOURNAL_UNAVAILABLE, and what deploying `applications` throws
  */
 export const startPlatform = async (options: PlatformOptions = {}): Promise<Platform> => {
   const limits: PlatformLimits = { ...DEFAULT_LIMITS, ...options.limits };
   const clock = options.adapters?.clock ?? systemClock;
-  const temporary = options.dataDirectory === undefined;
-  const dataDirectory = options.dataDirectory ?? mkdtempSync(join(tmpdir(), "lockstep-data-"));
   const startedAt = clock.now();
-  let notReady: string | undefined = "the platform is starting";
-
-  const journal = options.adapters?.journal ?? (await openSqliteJournal(dataDirectory, { inlineLimit: limits.inlinePayloadBytes }));
-  const cluster = options.adapters?.cluster ?? localCluster(limits, clock);
-  const events = new EventBus(journal);
-  const fatal = (error: unknown): void => {
-    notReady = "the journal can't be written";
-    options.log?.(`fatal: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-    if (options.onFatal === undefined) throw error;
-    options.onFatal(error);
+  // The first to be started is the last to be stopped.
+  const stops: (() => unknown)[] = [];
+  const stop = async (): Promise<void> => {
+    for (let end = stops.pop(); end !== undefined; end = stops.pop()) await end();
   };
+  try {
+    const dataDirectory = openDataDirectory(options.dataDirectory, stops);
+    const journal = options.adapters?.journal ?? (await openSqliteJournal(dataDirectory, { inlineLimit: limits.inlinePayloadBytes }));
+    stops.push(() => journal.close());
+    const cluster = options.adapters?.cluster ?? localCluster(limits, clock);
+    const readiness = { reason: "the platform is starting" as string | undefined };
+    const fatal = (error: unknown): void => {
+      readiness.reason = "the journal can't be written";
+      options.log?.(`fatal: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      if (options.onFatal === undefined) throw error;
+      options.onFatal(error);
+    };
+    const parts = connect({ limits, clock, journal, cluster, dataDirectory, readiness, fatal });
+    const recovered = await start(parts, limits, clock, stops);
+    const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
+    for (const bundle of (await options.applications) ?? []) parts.turn.event(deployedEvent(await parts.applications.deploy(bundle)));
+    readiness.reason = undefined;
+    stops.push(() => {
+      readiness.reason = "the platform is stopping";
+    });
+    parts.turn.event({ type: "platform.started", epoch: journal.epoch, recovered, recoveryMs: clock.now() - startedAt });
+    return { controlPlane: parts.controlPlane, url, dataDirectory, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+};
+
+interface Choices {
+  limits: PlatformLimits;
+  clock: Clock;
+  journal: Journal;
+  cluster: Cluster;
+  dataDirectory: string;
+  /** Why no work is taken; `undefined` when it is. */
+  readiness: { reason: string | undefined };
+  fatal(error: unknown): void;
+}
+
+type Connected = Parts & { controlPlane: ControlPlane };
+
+/** Makes the parts and tells each of those that it works with. Nothing runs yet. */
+const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fatal }: Choices): Connected => {
+  const events = new EventBus(journal);
   const turn = new Turn(journal, clock, events.publish, fatal);
   const counts = { podsStarted: 0, podsLost: 0, auditRepairs: 0 };
   const fleet = new Fleet(cluster, clock, fleetOptions(limits), fleetObserver(turn, counts));
@@ -135,32 +129,12 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     maxWaitingCalls: limits.maxWaitingCalls,
     evictAfterMs: limits.evictAfterMs,
   });
-  const scheduler = new Scheduler(
-    fleet,
-    clock,
-    { slotsPerPod: limits.slotsPerPod, maxPodsPerFunction: limits.maxPodsPerFunction, defaultMemoryMb: limits.podMemoryMb, patienceMs: 100 },
-    (fn, version) => {
-      const spec = registry.spec(fn, version);
-      return spec === undefined
-        ? undefined
-        : { spec, application: registry.version(version)?.application ?? "", path: applications.pathOf(version) };
-    },
-    (entry, outcome) => runs.settled(entry, outcome),
-  );
-  const hosts = new CoordinatorHosts(
-    fleet,
-    clock,
-    { memoryMb: limits.podMemoryMb, podsPerVersion: limits.coordinatorPods, turnLimitMs: limits.coordinatorTurnMs },
-    {
-      commands: (run, commands) => runs.commands(run, commands),
-      diverged: (run, failure) => runs.diverged(run, failure),
-      lines: (run, lines) => runs.lines(run, lines),
-      lost: (lost, exit, culprit) => runs.hostsLost(lost, exit, culprit),
-      refused: (refused, failure) => runs.hostsRefused(refused, failure),
-    },
-  );
-  runs.connect(scheduler, hosts);
-  const controlPlane = createControlPlane({
+  const { slotsPerPod, maxPodsPerFunction, podMemoryMb: defaultMemoryMb } = limits;
+  const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };
+  const scheduler = new Scheduler(fleet, clock, scheduling, applications.homeOf, (entry, outcome) => runs.settled(entry, outcome));
+  const hosting = { memoryMb: limits.podMemoryMb, podsPerVersion: limits.coordinatorPods, turnLimitMs: limits.coordinatorTurnMs };
+  runs.connect(scheduler, new CoordinatorHosts(fleet, clock, hosting, runs));
+  const parts: Parts = {
     journal,
     registry,
     applications,
@@ -170,43 +144,53 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     turn,
     events,
     counts,
-    slotsPerPod: limits.slotsPerPod,
+    slotsPerPod,
     maxPayloadBytes: limits.maxPayloadBytes,
     expressionLimits: limits.expression,
-    notReady: () => notReady,
-  });
+    notReady: () => readiness.reason,
+  };
+  return { ...parts, controlPlane: createControlPlane(parts) };
+};
 
+/** Brings the parts to life in order: what was deployed, pods, then the runs that were under way. Returns how many those are. */
+const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, stops: (() => unknown)[]): Promise<number> => {
+  const { journal, applications, fleet, scheduler, runs, turn, events, counts } = parts;
   await applications.recover();
+  stops.push(() => fleet.stop());
   await fleet.start();
   scheduler.start();
+  // Once the last records are on disk nothing else is recorded: the ends of the pods that follow mean nothing.
+  stops.push(() => turn.close());
+  stops.push(() => {
+    scheduler.stop();
+    runs.stop();
+  });
   const recovered = await runs.recover();
-  notReady = undefined;
-  turn.event({ type: "platform.started", epoch: journal.epoch, recovered, recoveryMs: clock.now() - startedAt });
-  const stopHousekeeping = startHousekeeping({ journal, clock, turn, runs, limits, counts, position: () => events.position });
-  const gateway = options.gateway === false ? undefined : await openGateway(controlPlane, options.gateway ?? {}, limits);
+  stops.push(startHousekeeping({ journal, clock, turn, runs, limits, counts, position: () => events.position }));
+  return recovered;
+};
 
-  return {
-    controlPlane,
-    url: gateway?.url,
-    dataDirectory,
-    stop: async () => {
-      notReady = "the platform is stopping";
-      await gateway?.close();
-      stopHousekeeping();
-      scheduler.stop();
-      runs.stop();
-      await turn.close();
-      await fleet.stop();
-      await journal.close();
-      if (temporary) rmSync(dataDirectory, { recursive: true, force: true });
-    },
-  };
+const openDataDirectory = (given: string | undefined, stops: (() => unknown)[]): string => {
+  if (given !== undefined) {
+    mkdirSync(given, { recursive: true, mode: 0o700 });
+    return given;
+  }
+  const temporary = mkdtempSync(join(tmpdir(), "lockstep-data-"));
+  stops.push(() => rmSync(temporary, { recursive: true, force: true }));
+  return temporary;
 };
 
 // Loaded only when asked for: a command that runs on a private platform starts a third faster without the HTTP server.
-const openGateway = async (controlPlane: ControlPlane, options: Partial<GatewayOptions>, limits: PlatformLimits) => {
+const openGateway = async (
+  controlPlane: ControlPlane,
+  options: Partial<GatewayOptions>,
+  limits: PlatformLimits,
+  stops: (() => unknown)[],
+): Promise<string> => {
   const { createGateway } = await import("./gateway/gateway.ts");
-  return createGateway(controlPlane, { bodyLimitBytes: limits.maxPayloadBytes + 64 * 1024, ...options });
+  const gateway = await createGateway(controlPlane, { bodyLimitBytes: limits.maxPayloadBytes + 64 * 1024, ...options });
+  stops.push(() => gateway.close());
+  return gateway.url;
 };
 
 const localCluster = (limits: PlatformLimits, clock: Clock): Cluster =>
@@ -216,7 +200,7 @@ const localCluster = (limits: PlatformLimits, clock: Clock): Cluster =>
       heartbeatMs: HEARTBEAT_MS,
       maxPayloadBytes: limits.maxPayloadBytes,
       maxLogBytes: limits.maxLogBytesPerCall,
-      startTimeoutMs: START_TIMEOUT_MS,
+      startTimeoutMs: POD_START_TIMEOUT_MS,
     },
     clock,
   );
@@ -230,12 +214,13 @@ const fleetOptions = (limits: PlatformLimits) => ({
   memoryHeadroomMb: MEMORY_HEADROOM_MB,
 });
 
-const fleetObserver = (turn: Turn, counts: { podsStarted: number; podsLost: number }) => ({
-  started: (pod: { id: string; pid: number; tenant: { role: string } | undefined }, startMs: number): void => {
+/** Counts what happens to pods and publishes it. */
+const fleetObserver = (turn: Turn, counts: { podsStarted: number; podsLost: number }): FleetObserver => ({
+  started: (pod, startMs) => {
     counts.podsStarted++;
     turn.event({ type: "pod.started", pod: pod.id, function: pod.tenant?.role ?? "warm", pid: pod.pid, startMs });
   },
-  stopped: (pod: { id: string; inFlight: number; tenant: { role: string } | undefined }, exit: { reason: string; detail: string }): void => {
+  stopped: (pod, exit) => {
     const role = pod.tenant?.role ?? "warm";
     if (exit.reason === "deleted") return turn.event({ type: "pod.stopped", pod: pod.id, function: role, reason: exit.detail });
     counts.podsLost++;

@@ -12,7 +12,7 @@ import type { Journal } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import { LockstepError } from "../lib/errors.ts";
-import type { ApplicationVersion, Bundle, Manifest } from "../protocol/application.ts";
+import type { ApplicationVersion, Bundle, FunctionSpec, Manifest } from "../protocol/application.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
 import type { Registry } from "./registry.ts";
@@ -58,6 +58,13 @@ export class Applications {
     let path = this.#paths.get(version);
     if (path === undefined) this.#paths.set(version, (path = join(this.#options.directory, `${version}.cjs`)));
     return path;
+  };
+
+  /** What the scheduler must know of a function's version; `undefined` when there is none. */
+  readonly homeOf = (fn: string, version: string): { application: string; path: string; spec: FunctionSpec } | undefined => {
+    const spec = this.#registry.spec(fn, version);
+    if (spec === undefined) return undefined;
+    return { spec, application: this.#registry.version(version)?.application ?? "", path: this.pathOf(version) };
   };
 
   /** @throws {LockstepError} APPLICATION_INVALID, NAME_TAKEN, POD_FAILED_TO_START */

@@ -22,7 +22,7 @@ import type { Entry } from "../queue/machine.ts";
 import { lostFailure } from "../scheduler/exit.ts";
 import type { Outcome, Scheduler } from "../scheduler/service.ts";
 import { createDirectRun, type Driver } from "./direct.ts";
-import type { CoordinatorHosts } from "./hosts.ts";
+import type { CoordinatorHosts, HostEvents } from "./hosts.ts";
 import {
   apply,
   createRun,
@@ -70,7 +70,7 @@ type Waiter = (result: RunResult) => void;
 const MAX_HOST_LOSSES = 5;
 const SWEEP_MS = 1_000;
 
-export class RunService {
+export class RunService implements HostEvents {
   readonly #journal: Journal;
   readonly #clock: Clock;
   readonly #turn: Turn;
@@ -261,7 +261,7 @@ export class RunService {
   }
 
   /** The pods of these runs' coordinators are gone: they start again elsewhere, from their journals. */
-  hostsLost(runs: readonly RunId[], exit: PodExit, culprit: RunId | undefined): void {
+  lost(runs: readonly RunId[], exit: PodExit, culprit: RunId | undefined): void {
     for (const id of runs) {
       const live = this.#live.get(id);
       if (live === undefined) continue;
@@ -278,7 +278,7 @@ export class RunService {
     }
   }
 
-  hostsRefused(runs: readonly RunId[], cause: Failure): void {
+  refused(runs: readonly RunId[], cause: Failure): void {
     for (const id of runs) {
       const live = this.#live.get(id);
       if (live === undefined) continue;
@@ -491,7 +491,7 @@ export class RunService {
     this.#turn.then(() => {
       void this.#find(child).then((live) => {
         if (live !== undefined) this.#feed(live, { t: "cancel", reason, force: false });
-      }, this.#lost);
+      }, this.#readFailed);
     });
   }
 
@@ -503,7 +503,7 @@ export class RunService {
     // A parent in memory learns of it in the same commit; one that was evicted looks its children up when it comes back.
     if (parent !== undefined) return this.#feed(parent, input);
     const { parent: id } = child;
-    this.#turn.then(() => void this.#find(id).then((live) => live && this.#feed(live, input), this.#lost));
+    this.#turn.then(() => void this.#find(id).then((live) => live && this.#feed(live, input), this.#readFailed));
   }
 
   // ---------------------------------------------------------------- drivers and hosts
@@ -530,7 +530,7 @@ export class RunService {
       .then((history) => {
         if (live.hosting !== "loading" || live.state.finished !== undefined) return;
         this.#begin(live, history);
-      }, this.#lost);
+      }, this.#readFailed);
   }
 
   #begin(live: Live, history: JournalRecord[]): void {
@@ -691,7 +691,7 @@ export class RunService {
     }
     void this.#journal.dueBy(now + SWEEP_MS, 1_000).then(async (due) => {
       for (const { id } of due) await this.#find(id);
-    }, this.#lost);
+    }, this.#readFailed);
     this.#cancelSweep = this.#clock.after(SWEEP_MS, () => this.#sweep(), "upkeep");
   }
 
@@ -792,7 +792,7 @@ export class RunService {
   }
 
   /** Reads fail only when the journal does, which the next commit reports too; until then the run stays where it is. */
-  readonly #lost = (error: unknown): void => {
+  readonly #readFailed = (error: unknown): void => {
     this.#turn.then(() => {
       throw error;
     });

@@ -1,0 +1,62 @@
+import { availableParallelism } from "node:os";
+import type { ExpressionLimits } from "./expression/limits.ts";
+
+/** Every bound of a platform, with the defaults beside it. */
+export interface PlatformLimits {
+  /** Attempts of functions that set no `timeoutMs`. */
+  callTimeoutMs: number;
+  /** Runs in memory, and calls in layers, above which new runs are refused with OVERLOADED. */
+  maxLiveRuns: number;
+  maxWaitingCalls: number;
+  /** An input, a result or a signal's value, as JSON. */
+  maxPayloadBytes: number;
+  /** Payloads above it are stored beside their records. */
+  inlinePayloadBytes: number;
+  maxLogBytesPerCall: number;
+  /** A run that only waits leaves memory after this time. */
+  evictAfterMs: number;
+  /** Generic pods that wait with the runtime loaded. */
+  warmPods: number;
+  maxPods: number;
+  maxPodsPerFunction: number;
+  /** Calls that one pod executes at the same time. */
+  slotsPerPod: number;
+  /** Pods per application version for coordinators' code. */
+  coordinatorPods: number;
+  /** Heap of pods whose function sets no `memoryMb`. */
+  podMemoryMb: number;
+  /** A pod with nothing to do is ended after this time. */
+  podIdleMs: number;
+  /** A pod that has been silent for longer hangs. */
+  hangMs: number;
+  /** A coordinator that executes for longer without yielding is stuck. */
+  coordinatorTurnMs: number;
+  /** Finished runs are removed after this time, and beyond this number. */
+  retainMs: number;
+  retainRuns: number;
+  retainEvents: number;
+  expression: Partial<ExpressionLimits>;
+}
+
+export const DEFAULT_LIMITS: PlatformLimits = {
+  callTimeoutMs: 60_000,
+  maxLiveRuns: 50_000,
+  maxWaitingCalls: 200_000,
+  maxPayloadBytes: 4 * 1024 * 1024,
+  inlinePayloadBytes: 32 * 1024,
+  maxLogBytesPerCall: 64 * 1024,
+  evictAfterMs: 10_000,
+  warmPods: 1,
+  maxPods: 64,
+  maxPodsPerFunction: Math.min(8, Math.max(2, availableParallelism())),
+  slotsPerPod: 64,
+  coordinatorPods: 1,
+  podMemoryMb: 256,
+  podIdleMs: 60_000,
+  hangMs: 1_000,
+  coordinatorTurnMs: 10_000,
+  retainMs: 7 * 24 * 3_600_000,
+  retainRuns: 1_000_000,
+  retainEvents: 1_000_000,
+  expression: {},
+};
