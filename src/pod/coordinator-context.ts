@@ -1,50 +1,64 @@
 import { hash } from "node:crypto";
-import type { CallRequest, CoordinatorContext, RunHandle } from "../application/context.ts";
-import type { CoordinatorDefinition, FunctionDefinition } from "../application/definitions.ts";
+import type { CallRequest, CoordinatorContext, Logger, RunHandle } from "../application/context.ts";
+import type { FunctionDefinition } from "../application/definitions.ts";
 import { failureOf } from "../lib/errors.ts";
-import { hashText, seeded } from "../lib/random.ts";
 import { toJson } from "../lib/json.ts";
-import type { CallOptions, Command } from "../protocol/run.ts";
-import type { Instance } from "./coordinator-host.ts";
+import { hashText, seeded } from "../lib/random.ts";
+import type { Command } from "../protocol/run.ts";
+import { durationOf, nameOf, optionsOf } from "./arguments.ts";
+
+/** What the context needs of the coordinator's execution. */
+export interface Commander {
+  readonly run: string;
+  readonly now: number;
+  readonly log: Logger;
+  readonly maxPayloadBytes: number;
+  /** The number of the next command, in program order. */
+  nextSeq(): number;
+  /** Issues a command and waits for its outcome. */
+  issue(command: Command & { seq: number }): Promise<unknown>;
+  /** Issues a command without waiting. */
+  tell(command: Command & { seq: number }): void;
+  /** Whether the journal has this step already, so that it must not execute again. */
+  hasRecorded(seq: number): boolean;
+}
 
 /** The methods that coordinator code uses: each becomes a numbered command of its instance. */
-export const createContext = (instance: Instance): CoordinatorContext => {
+export const createContext = (instance: Commander): CoordinatorContext => {
   const random = seeded(hashText(instance.run));
   let uuids = 0;
 
   const call = (target: FunctionDefinition | string, input?: unknown, request?: CallRequest): Promise<never> => {
-    const fn = typeof target === "string" ? target : target.name;
+    const fn = nameOf(target, "call");
+    const options = optionsOf(request);
     const seq = instance.nextSeq();
     const command: Command & { seq: number } = { t: "call", seq, fn, input: json(instance, input, `the input of function "${fn}"`) };
-    const options = optionsOf(request);
     if (options !== undefined) command.options = options;
     const outcome = instance.issue(command) as Promise<never>;
     if (request?.signal !== undefined) withdrawOn(instance, request.signal, seq);
     return outcome;
   };
 
-  const child = (target: CoordinatorDefinition, input: unknown, detached: boolean): Promise<unknown> =>
-    instance.issue({
-      t: "child",
-      seq: instance.nextSeq(),
-      coordinator: target.name,
-      input: json(instance, input, `the input of coordinator "${target.name}"`),
-      detached,
-    });
+  const child = (target: unknown, input: unknown, detached: boolean): Promise<unknown> => {
+    const coordinator = nameOf(target, detached ? "start" : "run");
+    const text = json(instance, input, `the input of coordinator "${coordinator}"`);
+    return instance.issue({ t: "child", seq: instance.nextSeq(), coordinator, input: text, detached });
+  };
 
   return {
     runId: instance.run,
     log: instance.log,
     call: call as CoordinatorContext["call"],
-    sleep: (ms) => instance.issue({ t: "sleep", seq: instance.nextSeq(), ms: duration(ms, "sleep") }) as Promise<void>,
+    sleep: (ms) => instance.issue({ t: "sleep", seq: instance.nextSeq(), ms: durationOf(ms, "sleep") }) as Promise<void>,
     step: (name, f) => executeStep(instance, name, f),
-    run: (target, input) => child(target as CoordinatorDefinition, input, false) as Promise<never>,
+    run: (target, input) => child(target, input, false) as Promise<never>,
     start: async (target, input): Promise<RunHandle> => ({
-      id: (await child(target as CoordinatorDefinition, input, true)) as string,
+      id: (await child(target, input, true)) as string,
     }),
     signal: (name, options) => {
-      const command: Command & { seq: number } = { t: "signal", seq: instance.nextSeq(), name };
-      if (options?.timeoutMs !== undefined) command.timeoutMs = duration(options.timeoutMs, "signal");
+      const timeoutMs = options?.timeoutMs === undefined ? undefined : durationOf(options.timeoutMs, "signal");
+      const command: Command & { seq: number } = { t: "signal", seq: instance.nextSeq(), name: nameOf(name, "signal") };
+      if (timeoutMs !== undefined) command.timeoutMs = timeoutMs;
       return instance.issue(command) as Promise<never>;
     },
     now: () => instance.now,
@@ -53,27 +67,17 @@ export const createContext = (instance: Instance): CoordinatorContext => {
   };
 };
 
-const json = (instance: Instance, value: unknown, what: string): string => toJson(value, what, instance.maxPayloadBytes);
+const json = (instance: Commander, value: unknown, what: string): string => toJson(value, what, instance.maxPayloadBytes);
 
-const duration = (ms: number, method: string): number => {
-  if (typeof ms !== "number" || Number.isNaN(ms) || ms < 0) throw new TypeError(`ctx.${method} needs a number of milliseconds of at least 0, not ${String(ms)}`);
-  return Math.min(ms, Number.MAX_SAFE_INTEGER);
-};
-
-const optionsOf = (request: CallRequest | undefined): CallOptions | undefined => {
-  if (request === undefined) return undefined;
-  const { signal: _signal, ...options } = request;
-  return Object.keys(options).length === 0 ? undefined : options;
-};
-
-const withdrawOn = (instance: Instance, signal: AbortSignal, target: number): void => {
+const withdrawOn = (instance: Commander, signal: AbortSignal, target: number): void => {
   const withdraw = () => instance.tell({ t: "withdraw", seq: instance.nextSeq(), target });
   if (signal.aborted) withdraw();
   else signal.addEventListener("abort", withdraw, { once: true });
 };
 
 /** Executes `f` unless the journal has its outcome, then waits until that outcome is durable: only then the coordinator goes on. */
-const executeStep = async <T>(instance: Instance, name: string, f: () => T | Promise<T>): Promise<T> => {
+const executeStep = async <T>(instance: Commander, given: string, f: () => T | Promise<T>): Promise<T> => {
+  const name = nameOf(given, "step");
   const seq = instance.nextSeq();
   if (instance.hasRecorded(seq)) return (await instance.issue({ t: "step", seq, name })) as T;
   instance.tell({ t: "stepping", seq });

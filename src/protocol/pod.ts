@@ -45,53 +45,99 @@ export type Beat =
   /** `blockedMs`: how long the main thread has not turned its event loop. `run`: the coordinator that is executing then, if any. */
   | { t: "beat"; blockedMs: number; run: RunId; rssMb: number };
 
-const TYPES = new Set<FromPod["t"] | Beat["t"]>(["hello", "loaded", "refused", "result", "commands", "diverged", "lines", "join", "beat"]);
-
 /**
- * Whether a message from a pod has the outer shape that the control plane relies on. Pods run user code, so nothing they send is trusted.
+ * Whether a message from a pod has the shape that the control plane relies on. Pods run user code, so nothing they send is trusted; only the
+ * JSON of users' values is passed on unread.
  */
 export const isFromPod = (message: unknown): message is FromPod | Beat => {
-  if (typeof message !== "object" || message === null) return false;
-  const m = message as Record<string, unknown>;
-  if (!TYPES.has(m.t as FromPod["t"])) return false;
+  if (!isObject(message)) return false;
+  const m = message;
   switch (m.t) {
     case "result":
-      return typeof m.lease === "number" && typeof m.value === "string" && typeof m.failure === "string" && Array.isArray(m.lines);
+      return isResult(m);
     case "commands":
       return typeof m.run === "string" && Array.isArray(m.commands) && m.commands.every(isCommand);
     case "diverged":
-      return typeof m.run === "string" && typeof m.failure === "string";
+      return typeof m.run === "string" && isFailureText(m.failure);
     case "lines":
-      return typeof m.run === "string" && Array.isArray(m.lines);
+      return typeof m.run === "string" && isLines(m.lines);
     case "hello":
     case "join":
       return typeof m.pod === "string" && typeof m.token === "string";
     case "loaded":
-      return typeof m.version === "string" && typeof m.manifest === "object" && m.manifest !== null;
+      return typeof m.version === "string" && isManifest(m.manifest);
     case "refused":
-      return typeof m.version === "string" && typeof m.failure === "string";
+      return typeof m.version === "string" && isFailureText(m.failure);
+    case "beat":
+      return isNumber(m.blockedMs) && isNumber(m.rssMb) && typeof m.run === "string";
     default:
-      return typeof m.blockedMs === "number" && typeof m.rssMb === "number" && typeof m.run === "string";
+      return false;
   }
 };
 
+type Shape = Record<string, unknown>;
+
+const isObject = (value: unknown): value is Shape => typeof value === "object" && value !== null;
+
+const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
+
+const isOptional = (value: unknown, type: "string" | "boolean"): boolean => value === undefined || value === null || typeof value === type;
+
+const isResult = (m: Shape): boolean =>
+  typeof m.lease === "number" &&
+  typeof m.value === "string" &&
+  (m.failure === "" || isFailureText(m.failure)) &&
+  isNumber(m.durationMs) &&
+  isNumber(m.cpuMs) &&
+  isNumber(m.memoryMb) &&
+  isLines(m.lines);
+
+const isLines = (lines: unknown): boolean =>
+  Array.isArray(lines) &&
+  lines.every((line) => isObject(line) && isNumber(line.at) && typeof line.text === "string" && typeof line.level === "string");
+
+const isFailure = (failure: unknown): boolean =>
+  isObject(failure) && typeof failure.code === "string" && typeof failure.message === "string";
+
+const isFailureText = (text: unknown): boolean => {
+  if (typeof text !== "string") return false;
+  try {
+    return isFailure(JSON.parse(text));
+  } catch {
+    // Not JSON: then it is no failure either.
+    return false;
+  }
+};
+
+const isNamed = (spec: unknown): boolean => isObject(spec) && typeof spec.name === "string";
+
+const isManifest = (manifest: unknown): boolean =>
+  isObject(manifest) &&
+  Array.isArray(manifest.functions) &&
+  manifest.functions.every(isNamed) &&
+  Array.isArray(manifest.coordinators) &&
+  manifest.coordinators.every(isNamed);
+
+const isOutcome = (c: Shape): boolean => isOptional(c.value, "string") && (c.failure === undefined || isFailure(c.failure));
+
 const isCommand = (command: unknown): boolean => {
-  const c = command as Record<string, unknown> | null;
-  if (typeof c !== "object" || c === null) return false;
-  if (c.t === "finish") return true;
+  if (!isObject(command)) return false;
+  const c = command;
+  if (c.t === "finish") return isOutcome(c) && isOptional(c.cancelled, "boolean");
   if (!Number.isSafeInteger(c.seq) || (c.seq as number) < 1) return false;
   switch (c.t) {
     case "call":
-      return typeof c.fn === "string" && typeof c.input === "string";
+      return typeof c.fn === "string" && typeof c.input === "string" && (c.options === undefined || isObject(c.options));
     case "sleep":
-      return Number.isFinite(c.ms);
+      return isNumber(c.ms);
     case "stepping":
       return true;
     case "signal":
+      return typeof c.name === "string" && (c.timeoutMs === undefined || isNumber(c.timeoutMs));
     case "step":
-      return typeof c.name === "string";
+      return typeof c.name === "string" && isOutcome(c);
     case "child":
-      return typeof c.coordinator === "string" && typeof c.input === "string";
+      return typeof c.coordinator === "string" && typeof c.input === "string" && isOptional(c.key, "string");
     case "withdraw":
       return Number.isSafeInteger(c.target);
     default:
