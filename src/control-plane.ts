@@ -8,9 +8,9 @@ import type { Applications } from "./application/service.ts";
 import type { RunService } from "./coordinator/service.ts";
 import type { Turn } from "./coordinator/turn.ts";
 import type { EventBus } from "./events/service.ts";
-import { validateExpression } from "./expression/machine.ts";
 import { functionsOf } from "./expression/graph.ts";
-import { type ExpressionLimits } from "./expression/limits.ts";
+import type { ExpressionLimits } from "./expression/limits.ts";
+import { validateExpression } from "./expression/machine.ts";
 import { parse } from "./expression/parser.ts";
 import type { Journal } from "./journal/port.ts";
 import { LockstepError } from "./lib/errors.ts";
@@ -136,13 +136,21 @@ const homeOf = (request: StartRun, registry: Registry, limits: Partial<Expressio
   if (home !== undefined) return home;
   const names = isFunction ? registry.functionNames() : registry.coordinatorNames();
   const known = names.length === 0 ? "nothing is deployed yet" : `deployed: ${names.slice(0, 20).join(", ")}`;
-  throw new LockstepError(isFunction ? "UNKNOWN_FUNCTION" : "UNKNOWN_COORDINATOR", `there is no ${request.kind} "${request.name}" (${known})`, {
-    details: { name: request.name },
-  });
+  throw new LockstepError(
+    isFunction ? "UNKNOWN_FUNCTION" : "UNKNOWN_COORDINATOR",
+    `there is no ${request.kind} "${request.name}" (${known})`,
+    {
+      details: { name: request.name },
+    },
+  );
 };
 
 /** An expression runs on the version of the one application that defines its functions. */
-const homeOfExpression = (request: StartRun, registry: Registry, limits: Partial<ExpressionLimits>): { application: string; version: string } => {
+const homeOfExpression = (
+  request: StartRun,
+  registry: Registry,
+  limits: Partial<ExpressionLimits>,
+): { application: string; version: string } => {
   validateExpression(request.name, request.input, (name) => registry.homeOfFunction(name) !== undefined, limits);
   let home: ApplicationVersion | undefined;
   for (const { name, position } of functionsOf(parse(request.name, limits))) {
@@ -169,7 +177,8 @@ const checkId = (id: RunId): RunId => {
   return id;
 };
 
-const unknownRun = (id: RunId): LockstepError => new LockstepError("UNKNOWN_RUN", `there is no run ${JSON.stringify(id)}`, { details: { run: id } });
+const unknownRun = (id: RunId): LockstepError =>
+  new LockstepError("UNKNOWN_RUN", `there is no run ${JSON.stringify(id)}`, { details: { run: id } });
 
 const podViews = (fleet: Fleet, slots: number): PodView[] =>
   [...fleet.pods.values()].map((pod) => {

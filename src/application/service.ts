@@ -12,6 +12,7 @@ import type { Journal } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import { LockstepError } from "../lib/errors.ts";
+import { getOrMake } from "../lib/map.ts";
 import type { ApplicationVersion, Bundle, FunctionSpec, Manifest } from "../protocol/application.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
@@ -55,9 +56,7 @@ export class Applications {
 
   /** The file of a version's bundle, for pods. */
   readonly pathOf = (version: string): string => {
-    let path = this.#paths.get(version);
-    if (path === undefined) this.#paths.set(version, (path = join(this.#options.directory, `${version}.cjs`)));
-    return path;
+    return getOrMake(this.#paths, version, () => join(this.#options.directory, `${version}.cjs`));
   };
 
   /** What the scheduler must know of a function's version; `undefined` when there is none. */

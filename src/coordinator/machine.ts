@@ -15,9 +15,10 @@
  * I4  Every unfinished command has what will wake it: a queued call, an armed timer, a child, a signal, or an operator (P3).
  */
 import type { Failure } from "../lib/errors.ts";
-import { hashText, seeded } from "../lib/random.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
+import { getOrMake } from "../lib/map.ts";
+import { hashText, seeded } from "../lib/random.ts";
 import type { CallMetrics, CallOptions, Command, JournalRecord, RetryPolicy, RunKind, RunStatus } from "../protocol/run.ts";
 
 export interface PendingCall {
@@ -172,11 +173,7 @@ export const apply = (run: RunState, record: JournalRecord): void => {
   }
 };
 
-const buffer = (run: RunState, name: string): { at: number; value: Json }[] => {
-  let signals = run.signals.get(name);
-  if (signals === undefined) run.signals.set(name, (signals = []));
-  return signals;
-};
+const buffer = (run: RunState, name: string): { at: number; value: Json }[] => getOrMake(run.signals, name, () => []);
 
 const applyAttempt = (run: RunState, record: JournalRecord & { t: "attempt" }): void => {
   const call = run.pending.get(record.seq);
@@ -277,7 +274,14 @@ const takeCommand = (run: RunState, command: ResolvedCommand, now: number, effec
   const { seq } = command;
   switch (command.t) {
     case "call": {
-      const record: JournalRecord = { t: "call", seq, at: now, fn: command.fn, version: command.version ?? run.version, input: command.input };
+      const record: JournalRecord = {
+        t: "call",
+        seq,
+        at: now,
+        fn: command.fn,
+        version: command.version ?? run.version,
+        input: command.input,
+      };
       if (command.options !== undefined) record.options = command.options;
       write(run, record, effects);
       if (command.refusal !== undefined) return resolve(run, { t: "done", seq, at: now, failure: command.refusal }, effects);
@@ -367,7 +371,8 @@ const fail = (run: RunState, input: RunInput & { t: "failed" }, now: number, eff
   const policy = { ...input.policy, ...call.options?.retry };
   const failure: Failure = { ...input.failure, call: { function: call.fn, seq: call.seq }, attempts: call.attempt };
   const lost = failure.code === "POD_LOST" || failure.code === "OUT_OF_MEMORY";
-  if (failure.terminal || isNonRetryable(failure, policy)) return refuse(run, call, { ...failure, terminal: true }, input.metrics, now, effects);
+  if (failure.terminal || isNonRetryable(failure, policy))
+    return refuse(run, call, { ...failure, terminal: true }, input.metrics, now, effects);
   const made = call.attempt - call.firstAttempt + 1;
   const exhausted = lost ? call.losses + 1 >= MAX_LOSSES : made >= (policy.attempts ?? RETRY_DEFAULTS.attempts);
   if (exhausted && policy.onExhausted === "fail") return refuse(run, call, failure, input.metrics, now, effects);
@@ -381,14 +386,23 @@ const fail = (run: RunState, input: RunInput & { t: "failed" }, now: number, eff
   effects.push({ t: "enqueue", call });
 };
 
-const refuse = (run: RunState, call: PendingCall, failure: Failure, metrics: CallMetrics | undefined, now: number, effects: RunEffect[]): void => {
+const refuse = (
+  run: RunState,
+  call: PendingCall,
+  failure: Failure,
+  metrics: CallMetrics | undefined,
+  now: number,
+  effects: RunEffect[],
+): void => {
   const record: JournalRecord & { t: "done" } = { t: "done", seq: call.seq, at: now, attempt: call.attempt, failure };
   if (metrics !== undefined) record.metrics = metrics;
   resolve(run, record, effects);
 };
 
 const isNonRetryable = (failure: Failure, policy: RetryPolicy): boolean =>
-  policy.nonRetryable?.some((name) => name === failure.code || name === failure.name || name === failure.cause?.code || name === failure.cause?.name) ?? false;
+  policy.nonRetryable?.some(
+    (name) => name === failure.code || name === failure.name || name === failure.cause?.code || name === failure.cause?.name,
+  ) ?? false;
 
 // The first two deaths are most often the pod's own bad luck; from the third on the call is a suspect and slows down.
 const lossPause = (losses: number): number => (losses < 2 ? 0 : 100 * 2 ** (losses - 2));

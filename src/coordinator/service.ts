@@ -8,6 +8,9 @@
  * R2  Nothing leaves before what it depends on is durable: all effects go through the turn.
  * R3  A coordinator is (re)started only with a history that holds all its records; later records follow in order, each once.
  */
+
+import type { Registry } from "../application/registry.ts";
+import type { PodExit } from "../cluster/port.ts";
 import { createExpressionRun } from "../expression/machine.ts";
 import type { AcceptedRun, Journal, StoredRun } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -15,8 +18,7 @@ import { type Failure, LockstepError } from "../lib/errors.ts";
 import { Heap } from "../lib/heap.ts";
 import { type RunId, RunIds } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
-import type { Registry } from "../application/registry.ts";
-import type { PodExit } from "../cluster/port.ts";
+import { getOrMake } from "../lib/map.ts";
 import type { Command, JournalRecord, LogLine, RunKind, RunResult, RunStatus } from "../protocol/run.ts";
 import type { Entry } from "../queue/machine.ts";
 import { lostFailure } from "../scheduler/exit.ts";
@@ -160,7 +162,7 @@ export class RunService implements HostEvents {
     };
     if (request.key !== undefined) head.key = request.key;
     this.#accept(head);
-    return new Promise((resolve) => this.#turn.then(() => resolve({ id: head.id, existing: false })));
+    return new Promise((resolve) => this.#turn.after(() => resolve({ id: head.id, existing: false })));
   }
 
   /** Waits up to `waitMs` for the run to finish or suspend. */
@@ -173,7 +175,8 @@ export class RunService implements HostEvents {
     if (live === undefined) {
       const stored = await this.#journal.load(id);
       if (stored === undefined) throw unknownRun(id);
-      if (stored.finishedAt !== undefined || stored.status === "suspended" || waitMs === 0) return resultOfStored(stored, await this.#suspension(stored));
+      if (stored.finishedAt !== undefined || stored.status === "suspended" || waitMs === 0)
+        return resultOfStored(stored, await this.#suspension(stored));
     } else if (waitMs === 0 || this.#isSuspended(live)) {
       return this.#resultOfLive(live);
     }
@@ -293,7 +296,9 @@ export class RunService implements HostEvents {
     const full = this.#live.size >= this.#options.maxLiveRuns || this.#scheduler.depth >= this.#options.maxWaitingCalls;
     if (!full) return;
     this.counters.refused++;
-    throw new LockstepError("OVERLOADED", `${this.#live.size} runs and ${this.#scheduler.depth} calls are waiting`, { details: { retryAfterMs: 1_000 } });
+    throw new LockstepError("OVERLOADED", `${this.#live.size} runs and ${this.#scheduler.depth} calls are waiting`, {
+      details: { retryAfterMs: 1_000 },
+    });
   }
 
   async #findByKey(kind: RunKind, name: string, key: string): Promise<AcceptedRun | undefined> {
@@ -304,7 +309,9 @@ export class RunService implements HostEvents {
 
   async #sameAs(earlier: AcceptedRun, input: Json): Promise<{ id: RunId; existing: boolean }> {
     if (earlier.input !== input) {
-      throw new LockstepError("IDEMPOTENCY_CONFLICT", `key "${earlier.key}" started ${earlier.id} with another input`, { details: { run: earlier.id } });
+      throw new LockstepError("IDEMPOTENCY_CONFLICT", `key "${earlier.key}" started ${earlier.id} with another input`, {
+        details: { run: earlier.id },
+      });
     }
     // The first start may still be on its way to the disk.
     await this.#turn.durable();
@@ -326,7 +333,7 @@ export class RunService implements HostEvents {
   #reserve(head: AcceptedRun, key: string): void {
     const name = keyOf(head.kind, head.name, key);
     this.#keys.set(name, head);
-    this.#turn.then(() => this.#keys.delete(name));
+    this.#turn.after(() => this.#keys.delete(name));
   }
 
   #remember(head: AcceptedRun, state: RunState): Live {
@@ -377,7 +384,7 @@ export class RunService implements HostEvents {
           break;
         case "enqueue": {
           const { call } = effect;
-          this.#turn.then(() => this.#enqueue(live, call));
+          this.#turn.after(() => this.#enqueue(live, call));
           break;
         }
         case "withdraw":
@@ -425,7 +432,10 @@ export class RunService implements HostEvents {
       const home = this.#registry.homeOfFunction(command.fn, live.head.version);
       if (home !== undefined) return { ...command, version: home.version };
       const message = `no deployed application defines function "${command.fn}"`;
-      return { ...command, refusal: { code: "UNKNOWN_FUNCTION", message, terminal: true, call: { function: command.fn, seq: command.seq } } };
+      return {
+        ...command,
+        refusal: { code: "UNKNOWN_FUNCTION", message, terminal: true, call: { function: command.fn, seq: command.seq } },
+      };
     }
     if (command.t !== "child") return command;
     if (this.#registry.homeOfCoordinator(command.coordinator, live.head.version) !== undefined) {
@@ -465,7 +475,7 @@ export class RunService implements HostEvents {
     const entry = live.entries.get(seq);
     if (entry === undefined) return;
     live.entries.delete(seq);
-    this.#turn.then(() => this.#scheduler.withdraw(entry, reason));
+    this.#turn.after(() => this.#scheduler.withdraw(entry, reason));
   }
 
   // ---------------------------------------------------------------- children
@@ -488,7 +498,7 @@ export class RunService implements HostEvents {
   }
 
   #cancelChild(child: RunId, reason: string): void {
-    this.#turn.then(() => {
+    this.#turn.after(() => {
       void this.#find(child).then((live) => {
         if (live !== undefined) this.#feed(live, { t: "cancel", reason, force: false });
       }, this.#readFailed);
@@ -503,7 +513,7 @@ export class RunService implements HostEvents {
     // A parent in memory learns of it in the same commit; one that was evicted looks its children up when it comes back.
     if (parent !== undefined) return this.#feed(parent, input);
     const { parent: id } = child;
-    this.#turn.then(() => void this.#find(id).then((live) => live && this.#feed(live, input), this.#readFailed));
+    this.#turn.after(() => void this.#find(id).then((live) => live && this.#feed(live, input), this.#readFailed));
   }
 
   // ---------------------------------------------------------------- drivers and hosts
@@ -513,7 +523,7 @@ export class RunService implements HostEvents {
       if (record.t === "done") this.#drive(live, live.driver.resolve(record.seq, record));
       return;
     }
-    this.#turn.then(() => {
+    this.#turn.after(() => {
       if (live.hosting === "hosted") this.#hosts.deliver(live.head.id, record);
       else if (live.hosting === "loading") live.held.push({ index, record });
     });
@@ -535,7 +545,7 @@ export class RunService implements HostEvents {
 
   #begin(live: Live, history: JournalRecord[]): void {
     live.hosting = "loading";
-    this.#turn.then(() => {
+    this.#turn.after(() => {
       if (live.hosting !== "loading" || live.state.finished !== undefined) return;
       const { id, name, input, acceptedAt, application, version } = live.head;
       live.hosting = "hosted";
@@ -556,7 +566,7 @@ export class RunService implements HostEvents {
   #suspended(live: Live, failure: Failure): void {
     this.#store(live, "suspended", true);
     this.#turn.event({ type: "run.suspended", run: live.head.id, name: live.head.name, failure });
-    this.#turn.then(() => this.#answer(live.head.id, { id: live.head.id, status: "suspended", failure }));
+    this.#turn.after(() => this.#answer(live.head.id, { id: live.head.id, status: "suspended", failure }));
   }
 
   #finished(live: Live, effect: RunEffect & { t: "finished" }): void {
@@ -577,7 +587,7 @@ export class RunService implements HostEvents {
     });
     this.counters[status]++;
     this.#tellParent(head, failure === undefined ? { value: value ?? "" } : { failure: childFailure(head, failure) });
-    this.#turn.then(() => {
+    this.#turn.after(() => {
       if (live.driver === undefined) this.#unhost(live, true);
       this.#live.delete(head.id);
       this.#answer(head.id, result);
@@ -593,8 +603,7 @@ export class RunService implements HostEvents {
 
   #wait(id: RunId, waitMs: number): Promise<RunResult> {
     return new Promise((resolve, reject) => {
-      let waiters = this.#waiters.get(id);
-      if (waiters === undefined) this.#waiters.set(id, (waiters = new Set()));
+      const waiters = getOrMake(this.#waiters, id, () => new Set<Waiter>());
       const cancel = this.#clock.after(waitMs, () => {
         waiters.delete(answer);
         if (waiters.size === 0) this.#waiters.delete(id);
@@ -654,7 +663,7 @@ export class RunService implements HostEvents {
 
   #rearm(live: Live): void {
     for (const pending of live.state.pending.values()) {
-      if (pending.t === "call" && pending.dead === undefined) this.#turn.then(() => this.#enqueue(live, pending));
+      if (pending.t === "call" && pending.dead === undefined) this.#turn.after(() => this.#enqueue(live, pending));
       else if ((pending.t === "sleep" || pending.t === "signal") && pending.dueAt !== undefined) {
         this.#arm(live.head.id, pending.seq, pending.dueAt);
       }
@@ -670,7 +679,10 @@ export class RunService implements HostEvents {
     for (const record of records) if (record.t === "call") known.add(record.seq);
     const commands = live.driver.start();
     for (const record of records) if (record.t === "done") commands.push(...live.driver.resolve(record.seq, record));
-    this.#drive(live, commands.filter((command) => command.t === "finish" || !known.has(command.seq)));
+    this.#drive(
+      live,
+      commands.filter((command) => command.t === "finish" || !known.has(command.seq)),
+    );
   }
 
   /** A child may have finished while this run was away, in a commit of its own. */
@@ -702,7 +714,7 @@ export class RunService implements HostEvents {
     const wakeAt = nextTimer(live.state);
     if (wakeAt !== undefined && wakeAt < now + 2 * SWEEP_MS) return;
     this.#store(live, status, false, wakeAt);
-    this.#turn.then(() => {
+    this.#turn.after(() => {
       // Something may have happened to it while its eviction was on its way to the disk.
       if (live.stored.live || live.state.finished !== undefined) return;
       this.#live.delete(live.head.id);
@@ -793,7 +805,7 @@ export class RunService implements HostEvents {
 
   /** Reads fail only when the journal does, which the next commit reports too; until then the run stays where it is. */
   readonly #readFailed = (error: unknown): void => {
-    this.#turn.then(() => {
+    this.#turn.after(() => {
       throw error;
     });
   };

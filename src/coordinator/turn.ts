@@ -85,7 +85,7 @@ export class Turn {
   }
 
   /** Runs `effect` once all that was recorded before is as durable as it must be. */
-  then(effect: () => void): void {
+  after(effect: () => void): void {
     this.#effects.push(effect);
     this.#schedule();
   }
@@ -93,7 +93,7 @@ export class Turn {
   /** Resolves when everything recorded so far is on disk. */
   durable(): Promise<void> {
     this.#require();
-    return new Promise((resolve) => this.then(resolve));
+    return new Promise((resolve) => this.after(resolve));
   }
 
   /** Makes everything recorded so far durable, then takes part in nothing any more: what still happens is told by the next life's recovery. */

@@ -1,5 +1,5 @@
-import { createRequire, isBuiltin } from "node:module";
 import { readFileSync } from "node:fs";
+import { createRequire, isBuiltin } from "node:module";
 import { Script } from "node:vm";
 import { type CoordinatorDefinition, type FunctionDefinition, isDefinition, isFunction } from "../application/definitions.ts";
 import * as sdk from "../index.ts";
@@ -22,7 +22,11 @@ export const loadBundle = (path: string): LoadedApplication => {
   try {
     (script.runInThisContext() as (...parts: unknown[]) => void)(module.exports, requireFrom(path), module);
   } catch (cause) {
-    throw new LockstepError("APPLICATION_INVALID", `the application threw while it loaded: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new LockstepError(
+      "APPLICATION_INVALID",
+      `the application threw while it loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
   }
   return collect(module.exports);
 };
@@ -42,7 +46,9 @@ export const collect = (exports: Record<string, unknown>): LoadedApplication => 
   const application: LoadedApplication = { functions: new Map(), coordinators: new Map() };
   for (const value of exported(exports)) {
     if (!isDefinition(value)) continue;
-    const [kind, into] = isFunction(value) ? (["function", application.functions] as const) : (["coordinator", application.coordinators] as const);
+    const [kind, into] = isFunction(value)
+      ? (["function", application.functions] as const)
+      : (["coordinator", application.coordinators] as const);
     const earlier = into.get(value.name);
     if (earlier !== undefined && earlier !== value) {
       throw new LockstepError("APPLICATION_INVALID", `${kind} "${value.name}" is defined twice`, { details: { name: value.name } });
@@ -50,7 +56,10 @@ export const collect = (exports: Record<string, unknown>): LoadedApplication => 
     (into as Map<string, unknown>).set(value.name, value);
   }
   if (application.functions.size + application.coordinators.size > 0) return application;
-  throw new LockstepError("APPLICATION_INVALID", "the application exports no function and no coordinator: export what fn() and coordinator() return");
+  throw new LockstepError(
+    "APPLICATION_INVALID",
+    "the application exports no function and no coordinator: export what fn() and coordinator() return",
+  );
 };
 
 // A default export may be one definition, an array or an object of them.

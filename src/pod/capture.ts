@@ -19,9 +19,11 @@ export class LineBuffer {
   #bytes = 0;
   #dropped = 0;
   readonly #limit: number;
+  readonly #now: () => number;
 
-  constructor(limitBytes: number) {
+  constructor(limitBytes: number, now: () => number = Date.now) {
     this.#limit = limitBytes;
+    this.#now = now;
   }
 
   get isEmpty(): boolean {
@@ -33,25 +35,31 @@ export class LineBuffer {
       this.#dropped++;
       return;
     }
-    const text = line.text.length > LINE_LIMIT ? `${line.text.slice(0, LINE_LIMIT)}… [${line.text.length - LINE_LIMIT} more characters]` : line.text;
+    const text =
+      line.text.length > LINE_LIMIT ? `${line.text.slice(0, LINE_LIMIT)}… [${line.text.length - LINE_LIMIT} more characters]` : line.text;
     this.#bytes += text.length;
     this.#lines.push(text === line.text ? line : { ...line, text });
   }
 
   take(): LogLine[] {
     const lines = this.#lines;
-    if (this.#dropped > 0) lines.push({ at: Date.now(), level: "warn", text: `[truncated: ${this.#dropped} more lines were dropped, the limit is ${this.#limit} bytes]` });
+    if (this.#dropped > 0)
+      lines.push({
+        at: this.#now(),
+        level: "warn",
+        text: `[truncated: ${this.#dropped} more lines were dropped, the limit is ${this.#limit} bytes]`,
+      });
     this.#lines = [];
     this.#dropped = 0;
     return lines;
   }
 }
 
-export const loggerOf = (to: LogOwner): Logger => {
+export const loggerOf = (to: LogOwner, now: () => number = Date.now): Logger => {
   const at =
     (level: LogLine["level"]) =>
     (...values: unknown[]): void =>
-      to.write({ at: Date.now(), level, text: format(...values) });
+      to.write({ at: now(), level, text: format(...values) });
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 };
 
@@ -63,7 +71,16 @@ export const captureOutput = (): void => {
     if (to === undefined) stray(`${text}\n`);
     else to.write({ at: Date.now(), level, text });
   };
-  const levels: Record<string, LogLine["level"]> = { debug: "debug", log: "info", info: "info", warn: "warn", error: "error", trace: "debug", dir: "info", table: "info" };
+  const levels: Record<string, LogLine["level"]> = {
+    debug: "debug",
+    log: "info",
+    info: "info",
+    warn: "warn",
+    error: "error",
+    trace: "debug",
+    dir: "info",
+    table: "info",
+  };
   for (const [method, level] of Object.entries(levels)) {
     (console as unknown as Record<string, unknown>)[method] = (...values: unknown[]) => emit(level, format(...values));
   }

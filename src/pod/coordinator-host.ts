@@ -2,29 +2,13 @@
  * The coordinator host: executes coordinators' code in this pod, for the first time or from their journals.
  *
  * Owns: the coordinators that live here and how far each has come. Does not own: what their commands lead to (the run machine).
- *
- * C1  A coordinator sees the outcomes of its commands in the order of its journal, one at a time: all that one sets off has run before
- *     the next is delivered. So a replay does the same as the first execution did, whatever arrived together then.
- * C2  A command that is in the journal is compared with it, not sent again. A difference ends the replay with REPLAY_DIVERGED.
- * C3  Nothing is sent before the whole history was replayed.
  */
-import type { Logger } from "../application/context.ts";
 import type { CoordinatorDefinition } from "../application/definitions.ts";
-import { CallError, CancelledError } from "../application/errors.ts";
-import { type Failure, failureOf } from "../lib/errors.ts";
-import { fromJson, toJson } from "../lib/json.ts";
+import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
-import type { Command, JournalRecord, LogLine } from "../protocol/run.ts";
-import { LineBuffer, type LogOwner, loggerOf, owner } from "./capture.ts";
-import { createContext } from "./coordinator-context.ts";
-import { differenceOf, describeRecord } from "./history.ts";
-import { validate } from "./validate.ts";
-
-export interface CoordinatorHostOptions {
-  maxPayloadBytes: number;
-  maxLogBytes: number;
-}
+import type { JournalRecord } from "../protocol/run.ts";
+import { Instance, type InstanceLimits } from "./coordinator-instance.ts";
 
 export interface HostPort {
   send(message: FromPod): void;
@@ -32,19 +16,21 @@ export interface HostPort {
   schedule(): void;
   /** Tells the liveness thread which run executes now. */
   executing(run: RunId): void;
+  /** Runs the callback after all microtasks, in the order of the calls. Default: setImmediate. */
+  later?(callback: () => void): void;
 }
 
 export class CoordinatorHost {
   readonly #coordinators: Map<string, CoordinatorDefinition>;
-  readonly #options: CoordinatorHostOptions;
+  readonly #limits: InstanceLimits;
   readonly #port: HostPort;
   readonly #instances = new Map<RunId, Instance>();
   readonly #dirty = new Set<Instance>();
   #batch = 0;
 
-  constructor(coordinators: Map<string, CoordinatorDefinition>, options: CoordinatorHostOptions, port: HostPort) {
+  constructor(coordinators: Map<string, CoordinatorDefinition>, limits: InstanceLimits, port: HostPort) {
     this.#coordinators = coordinators;
-    this.#options = options;
+    this.#limits = limits;
     this.#port = port;
   }
 
@@ -60,13 +46,17 @@ export class CoordinatorHost {
       this.#port.send({ t: "commands", run: message.run, commands: [{ t: "finish", failure }] });
       return;
     }
-    const instance = new Instance(definition, message, this.#options, {
+    const instance = new Instance(definition, message, this.#limits, {
       changed: (changed) => {
         this.#dirty.add(changed);
         this.#port.schedule();
       },
       executing: () => this.#port.executing(message.run),
       batch: () => this.#batch,
+      later: (callback) => {
+        if (this.#port.later === undefined) setImmediate(callback);
+        else this.#port.later(callback);
+      },
       diverged: (failure) => {
         this.#instances.delete(message.run);
         this.#port.send({ t: "diverged", run: message.run, failure: JSON.stringify(failure) });
@@ -93,225 +83,5 @@ export class CoordinatorHost {
       if (commands.length > 0) this.#port.send({ t: "commands", run: instance.run, commands });
     }
     this.#dirty.clear();
-  }
-}
-
-interface InstancePort {
-  changed(instance: Instance): void;
-  executing(): void;
-  batch(): number;
-  diverged(failure: Failure): void;
-}
-
-interface Waiting {
-  resolve(value: unknown): void;
-  reject(error: Error): void;
-}
-
-/** One coordinator's execution. */
-export class Instance implements LogOwner {
-  readonly run: RunId;
-  readonly log: Logger;
-  readonly maxPayloadBytes: number;
-  readonly #definition: CoordinatorDefinition;
-  readonly #port: InstancePort;
-  readonly #input: string;
-  readonly #recorded = new Map<number, JournalRecord>();
-  readonly #waiting = new Map<number, Waiting>();
-  readonly #lines: LineBuffer;
-  #queue: JournalRecord[] = [];
-  #queueAt = 0;
-  #seq = 0;
-  #lastRecorded = 0;
-  #now: number;
-  /** Records of the history that are still to be delivered. */
-  #toReplay: number;
-  #replayed: boolean;
-  #lastBatch = -1;
-  #over = false;
-  #cancelled: string | undefined;
-  #commands: Command[] = [];
-
-  constructor(definition: CoordinatorDefinition, message: ToPod & { t: "begin" }, options: CoordinatorHostOptions, port: InstancePort) {
-    this.#definition = definition;
-    this.run = message.run;
-    this.#input = message.input;
-    this.#now = message.acceptedAt;
-    this.#port = port;
-    this.maxPayloadBytes = options.maxPayloadBytes;
-    this.#lines = new LineBuffer(options.maxLogBytes);
-    this.log = loggerOf(this);
-    for (const record of message.history) {
-      if (record.t === "done" || record.t === "cancel") this.#queue.push(record);
-      else if ("seq" in record && record.t !== "attempt" && record.t !== "suspend") {
-        this.#recorded.set(record.seq, record);
-        this.#lastRecorded = Math.max(this.#lastRecorded, record.seq);
-      }
-    }
-    this.#toReplay = this.#queue.length;
-    this.#replayed = message.history.length === 0;
-  }
-
-  get now(): number {
-    return this.#now;
-  }
-
-  get replaying(): boolean {
-    return !this.#replayed;
-  }
-
-  get cancelled(): string | undefined {
-    return this.#cancelled;
-  }
-
-  start(): void {
-    this.#lastBatch = this.#port.batch();
-    this.#port.executing();
-    owner.run(this, () => void this.#execute());
-    if (this.#queue.length === 0 && !this.#replayed) setImmediate(() => this.#endReplay());
-    for (let i = 0; i < this.#queue.length; i++) setImmediate(this.#deliverNext);
-  }
-
-  /** One record of after the history, in order. */
-  take(record: JournalRecord): void {
-    const alone = this.#queueAt === this.#queue.length && this.#lastBatch !== this.#port.batch();
-    this.#queue.push(record);
-    if (alone) this.#deliverNext();
-    else setImmediate(this.#deliverNext);
-  }
-
-  abandon(): void {
-    this.#over = true;
-    this.#waiting.clear();
-  }
-
-  takeOutput(): { commands: Command[]; lines: LogLine[] } {
-    const lines = this.#lines.isEmpty ? [] : this.#lines.take();
-    // Until the history is replayed nothing leaves (C3): what the code does beyond it may still turn out to diverge.
-    if (this.replaying) return { commands: [], lines };
-    const commands = this.#commands;
-    this.#commands = [];
-    return { commands, lines };
-  }
-
-  write(line: LogLine): void {
-    if (this.replaying || this.#over) return;
-    this.#lines.push(line);
-    this.#port.changed(this);
-  }
-
-  /** The number of the next command, in program order. */
-  nextSeq(): number {
-    return ++this.#seq;
-  }
-
-  /** Issues a command and waits for its outcome. */
-  issue(command: Command & { seq: number }): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      if (this.#over) return;
-      this.#waiting.set(command.seq, { resolve, reject });
-      this.tell(command);
-    });
-  }
-
-  /** Issues a command without waiting. */
-  tell(command: Command & { seq: number }): void {
-    const { seq } = command;
-    const recorded = this.#recorded.get(seq);
-    if (recorded !== undefined) {
-      this.#recorded.delete(seq);
-      const difference = differenceOf(recorded, command);
-      if (difference !== undefined) this.#diverge(seq, difference);
-      return;
-    }
-    if (seq < this.#lastRecorded && command.t !== "step" && command.t !== "stepping") {
-      return this.#diverge(seq, `the code now makes ${describeRecord(command)}, of which the journal knows nothing`);
-    }
-    this.#push(command);
-  }
-
-  /** Whether the journal has this step already, so that it must not execute again. */
-  hasRecorded(seq: number): boolean {
-    return this.#recorded.has(seq);
-  }
-
-  #push(command: Command): void {
-    if (this.#over) return;
-    this.#commands.push(command);
-    this.#port.changed(this);
-  }
-
-  readonly #deliverNext = (): void => {
-    const record = this.#queue[this.#queueAt++];
-    if (record === undefined || this.#over) return;
-    if (this.#queueAt === this.#queue.length) {
-      this.#queue = [];
-      this.#queueAt = 0;
-    }
-    this.#lastBatch = this.#port.batch();
-    this.#port.executing();
-    if ("at" in record) this.#now = record.at;
-    if (record.t === "cancel") this.#cancel(record.reason);
-    else if (record.t === "done") this.#settle(record);
-    if (this.#toReplay > 0 && --this.#toReplay === 0) setImmediate(() => this.#endReplay());
-  };
-
-  #settle(record: JournalRecord & { t: "done" }): void {
-    const waiting = this.#waiting.get(record.seq);
-    if (waiting === undefined) {
-      if (record.seq > this.#seq) this.#diverge(record.seq, "the journal has its outcome, but the code never asked for it");
-      return;
-    }
-    this.#waiting.delete(record.seq);
-    if (record.failure !== undefined) waiting.reject(new CallError(record.failure));
-    else waiting.resolve(fromJson(record.value ?? ""));
-  }
-
-  #cancel(reason: string): void {
-    this.#cancelled = reason;
-    const waiting = [...this.#waiting.values()];
-    this.#waiting.clear();
-    for (const { reject } of waiting) reject(new CancelledError(reason));
-  }
-
-  #endReplay(): void {
-    if (this.#over) return;
-    for (const [seq, record] of this.#recorded) {
-      if (record.t === "withdraw") continue;
-      return this.#diverge(seq, `the journal has ${describeRecord(record)} here, but the code no longer makes it`);
-    }
-    this.#replayed = true;
-    this.#port.changed(this);
-  }
-
-  #diverge(seq: number, difference: string): void {
-    if (this.#over) return;
-    this.abandon();
-    const message = `coordinator "${this.#definition.name}" diverged from its journal at step ${seq}: ${difference}`;
-    this.#port.diverged({ code: "REPLAY_DIVERGED", message, details: { seq } });
-  }
-
-  async #execute(): Promise<void> {
-    const { name, options, handler } = this.#definition;
-    try {
-      const checked = validate(options.input, fromJson(this.#input), "INPUT_INVALID", `the input of coordinator "${name}"`);
-      const input = checked instanceof Promise ? await checked : checked;
-      const result = await handler(createContext(this), input);
-      const value = options.output === undefined ? result : await validate(options.output, result, "OUTPUT_INVALID", `the result of coordinator "${name}"`);
-      this.#push({ t: "finish", value: toJson(value, `the result of coordinator "${name}"`, this.maxPayloadBytes) });
-    } catch (error) {
-      this.#push(this.#ending(error));
-    }
-  }
-
-  #ending(error: unknown): Command {
-    if (this.#cancelled !== undefined && error instanceof CancelledError) {
-      return { t: "finish", cancelled: true, failure: { code: "RUN_CANCELLED", message: this.#cancelled } };
-    }
-    // A failure that the coordinator did not catch keeps its identity: code, call, attempts and cause.
-    if (error instanceof CallError) return { t: "finish", failure: error.failure };
-    const failure = failureOf(error, "COORDINATOR_FAILED");
-    const own = (error as { terminal?: unknown } | null)?.terminal === true || failure.name === "LockstepError";
-    return { t: "finish", failure: own ? failure : { ...failure, code: "COORDINATOR_FAILED" } };
   }
 }

@@ -18,6 +18,8 @@ type Invoke = ToPod & { t: "invoke" };
 export interface FunctionHostOptions {
   maxPayloadBytes: number;
   maxLogBytes: number;
+  /** The time of log lines and measurements. Default: the wall clock's for the former, `performance.now` for the latter. */
+  now?: () => number;
 }
 
 /** CPU time and peak memory of the process, measured at most once per millisecond: asking costs as much as a small call. */
@@ -33,7 +35,12 @@ export class FunctionHost {
   readonly #send: (message: FromPod) => void;
   readonly #calls = new Map<number, Call>();
 
-  constructor(functions: Map<string, FunctionDefinition>, options: FunctionHostOptions, usage: () => Usage, send: (message: FromPod) => void) {
+  constructor(
+    functions: Map<string, FunctionDefinition>,
+    options: FunctionHostOptions,
+    usage: () => Usage,
+    send: (message: FromPod) => void,
+  ) {
     this.#functions = functions;
     this.#options = options;
     this.#usage = usage;
@@ -41,9 +48,9 @@ export class FunctionHost {
   }
 
   invoke(message: Invoke): void {
-    const call = new Call(message, this.#options.maxLogBytes);
+    const call = new Call(message, this.#options);
     this.#calls.set(message.lease, call);
-    const startedAt = performance.now();
+    const startedAt = this.#elapsed();
     const cpuMs = this.#usage().cpuMs;
     const end = (value: string, failure: Failure | undefined): void => {
       // An exit that was refused and a handler that returns all the same would answer twice.
@@ -54,7 +61,7 @@ export class FunctionHost {
         lease: message.lease,
         value,
         failure: failure === undefined ? "" : JSON.stringify(failure),
-        durationMs: round(performance.now() - startedAt),
+        durationMs: round(this.#elapsed() - startedAt),
         cpuMs: round(usage.cpuMs - cpuMs),
         memoryMb: usage.memoryMb,
         lines: call.lines(),
@@ -68,10 +75,15 @@ export class FunctionHost {
     this.#calls.get(lease)?.abort(reason);
   }
 
+  #elapsed(): number {
+    return this.#options.now === undefined ? performance.now() : this.#options.now();
+  }
+
   #execute(call: Call, end: (value: string, failure: Failure | undefined) => void): void {
     const { fn, input } = call.message;
     const definition = this.#functions.get(fn);
-    if (definition === undefined) return end("", { code: "UNKNOWN_FUNCTION", message: `this version has no function "${fn}"`, terminal: true });
+    if (definition === undefined)
+      return end("", { code: "UNKNOWN_FUNCTION", message: `this version has no function "${fn}"`, terminal: true });
     const finish = (value: unknown): void => {
       try {
         end(toJson(value, `the result of function "${fn}"`, this.#options.maxPayloadBytes), undefined);
@@ -123,14 +135,16 @@ export const functionFailure = (thrown: unknown): Failure => {
 class Call implements FunctionContext, LogOwner {
   readonly message: Invoke;
   readonly #buffer: LineBuffer;
+  readonly #now: (() => number) | undefined;
   #controller: AbortController | undefined;
   #log: Logger | undefined;
   /** Ends the attempt from outside its handler, as for a refused process.exit. */
   fail: (error: unknown) => void = () => {};
 
-  constructor(message: Invoke, maxLogBytes: number) {
+  constructor(message: Invoke, { maxLogBytes, now }: FunctionHostOptions) {
     this.message = message;
-    this.#buffer = new LineBuffer(maxLogBytes);
+    this.#now = now;
+    this.#buffer = new LineBuffer(maxLogBytes, now);
   }
 
   get runId(): string {
@@ -152,7 +166,7 @@ class Call implements FunctionContext, LogOwner {
   }
 
   get log(): Logger {
-    this.#log ??= loggerOf(this);
+    this.#log ??= loggerOf(this, this.#now);
     return this.#log;
   }
 

@@ -44,7 +44,13 @@ export const readPulse = (buffer: SharedArrayBuffer): { turns(): number; run(): 
  * Starts the thread that beats for this process. It has its own event loop and connection: a beat says that the process runs, and how long
  * the main thread has been busy, so that a long computation isn't taken for a hang.
  */
-export const startLiveness = (data: { address: string; pod: string; token: string; heartbeatMs: number; buffer: SharedArrayBuffer }): void => {
+export const startLiveness = (data: {
+  address: string;
+  pod: string;
+  token: string;
+  heartbeatMs: number;
+  buffer: SharedArrayBuffer;
+}): void => {
   const worker = new Worker(new URL("./liveness-thread.js", import.meta.url), {
     workerData: data,
     resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },

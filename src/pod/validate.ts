@@ -5,7 +5,12 @@ import { type ErrorCode, LockstepError } from "../lib/errors.ts";
  * Applies a Standard Schema. Returns the value that it makes, at once when the validator is synchronous.
  * @throws {LockstepError} `code`, naming each field
  */
-export const validate = <T>(schema: StandardSchemaV1<unknown, T> | undefined, value: unknown, code: ErrorCode, what: string): T | Promise<T> => {
+export const validate = <T>(
+  schema: StandardSchemaV1<unknown, T> | undefined,
+  value: unknown,
+  code: ErrorCode,
+  what: string,
+): T | Promise<T> => {
   if (schema === undefined) return value as T;
   const result = schema["~standard"].validate(value);
   return result instanceof Promise ? result.then((settled) => unwrap(settled, code, what)) : unwrap(result, code, what);

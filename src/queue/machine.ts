@@ -15,6 +15,7 @@ import { Deque } from "../lib/deque.ts";
 import { Heap } from "../lib/heap.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
+import { getOrMake } from "../lib/map.ts";
 
 export interface Entry {
   readonly run: RunId;
@@ -215,9 +216,8 @@ export class Layers {
   open(fn: string, version: string, limit = Number.POSITIVE_INFINITY): Layer {
     const found = this.find(fn, version);
     if (found !== undefined) return found;
-    let gate = this.#gates.get(fn);
-    if (gate === undefined) this.#gates.set(fn, (gate = { limit, leased: 0 }));
-    else gate.limit = limit;
+    const gate = getOrMake(this.#gates, fn, () => ({ limit, leased: 0 }));
+    gate.limit = limit;
     const layer = new Layer(fn, version, gate);
     this.#layers.set(layer.key, layer);
     return layer;

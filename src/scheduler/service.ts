@@ -10,6 +10,7 @@ import type { PodExit } from "../cluster/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
+import { getOrMake } from "../lib/map.ts";
 import type { FunctionSpec } from "../protocol/application.ts";
 import type { LayerView } from "../protocol/control-plane.ts";
 import type { Beat, FromPod } from "../protocol/pod.ts";
@@ -101,7 +102,11 @@ export class Scheduler {
   enqueue(entry: Entry): void {
     const home = this.#home(entry.fn, entry.version);
     if (home === undefined) {
-      const failure: Failure = { code: "UNKNOWN_FUNCTION", message: `function "${entry.fn}" is not in version ${entry.version}`, terminal: true };
+      const failure: Failure = {
+        code: "UNKNOWN_FUNCTION",
+        message: `function "${entry.fn}" is not in version ${entry.version}`,
+        terminal: true,
+      };
       this.#settled(entry, { failure, lines: [] });
       return;
     }
@@ -144,12 +149,8 @@ export class Scheduler {
   }
 
   #hostOf(layer: Layer, home: FunctionHome): LayerHost {
-    let host = this.#hosts.get(layer.key);
-    if (host === undefined) {
-      host = new LayerHost(layer, home, home.spec.memoryMb ?? this.#options.defaultMemoryMb, this);
-      this.#hosts.set(layer.key, host);
-    }
-    return host;
+    const make = () => new LayerHost(layer, home, home.spec.memoryMb ?? this.#options.defaultMemoryMb, this);
+    return getOrMake(this.#hosts, layer.key, make);
   }
 
   #match(host: LayerHost, now: number): void {
@@ -188,9 +189,7 @@ export class Scheduler {
 
   #watch(lease: number, held: Lease, now: number): void {
     const { timeoutMs } = held.entry;
-    let queue = this.#deadlines.get(timeoutMs);
-    if (queue === undefined) this.#deadlines.set(timeoutMs, (queue = new Map()));
-    queue.set(lease, held);
+    getOrMake(this.#deadlines, timeoutMs, () => new Map<number, Lease>()).set(lease, held);
     if (now + timeoutMs < this.#nextSweep) this.#sweepAt(now + timeoutMs);
   }
 

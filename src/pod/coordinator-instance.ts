@@ -1,0 +1,252 @@
+/**
+ * One coordinator's execution, for the first time or from its journal.
+ *
+ * C1  A coordinator sees the outcomes of its commands in the order of its journal, one at a time: all that one sets off has run before
+ *     the next is delivered. So a replay does the same as the first execution did, whatever arrived together then.
+ * C2  A command that is in the journal is compared with it, not sent again. A difference ends the replay with REPLAY_DIVERGED.
+ * C3  Nothing is sent before the whole history was replayed.
+ */
+import type { Logger } from "../application/context.ts";
+import type { CoordinatorDefinition } from "../application/definitions.ts";
+import { CallError, CancelledError } from "../application/errors.ts";
+import { type Failure, failureOf } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
+import { fromJson, toJson } from "../lib/json.ts";
+import type { ToPod } from "../protocol/pod.ts";
+import type { Command, JournalRecord, LogLine } from "../protocol/run.ts";
+import { LineBuffer, type LogOwner, loggerOf, owner } from "./capture.ts";
+import { type Commander, createContext } from "./coordinator-context.ts";
+import { describeRecord, differenceOf } from "./history.ts";
+import { validate } from "./validate.ts";
+
+export interface InstanceLimits {
+  maxPayloadBytes: number;
+  maxLogBytes: number;
+  /** The time of log lines. Default: the wall clock's. */
+  now?: () => number;
+}
+
+export interface InstancePort {
+  changed(instance: Instance): void;
+  executing(): void;
+  batch(): number;
+  later(callback: () => void): void;
+  diverged(failure: Failure): void;
+}
+
+interface Waiting {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+export class Instance implements LogOwner, Commander {
+  readonly run: RunId;
+  readonly log: Logger;
+  readonly maxPayloadBytes: number;
+  readonly #definition: CoordinatorDefinition;
+  readonly #port: InstancePort;
+  readonly #input: string;
+  readonly #recorded = new Map<number, JournalRecord>();
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #lines: LineBuffer;
+  #queue: JournalRecord[] = [];
+  #queueAt = 0;
+  #seq = 0;
+  #lastRecorded = 0;
+  #now: number;
+  /** Records of the history that are still to be delivered. */
+  #toReplay: number;
+  #replayed: boolean;
+  #lastBatch = -1;
+  #over = false;
+  #cancelled: string | undefined;
+  #commands: Command[] = [];
+
+  constructor(definition: CoordinatorDefinition, message: ToPod & { t: "begin" }, limits: InstanceLimits, port: InstancePort) {
+    this.#definition = definition;
+    this.run = message.run;
+    this.#input = message.input;
+    this.#now = message.acceptedAt;
+    this.#port = port;
+    this.maxPayloadBytes = limits.maxPayloadBytes;
+    this.#lines = new LineBuffer(limits.maxLogBytes, limits.now);
+    this.log = loggerOf(this, limits.now);
+    for (const record of message.history) {
+      if (record.t === "done" || record.t === "cancel") this.#queue.push(record);
+      else if ("seq" in record && record.t !== "attempt" && record.t !== "suspend") {
+        this.#recorded.set(record.seq, record);
+        this.#lastRecorded = Math.max(this.#lastRecorded, record.seq);
+      }
+    }
+    this.#toReplay = this.#queue.length;
+    this.#replayed = message.history.length === 0;
+  }
+
+  get now(): number {
+    return this.#now;
+  }
+
+  get replaying(): boolean {
+    return !this.#replayed;
+  }
+
+  get cancelled(): string | undefined {
+    return this.#cancelled;
+  }
+
+  start(): void {
+    this.#lastBatch = this.#port.batch();
+    this.#port.executing();
+    owner.run(this, () => void this.#execute());
+    if (this.#queue.length === 0 && !this.#replayed) this.#port.later(() => this.#endReplay());
+    for (let i = 0; i < this.#queue.length; i++) this.#port.later(this.#deliverNext);
+  }
+
+  /** One record of after the history, in order. */
+  take(record: JournalRecord): void {
+    const alone = this.#queueAt === this.#queue.length && this.#lastBatch !== this.#port.batch();
+    this.#queue.push(record);
+    if (alone) this.#deliverNext();
+    else this.#port.later(this.#deliverNext);
+  }
+
+  abandon(): void {
+    this.#over = true;
+    this.#waiting.clear();
+  }
+
+  takeOutput(): { commands: Command[]; lines: LogLine[] } {
+    const lines = this.#lines.isEmpty ? [] : this.#lines.take();
+    // Until the history is replayed nothing leaves (C3): what the code does beyond it may still turn out to diverge.
+    if (this.replaying) return { commands: [], lines };
+    const commands = this.#commands;
+    this.#commands = [];
+    return { commands, lines };
+  }
+
+  write(line: LogLine): void {
+    if (this.replaying || this.#over) return;
+    this.#lines.push(line);
+    this.#port.changed(this);
+  }
+
+  nextSeq(): number {
+    return ++this.#seq;
+  }
+
+  issue(command: Command & { seq: number }): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#over) return;
+      this.#waiting.set(command.seq, { resolve, reject });
+      this.tell(command);
+    });
+  }
+
+  tell(command: Command & { seq: number }): void {
+    const { seq } = command;
+    const recorded = this.#recorded.get(seq);
+    if (recorded !== undefined) {
+      this.#recorded.delete(seq);
+      const difference = differenceOf(recorded, command);
+      if (difference !== undefined) this.#diverge(seq, difference);
+      return;
+    }
+    if (seq < this.#lastRecorded && command.t !== "step" && command.t !== "stepping") {
+      return this.#diverge(seq, `the code now makes ${describeRecord(command)}, of which the journal knows nothing`);
+    }
+    this.#push(command);
+  }
+
+  hasRecorded(seq: number): boolean {
+    return this.#recorded.has(seq);
+  }
+
+  #push(command: Command): void {
+    if (this.#over) return;
+    this.#commands.push(command);
+    this.#port.changed(this);
+  }
+
+  readonly #deliverNext = (): void => {
+    const record = this.#queue[this.#queueAt++];
+    if (record === undefined || this.#over) return;
+    if (this.#queueAt === this.#queue.length) {
+      this.#queue = [];
+      this.#queueAt = 0;
+    }
+    this.#lastBatch = this.#port.batch();
+    this.#port.executing();
+    if ("at" in record) this.#now = record.at;
+    if (record.t === "cancel") this.#cancel(record.reason);
+    else if (record.t === "done") this.#settle(record);
+    if (this.#toReplay > 0 && --this.#toReplay === 0) this.#port.later(() => this.#endReplay());
+  };
+
+  #settle(record: JournalRecord & { t: "done" }): void {
+    const waiting = this.#waiting.get(record.seq);
+    if (waiting === undefined) {
+      if (record.seq > this.#seq) this.#diverge(record.seq, "the journal has its outcome, but the code never asked for it");
+      return;
+    }
+    this.#waiting.delete(record.seq);
+    if (record.failure !== undefined) return waiting.reject(new CallError(record.failure));
+    try {
+      waiting.resolve(fromJson(record.value ?? ""));
+    } catch (error) {
+      // Hostile code can make a pod send anything as its result; it must not take the other coordinators of this pod with it.
+      const message = `the result of step ${record.seq} is no JSON: ${(error as Error).message}`;
+      waiting.reject(new CallError({ code: "RESULT_NOT_JSON", message, terminal: true }));
+    }
+  }
+
+  #cancel(reason: string): void {
+    this.#cancelled = reason;
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { reject } of waiting) reject(new CancelledError(reason));
+  }
+
+  #endReplay(): void {
+    if (this.#over) return;
+    for (const [seq, record] of this.#recorded) {
+      if (record.t === "withdraw") continue;
+      return this.#diverge(seq, `the journal has ${describeRecord(record)} here, but the code no longer makes it`);
+    }
+    this.#replayed = true;
+    this.#port.changed(this);
+  }
+
+  #diverge(seq: number, difference: string): void {
+    if (this.#over) return;
+    this.abandon();
+    const message = `coordinator "${this.#definition.name}" diverged from its journal at step ${seq}: ${difference}`;
+    this.#port.diverged({ code: "REPLAY_DIVERGED", message, details: { seq } });
+  }
+
+  async #execute(): Promise<void> {
+    const { name, options, handler } = this.#definition;
+    try {
+      const checked = validate(options.input, fromJson(this.#input), "INPUT_INVALID", `the input of coordinator "${name}"`);
+      const input = checked instanceof Promise ? await checked : checked;
+      const result = await handler(createContext(this), input);
+      const value =
+        options.output === undefined
+          ? result
+          : await validate(options.output, result, "OUTPUT_INVALID", `the result of coordinator "${name}"`);
+      this.#push({ t: "finish", value: toJson(value, `the result of coordinator "${name}"`, this.maxPayloadBytes) });
+    } catch (error) {
+      this.#push(this.#ending(error));
+    }
+  }
+
+  #ending(error: unknown): Command {
+    if (this.#cancelled !== undefined && error instanceof CancelledError) {
+      return { t: "finish", cancelled: true, failure: { code: "RUN_CANCELLED", message: this.#cancelled } };
+    }
+    // A failure that the coordinator did not catch keeps its identity: code, call, attempts and cause.
+    if (error instanceof CallError) return { t: "finish", failure: error.failure };
+    const failure = failureOf(error, "COORDINATOR_FAILED");
+    const own = (error as { terminal?: unknown } | null)?.terminal === true || failure.name === "LockstepError";
+    return { t: "finish", failure: own ? failure : { ...failure, code: "COORDINATOR_FAILED" } };
+  }
+}
