@@ -28,8 +28,11 @@ import { Scheduler } from "./scheduler/service.ts";
 export type { PlatformLimits } from "./limits.ts";
 
 export interface PlatformOptions {
-  /** Where the journal and the bundles live. Absent: a temporary folder that is removed at the end. */
-  dataDirectory?: string;
+  /**
+   * Where the journal and the bundles live. Absent: a temporary folder that is removed at the end. `false`: nowhere, with a journal of one's
+   * own and a cluster whose pods need no files.
+   */
+  dataDirectory?: string | false;
   /** `false` starts no HTTP server. */
   gateway?: false | Partial<GatewayOptions>;
   /** Deployed before the platform says that it is ready. A promise lets bundling go on while the platform starts. */
@@ -46,7 +49,10 @@ export interface Platform {
   readonly controlPlane: ControlPlane;
   /** Where HTTP is served; `undefined` without a gateway. */
   readonly url: string | undefined;
+  /** Empty when there is none. */
   readonly dataDirectory: string;
+  /** Runs the auditor (P3) at once. */
+  audit(): { checked: number; repaired: number };
   stop(): Promise<void>;
 }
 
@@ -91,7 +97,7 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
       readiness.reason = "the platform is stopping";
     });
     parts.turn.event({ type: "platform.started", epoch: journal.epoch, recovered, recoveryMs: clock.now() - startedAt });
-    return { controlPlane: parts.controlPlane, url, dataDirectory, stop };
+    return { controlPlane: parts.controlPlane, url, dataDirectory, audit: () => parts.runs.audit(), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -119,7 +125,7 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
   const fleet = new Fleet(cluster, clock, fleetOptions(limits), fleetObserver(turn, counts));
   const registry = new Registry();
   const applications = new Applications(journal, registry, fleet, clock, {
-    directory: join(dataDirectory, "applications"),
+    directory: dataDirectory === "" ? undefined : join(dataDirectory, "applications"),
     memoryMb: limits.podMemoryMb,
     inspectTimeoutMs: INSPECT_TIMEOUT_MS,
   });
@@ -170,7 +176,8 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
   return recovered;
 };
 
-const openDataDirectory = (given: string | undefined, stops: (() => unknown)[]): string => {
+const openDataDirectory = (given: string | false | undefined, stops: (() => unknown)[]): string => {
+  if (given === false) return "";
   if (given !== undefined) {
     mkdirSync(given, { recursive: true, mode: 0o700 });
     return given;
