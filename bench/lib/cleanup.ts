@@ -8,6 +8,11 @@ type Ending = () => void | Promise<void>;
 const endings = new Set<Ending>();
 let ending = false;
 
+/** Whoever starts something asks first. @throws {Error} when everything is being ended: what started now would stay behind. */
+export const refuseWhenEnding = (): void => {
+  if (ending) throw new Error("interrupted");
+};
+
 /** Registers `end` for the end of this process; the returned function takes it back. */
 export const onEnd = (end: Ending): (() => void) => {
   installOnce();
@@ -29,6 +34,7 @@ export const endAll = async (): Promise<void> => {
 
 /** A new folder under the system's temporary one, removed at the end or by `remove`. */
 export const temporaryFolder = (name: string): { path: string; remove: () => void } => {
+  refuseWhenEnding();
   const path = mkdtempSync(join(tmpdir(), `lockstep-bench-${name}-`));
   // A killed process may still be writing its last file while the folder is emptied: rmSync then tries again.
   const erase = (): void => rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });

@@ -4,7 +4,7 @@
  */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { onEnd } from "./cleanup.ts";
+import { onEnd, refuseWhenEnding } from "./cleanup.ts";
 import { cleanEnvironment } from "./processes.ts";
 import type { LatencySummary } from "./summary.ts";
 
@@ -97,6 +97,7 @@ const encode = (host: string, request: LoadRequest): { bytes: Uint8Array; expect
 
 const execute = (plan: LoadPlan): Promise<LoadResult> =>
   new Promise((resolve, reject) => {
+    refuseWhenEnding();
     const worker = fork(fileURLToPath(new URL("./http-load-worker.ts", import.meta.url)), [], {
       serialization: "advanced",
       env: cleanEnvironment(),

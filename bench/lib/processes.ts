@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { onEnd } from "./cleanup.ts";
+import { onEnd, refuseWhenEnding } from "./cleanup.ts";
 
 const OUTPUT_LIMIT = 8_000;
 const KILL_AFTER_MS = 5_000;
@@ -44,6 +44,7 @@ export const cleanEnvironment = (extra: Record<string, string> = {}): Record<str
 };
 
 export const startProcess = (options: StartOptions): StartedProcess => {
+  refuseWhenEnding();
   const child = spawn(options.command, options.args, {
     cwd: options.cwd,
     env: cleanEnvironment(options.env),

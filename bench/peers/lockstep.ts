@@ -1,13 +1,11 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { temporaryFolder } from "../lib/cleanup.ts";
 import { packageVersion } from "../lib/machine.ts";
-import { answers, freePort, startProcess } from "../lib/processes.ts";
+import { startBenchPlatform } from "../lib/platform.ts";
 import type { Contender, Running } from "./contender.ts";
 import type { CaseName } from "./work.ts";
 
 const root = new URL("../../", import.meta.url);
-const cli = fileURLToPath(new URL("bin/lockstep.js", root));
 
 /** The built platform as a user starts it: every setting is its default. */
 export const lockstep: Contender = {
@@ -30,29 +28,22 @@ const inputOf = (name: CaseName, x: number): unknown => {
 };
 
 const start = async (): Promise<Running> => {
-  if (!existsSync(cli)) throw new Error("bin/lockstep.js is missing: build the platform first");
-  const folder = temporaryFolder("lockstep");
-  const port = await freePort();
-  const application = fileURLToPath(new URL("bench/app", root));
-  const platform = startProcess({
-    command: process.execPath,
-    args: [cli, "start", "--app", application, "--data", folder.path, "--port", String(port)],
-    cwd: fileURLToPath(root),
-  });
-  await platform.until("not ready", () => answers(`http://127.0.0.1:${port}/readyz`), 15_000);
+  if (!existsSync(fileURLToPath(new URL("dist/cli/main.js", root)))) throw new Error("the platform is not built: npm run build");
+  const platform = await startBenchPlatform("bench/app");
+  // It may answer as ready while it still bundles the application.
+  const deployed = async (): Promise<boolean> =>
+    (await platform.get<{ applications: unknown[] }>("/v1/applications")).applications.length > 0;
+  await platform.process.until("the application is not deployed", deployed, 15_000);
   return {
-    port,
-    pids: [platform.pid],
-    journalPids: [platform.pid],
+    port: platform.port,
+    pids: [platform.process.pid],
+    journalPids: [platform.process.pid],
     request: (work, i) => ({
       path: PATHS[work.name],
       body: JSON.stringify({ input: inputOf(work.name, work.input(i)) }),
       expect: { status: 200, body: new RegExp(`"value":${work.expected(work.input(i))}[,}]`) },
     }),
-    durability: () => Promise.resolve("SQLite WAL, synchronous = FULL (its default)"),
-    stop: async () => {
-      await platform.stop();
-      folder.remove();
-    },
+    durability: () => Promise.resolve("SQLite, write-ahead log, synchronous = FULL (its default)"),
+    stop: () => platform.stop(),
   };
 };

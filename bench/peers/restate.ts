@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { arch, platform } from "node:os";
@@ -6,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { temporaryFolder } from "../lib/cleanup.ts";
 import { packageVersion } from "../lib/machine.ts";
 import type { StartedProcess } from "../lib/processes.ts";
-import { answers, freePort, startProcess } from "../lib/processes.ts";
+import { answers, cleanEnvironment, freePort, startProcess } from "../lib/processes.ts";
 import type { Contender, Running } from "./contender.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -63,7 +64,7 @@ const start = async ({ service, partitions }: Form): Promise<Running> => {
       body: String(work.input(i)),
       expect: { status: 200, body: new RegExp(`^${work.expected(work.input(i))}$`) },
     }),
-    durability: () => Promise.resolve("log server with RocksDB; rocksdb-disable-wal-fsync = false (its default), one replica"),
+    durability: () => Promise.resolve(durabilityOf(env)),
     stop: async () => {
       // Its own shutdown takes up to a minute, and the store is thrown away.
       await Promise.all([server.stop("SIGKILL"), functions.stop("SIGKILL")]);
@@ -97,6 +98,16 @@ const register = async (admin: number, code: number, server: StartedProcess): Pr
   });
   if (!response.ok) throw new Error(`Restate refused the services: ${response.status} ${await response.text()} ${server.output()}`);
   await response.arrayBuffer();
+};
+
+/** What the server itself says of its log with these settings. */
+const durabilityOf = (env: Record<string, string>): string => {
+  const config = execFileSync(serverBinary(), ["--dump-config"], { env: cleanEnvironment(env), encoding: "utf8" });
+  const facts = ["default-provider", "default-replication", "default-num-partitions"].map(
+    (key) => new RegExp(`^${key} = .*$`, "m").exec(config)?.[0],
+  );
+  const logServer = config.slice(config.indexOf("\n[log-server]"));
+  return [...facts, /^rocksdb-disable-wal-fsync = .*$/m.exec(logServer)?.[0]].join(", ");
 };
 
 /** The binary itself: the package's launcher would be one more process. */
