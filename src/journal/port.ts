@@ -21,7 +21,10 @@ export interface AcceptedRun {
   parentSeq?: number;
 }
 
-/** A change of a run's head row. `live: false` keeps the run out of recovery until something (a timer at `wakeAt`, a signal) loads it. */
+/**
+ * A change of a run's head row: it replaces all that an earlier one said. `live: false` keeps the run out of recovery until something (a
+ * timer at `wakeAt`, a signal) loads it; a finished run is never live. `finishedAt` comes with the final statuses.
+ */
 export interface RunChange {
   id: RunId;
   status: RunStatus;
@@ -34,7 +37,10 @@ export interface RunChange {
 
 export interface StoredRun extends AcceptedRun, RunChange {}
 
-/** Everything that one commit makes durable, all or nothing. `from` is the index of the first of `records` in its run. */
+/**
+ * Everything that one commit makes durable, all or nothing. `from` is the index of the first of `records` in its run. What is appended and
+ * changed belongs to runs that are stored or among `accepted`. Of several changes of one run the last holds.
+ */
 export interface Batch {
   accepted: AcceptedRun[];
   appended: { run: RunId; from: number; records: JournalRecord[] }[];
@@ -56,24 +62,32 @@ export interface Journal {
   /** The greatest run ordinal ever accepted and the position of the last event; 0 for none. */
   readonly lastOrdinal: number;
   readonly lastPosition: number;
-  /** Durable when it resolves. Events get consecutive positions after `lastPosition`; the first one is returned. */
+  /**
+   * Durable when it resolves. Events get consecutive positions after `lastPosition`; the first one is returned (the next one when there are
+   * none). Rejects, and keeps nothing, with EPOCH_FENCED, JOURNAL_UNAVAILABLE, IDEMPOTENCY_CONFLICT for a key that is taken, or INTERNAL
+   * for what contradicts the journal: a run accepted twice, records appended twice, a change of a run that is not stored.
+   */
   commit(batch: Batch): Promise<number>;
   load(id: RunId): Promise<StoredRun | undefined>;
   records(id: RunId): Promise<JournalRecord[]>;
-  /** Ids of runs to load at the start: unfinished and live. */
+  /** Ids of runs to load at the start: unfinished and live, in the order of acceptance. */
   live(): Promise<RunId[]>;
   /** Not live, and to be woken at or before `until`; soonest first. */
   dueBy(until: number, limit: number): Promise<{ id: RunId; wakeAt: number }[]>;
   findByKey(kind: RunKind, name: string, key: string): Promise<StoredRun | undefined>;
+  /** Newest first. A cursor that is none rejects with BAD_REQUEST. */
   list(filter: RunFilter, limit: number, cursor?: string): Promise<RunPage>;
   countByStatus(): Promise<Record<RunStatus, number>>;
-  /** Finished runs beyond `keep` in number or finished before `before`, oldest first: what retention may purge. */
+  /** Finished runs beyond the `keep` that finished last, or finished before `before`; the first to finish come first. */
   purgeable(policy: { before: number; keep: number }, limit: number): Promise<RunId[]>;
   events(after: number, limit: number): Promise<PlatformEvent[]>;
+  /** In the order written, those after the cursor `after`; `next` is the cursor to go on with. */
   logs(filter: { run?: RunId; function?: string; after?: number }, limit: number): Promise<{ logs: CallLog[]; next: number }>;
+  /** Saves or replaces a version; one that is current takes that from the others of its application. */
   saveApplication(bundle: Bundle, version: ApplicationVersion): Promise<void>;
   applications(): Promise<ApplicationVersion[]>;
   bundle(version: string): Promise<Bundle | undefined>;
+  /** Anything asked afterwards rejects with JOURNAL_UNAVAILABLE. */
   close(): Promise<void>;
 }
 

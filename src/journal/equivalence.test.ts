@@ -1,0 +1,124 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, expect, test } from "vitest";
+import type { RunKind, RunStatus } from "../protocol/run.ts";
+import { batchOf, idAt, resultOf, runAt, START } from "../testing/journal-fixtures.ts";
+import { createMemoryJournal, type MemoryJournal } from "./memory.ts";
+import type { Batch, Journal } from "./port.ts";
+import { SqliteJournal } from "./sqlite-journal.ts";
+
+const root = mkdtempSync(join(tmpdir(), "lockstep-equivalence-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const RUNS = 8;
+const slot = fc.nat({ max: RUNS - 1 });
+const status = fc.constantFrom<RunStatus[]>("running", "waiting", "suspended", "completed", "failed", "cancelled");
+const kind = fc.constantFrom<RunKind[]>("coordinator", "expression", "function");
+const name = fc.constantFrom("a", "b");
+const text = fc.oneof(fc.string({ unit: "grapheme", maxLength: 12 }), fc.constant("long ".repeat(20)));
+const optional = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined });
+const few = <T>(of: fc.Arbitrary<T>, maxLength = 3) => fc.array(of, { maxLength });
+
+const batch: fc.Arbitrary<Batch> = fc
+  .record({
+    accepted: few(
+      fc
+        .record({ slot, kind, name, input: text, key: optional(fc.constantFrom("k", "l")), parent: optional(slot) })
+        .map(({ slot: ms, parent, ...rest }) =>
+          runAt(ms, { ...rest, ...(parent === undefined ? {} : { parent: idAt(parent), parentSeq: 1 }) }),
+        ),
+    ),
+    appended: few(
+      fc.record({
+        run: slot.map(idAt),
+        from: fc.nat({ max: 3 }),
+        records: fc.array(
+          text.map((value) => resultOf(1, value)),
+          { minLength: 1, maxLength: 3 },
+        ),
+      }),
+    ),
+    changed: few(
+      fc.record({
+        id: slot.map(idAt),
+        status,
+        live: fc.boolean(),
+        wakeAt: optional(fc.nat({ max: 20 })),
+        finishedAt: optional(fc.nat({ max: 20 })),
+        value: optional(text),
+        failure: optional(text.map((message) => ({ code: "X", message }))),
+      }),
+    ),
+    events: few(fc.nat().map((checked) => ({ at: START, body: { type: "platform.audited", checked, repaired: 0 } as const }))),
+    logs: few(
+      fc.record({
+        run: slot.map(idAt),
+        seq: fc.nat({ max: 3 }),
+        attempt: fc.constant(1),
+        function: name,
+        lines: few(text.map((line) => ({ at: START, level: "info" as const, text: line }))),
+      }),
+    ),
+    purged: few(slot.map(idAt), 1),
+    trimEventsTo: optional(fc.nat({ max: 12 })),
+  })
+  .map(({ trimEventsTo, ...parts }) => batchOf(trimEventsTo === undefined ? parts : { ...parts, trimEventsTo }));
+
+/** What a journal answers to everything that can be asked. */
+const answers = async (journal: Journal, filter: Parameters<Journal["list"]>[0], number: number) => ({
+  heads: [journal.lastOrdinal, journal.lastPosition],
+  runs: await Promise.all(Array.from({ length: RUNS }, (_, i) => journal.load(idAt(i)))),
+  // Records of runs that are not stored are the caller's mistake.
+  records: await Promise.all(
+    Array.from({ length: RUNS }, async (_, i) => ((await journal.load(idAt(i))) === undefined ? [] : journal.records(idAt(i)))),
+  ),
+  live: await journal.live(),
+  due: await journal.dueBy(number, 3),
+  keyed: await journal.findByKey("function", "a", "k"),
+  page: await journal.list(filter, 3),
+  counts: await journal.countByStatus(),
+  purgeable: await journal.purgeable({ before: number, keep: 2 }, 3),
+  events: await journal.events(number, 4),
+  logs: await journal.logs({ run: idAt(number % RUNS), after: number % 3 }, 3),
+  logsOfFunction: await journal.logs({ function: "b" }, 3),
+});
+
+const outcome = (work: Promise<number>): Promise<number | string> => work.catch((error: { code: string }) => error.code);
+
+const step = fc.record({
+  batch,
+  filter: fc.record(
+    { status: few(status), kind, name, key: fc.constantFrom("k", "l"), since: fc.nat(9).map((ms) => START + ms) },
+    { requiredKeys: [] },
+  ),
+  number: fc.nat({ max: 20 }),
+  reopen: fc.nat({ max: 9 }).map((n) => n === 0),
+});
+
+test("both adapters give the same answers after any commits", async () => {
+  let files = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 15 }), async (steps) => {
+      const path = join(root, `${files++}.sqlite`);
+      const open = () => new SqliteJournal(path, { inlineLimit: 50, checkpointPages: 50 });
+      let sqlite: Journal = open();
+      let memory: MemoryJournal = createMemoryJournal();
+      try {
+        for (const { batch: given, filter, number, reopen } of steps) {
+          expect(await outcome(sqlite.commit(given))).toEqual(await outcome(memory.commit(given)));
+          if (reopen) {
+            await sqlite.close();
+            sqlite = open();
+            memory = memory.reopen();
+          }
+          expect(await answers(sqlite, filter, number)).toEqual(await answers(memory, filter, number));
+        }
+      } finally {
+        await sqlite.close();
+      }
+    }),
+    { numRuns: 60 },
+  );
+});

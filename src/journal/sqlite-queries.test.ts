@@ -1,0 +1,44 @@
+import { DatabaseSync } from "node:sqlite";
+import { expect, test } from "vitest";
+import { LIST_SQL, READ_SQL } from "./sqlite-queries.ts";
+import { migrate } from "./sqlite-schema.ts";
+
+const db = new DatabaseSync(":memory:");
+migrate(db);
+
+const planOf = (sql: string): string[] =>
+  db
+    .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+    .all()
+    .map(({ detail }) => String(detail));
+
+test.each(Object.entries(LIST_SQL))("the listing %s searches an index and scans nothing", (_, sql) => {
+  // Only the few runs of one key are sorted; all others come from the index in their order.
+  expect(planOf(sql)).toEqual(
+    sql === LIST_SQL.byKey
+      ? ["SEARCH runs USING INDEX runs_key (key=?)", "USE TEMP B-TREE FOR ORDER BY"]
+      : [expect.stringMatching(/^SEARCH runs USING (INDEX|INTEGER PRIMARY KEY).*rowid<\?\)$/)],
+  );
+});
+
+test.each([
+  ["run", "INTEGER PRIMARY KEY"],
+  ["runByKey", "runs_key (key=? AND kind=? AND name=?)"],
+  ["records", "records_run (run=?)"],
+  ["live", "COVERING INDEX runs_state (state<?)"],
+  ["due", "runs_wake (wake_at>? AND wake_at<?)"],
+  ["unfinished", "COVERING INDEX runs_state (state<?)"],
+  ["payload", "PRIMARY KEY (run=? AND slot=?)"],
+  ["logs", "INTEGER PRIMARY KEY (rowid>?)"],
+  ["logsOfRun", "logs_run (run=? AND rowid>?)"],
+  ["logsOfFunction", "logs_function (function=? AND rowid>?)"],
+  ["events", "INTEGER PRIMARY KEY (rowid>?)"],
+] as const)("the query %s searches by %s", (name, index) => {
+  const plan = planOf(READ_SQL[name]);
+  expect(plan[0]).toContain(index);
+  expect(plan.filter((step) => step.startsWith("SCAN") && !step.includes("SCALAR"))).toEqual([]);
+});
+
+test("retention reads finished runs in the order of their end, without sorting", () => {
+  expect(planOf(READ_SQL.oldestFinished)).toEqual(["SCAN runs USING INDEX runs_finished"]);
+});

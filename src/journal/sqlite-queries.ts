@@ -1,0 +1,50 @@
+/**
+ * Every statement that reads, by name; a test looks at their plans.
+ *
+ * They name their index: a plan that would scan the history is then an error at the start, and no statistics can change it.
+ */
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { FIRST_ASLEEP, FIRST_FINISHED, RUN_COLUMNS, SUMMARY_COLUMNS } from "./sqlite-codec.ts";
+
+const ASLEEP = `state BETWEEN ${FIRST_ASLEEP} AND ${FIRST_FINISHED - 1}`;
+const LOGS = "SELECT n, run, seq, attempt, function, lines FROM logs";
+const PAGE = "n >= ? AND n < ? ORDER BY n DESC";
+
+export const LIST_SQL = {
+  all: `SELECT ${SUMMARY_COLUMNS} FROM runs WHERE ${PAGE} LIMIT ?`,
+  byState: `SELECT ${SUMMARY_COLUMNS} FROM runs INDEXED BY runs_state WHERE state = ? AND kind = ? AND ${PAGE} LIMIT ?`,
+  byTarget: `SELECT ${SUMMARY_COLUMNS} FROM runs INDEXED BY runs_target WHERE target = ? AND state = ? AND kind = ? AND name = ? AND ${PAGE} LIMIT ?`,
+  // A key belongs to one run of each target at most, so there are too few rows for a limit to matter.
+  byKey: `SELECT ${SUMMARY_COLUMNS} FROM runs INDEXED BY runs_key WHERE key = ? AND ${PAGE}`,
+} as const;
+
+export const READ_SQL = {
+  epoch: "SELECT epoch FROM meta",
+  heads: `
+    SELECT max(last_ordinal, coalesce((SELECT max(n) FROM runs), 0)) AS n, last_position AS position,
+      max(last_log, coalesce((SELECT max(n) FROM logs), 0)) AS log FROM meta`,
+  newestEvents: "SELECT first, data FROM events ORDER BY first DESC LIMIT 1",
+  run: `SELECT ${RUN_COLUMNS} FROM runs WHERE n = ?`,
+  runByKey: `SELECT ${RUN_COLUMNS} FROM runs INDEXED BY runs_key WHERE key = ? AND kind = ? AND name = ?`,
+  records: "SELECT data FROM records INDEXED BY records_run WHERE run = ? ORDER BY first",
+  payload: "SELECT text FROM payloads WHERE run = ? AND slot = ?",
+  recordPayloads: "SELECT slot, text FROM payloads WHERE run = ? AND slot >= 0",
+  live: `SELECT n FROM runs INDEXED BY runs_state WHERE state < ${FIRST_ASLEEP} ORDER BY n`,
+  due: `
+    SELECT n, wake_at FROM runs INDEXED BY runs_wake WHERE wake_at IS NOT NULL AND ${ASLEEP} AND wake_at <= ?
+    ORDER BY wake_at, n LIMIT ?`,
+  finished: "SELECT completed, failed, cancelled FROM meta",
+  unfinished: `SELECT state, count(*) AS count FROM runs INDEXED BY runs_state WHERE state < ${FIRST_FINISHED} GROUP BY state`,
+  oldestFinished: `
+    SELECT n, finished_at FROM runs INDEXED BY runs_finished WHERE state >= ${FIRST_FINISHED} ORDER BY finished_at, n LIMIT ?`,
+  events: `
+    SELECT first, data FROM events WHERE first >= coalesce((SELECT max(first) FROM events WHERE first <= ?), ?) ORDER BY first`,
+  logs: `${LOGS} WHERE n > ? ORDER BY n LIMIT ?`,
+  logsOfRun: `${LOGS} INDEXED BY logs_run WHERE run = ? AND n > ? AND function = coalesce(?, function) ORDER BY n LIMIT ?`,
+  logsOfFunction: `${LOGS} INDEXED BY logs_function WHERE function = ? AND n > ? ORDER BY n LIMIT ?`,
+} as const;
+
+export type Statements<Sql> = Readonly<Record<keyof Sql, StatementSync>>;
+
+export const prepareAll = <Sql extends Readonly<Record<string, string>>>(db: DatabaseSync, sql: Sql): Statements<Sql> =>
+  Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, db.prepare(text)])) as Statements<Sql>;
