@@ -7,11 +7,13 @@ import type { ControlPlane } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { Context } from "./context.ts";
 import { eventLine } from "./event-line.ts";
+import { lastLogPosition } from "./last-log.ts";
 import { logLines } from "./log-lines.ts";
 import { errorText, reportOf } from "./report.ts";
 import type { Watcher } from "./watch.ts";
 import { createWatcher } from "./watch.ts";
 
+const AGAIN = "Save a change, and it is deployed again.";
 const LOG_PAGE = 500;
 const LOGS_EVERY_MS = 200;
 
@@ -67,7 +69,7 @@ const redeploy = async (
     return version;
   } catch (error) {
     if (!(error instanceof LockstepError)) throw error;
-    complain(context, error);
+    complain(context, error, AGAIN);
     return undefined;
   }
 };
@@ -83,47 +85,47 @@ const bundleAndWatch = async (context: Context, app: string, watcher: Watcher): 
     const files = error instanceof LockstepError ? error.details?.watchFiles : undefined;
     if (!Array.isArray(files)) throw error;
     watcher.update(files as string[]);
-    complain(context, error);
+    complain(context, error, AGAIN);
     return undefined;
   }
 };
 
-const complain = (context: Context, error: unknown): void => {
+const complain = (context: Context, error: unknown, mend: string): void => {
   const { code, message } = reportOf(error);
-  context.io.stderr.write(errorText({ code, message, mend: "Save a change, and it is deployed again." }, context.errorStyle));
+  context.io.stderr.write(errorText({ code, message, mend }, context.errorStyle));
 };
 
 /** Prints events as they come and, between them, what the application's code logs. Returns what ends it. */
 const showLog = (context: Context, controlPlane: ControlPlane): (() => Promise<void>) => {
   const { clock } = context.io;
-  const since = clock.now();
-  let after: number | undefined;
-  let reading = Promise.resolve();
+  const anyAfter = async (position: number): Promise<boolean> => (await controlPlane.logs({ after: position, limit: 1 })).logs.length > 0;
+  let after = 0;
+  let reading = lastLogPosition(anyAfter).then((position) => {
+    after = position;
+  });
   let stopTimer: (() => void) | undefined;
-  let live = 0;
+  const live = new Set<string>();
 
   const readLogs = async (): Promise<void> => {
     for (;;) {
-      const { logs, next } = await controlPlane.logs({ limit: LOG_PAGE, ...(after === undefined ? {} : { after }) });
+      const { logs, next } = await controlPlane.logs({ limit: LOG_PAGE, after });
       after = next;
-      for (const log of logs) {
-        const lines = log.lines.filter(({ at }) => at >= since);
-        if (lines.length === 0) continue;
-        if (context.json) context.printJson({ type: "log", ...log, lines });
-        else context.print(logLines([{ ...log, lines }], context.style));
-      }
+      if (context.json) for (const log of logs) context.printJson({ type: "log", ...log });
+      else context.print(logLines(logs, context.style));
       if (logs.length < LOG_PAGE) return;
     }
   };
   const refresh = (events: readonly PlatformEvent[]): void => {
-    reading = reading.then(async () => {
-      await readLogs();
-      for (const event of events) showEvent(context, event);
-    });
+    reading = reading
+      .then(async () => {
+        await readLogs();
+        for (const event of events) showEvent(context, event);
+      })
+      .catch((error: unknown) => complain(context, error, "Restart the command if this goes on."));
   };
   // Logs make no events, so while runs are under way they are looked for.
   const arm = (): void => {
-    if (stopTimer !== undefined || live <= 0) return;
+    if (stopTimer !== undefined || live.size === 0) return;
     stopTimer = clock.after(LOGS_EVERY_MS, () => {
       stopTimer = undefined;
       refresh([]);
@@ -131,7 +133,7 @@ const showLog = (context: Context, controlPlane: ControlPlane): (() => Promise<v
     });
   };
   const unsubscribe = controlPlane.onEvents((events) => {
-    for (const event of events) live += changeOfLive(event);
+    for (const event of events) follow(event, live);
     refresh(events);
     arm();
   });
@@ -142,9 +144,10 @@ const showLog = (context: Context, controlPlane: ControlPlane): (() => Promise<v
   };
 };
 
-const changeOfLive = ({ type }: PlatformEvent): number => {
-  if (type === "run.accepted" || type === "run.resumed") return 1;
-  return type === "run.finished" || type === "run.suspended" ? -1 : 0;
+/** Keeps `live` at the runs whose code may be executing. */
+const follow = (event: PlatformEvent, live: Set<string>): void => {
+  if (event.type === "run.accepted" || event.type === "run.resumed" || event.type === "call.retrying") live.add(event.run);
+  if (event.type === "run.finished" || event.type === "run.suspended") live.delete(event.run);
 };
 
 const showEvent = (context: Context, event: PlatformEvent): void => {

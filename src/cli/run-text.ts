@@ -44,7 +44,7 @@ export const runText = (run: RunDetails, journal: readonly JournalEntry[], now: 
 const journalText = (run: RunDetails, journal: readonly JournalEntry[], style: Style): string => {
   if (journal.length === 0) return "";
   const lines = journal.map(
-    (entry) => `  ${style.dim(`+${duration(Math.max(0, entry.at - run.acceptedAt))}`.padEnd(10))}  ${entryText(entry, style)}`,
+    (entry) => `  ${style.dim(`+${duration(Math.max(0, entry.at - run.acceptedAt))}`.padEnd(10))}  ${entryText(entry, style).trimEnd()}`,
   );
   return `${style.bold("journal")}\n${lines.join("\n")}\n`;
 };

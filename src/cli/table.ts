@@ -13,16 +13,14 @@ export const table = <Row>(rows: readonly Row[], columns: readonly Column<Row>[]
   if (rows.length === 0) return "";
   const cells = rows.map((row) => columns.map(({ cell }) => String(cell(row) ?? "")));
   const widths = columns.map(({ title }, i) => Math.max(title.length, ...cells.map((line) => (line[i] as string).length)));
-  const pad = (text: string, i: number): string =>
-    columns[i]?.right ? text.padStart(widths[i] as number) : text.padEnd(widths[i] as number);
-  const head = columns.map(({ title }, i) => style.dim(i === columns.length - 1 ? pad(title, i).trimEnd() : pad(title, i))).join("  ");
-  const body = cells.map((line, at) =>
-    line
-      .map((text, i) => {
-        const padded = i === columns.length - 1 ? pad(text, i).trimEnd() : pad(text, i);
-        return columns[i]?.paint?.(padded, rows[at] as Row) ?? padded;
-      })
-      .join("  "),
-  );
+  const pad = (text: string, i: number): string => {
+    if (columns[i]?.right) return text.padStart(widths[i] as number);
+    return i === columns.length - 1 ? text : text.padEnd(widths[i] as number);
+  };
+  const head = columns.map(({ title }, i) => style.dim(pad(title, i))).join("  ");
+  const body = cells.map((line, at) => {
+    const painted = line.map((text, i) => columns[i]?.paint?.(pad(text, i), rows[at] as Row) ?? pad(text, i));
+    return painted.join("  ").trimEnd();
+  });
   return `${[head, ...body].join("\n")}\n`;
 };

@@ -275,6 +275,15 @@ test("a start whose connection is lost is repeated only with a key", async () =>
   expect(plain.seen).toHaveLength(1);
 });
 
+test("a start with a key goes on across a restart of the platform", async () => {
+  const lost = () => Promise.reject(new TypeError("fetch failed", { cause: Object.assign(new Error("x"), { code: "ECONNRESET" }) }));
+  const refused = () => Promise.reject(new TypeError("fetch failed", { cause: Object.assign(new Error("x"), { code: "ECONNREFUSED" }) }));
+  const accepted = () => Promise.resolve(Response.json({ id: "run_1", status: "running", existing: true }, { status: 202 }));
+  const answers = [lost, refused, refused, accepted];
+  const client = createClient({ url: "http://127.0.0.1:1", clock: quickClock(), fetch: () => (answers.shift() ?? refused)() });
+  expect(await client.start("booking", {}, { key: "k" })).toMatchObject({ id: "run_1", existing: true });
+});
+
 test("waiting for a result goes on across a restart of the platform", async () => {
   const first = await listen((seen, response, request) => {
     if (seen.method === "POST") return send(response, 202, { id: "run_1", status: "running" });

@@ -2,6 +2,7 @@ import type { CallLog } from "../../protocol/control-plane.ts";
 import { timeOption } from "../arguments.ts";
 import type { Context } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
+import { lastLogPosition } from "../last-log.ts";
 import { logLines } from "../log-lines.ts";
 import { withConnection } from "../options.ts";
 import { pauseUnlessInterrupted } from "../own-platform.ts";
@@ -27,20 +28,26 @@ export const logsVerb: Verb = (program, does) => {
     .action(
       does<[], Options>(async (context, _args, options) => {
         const now = context.io.clock.now();
-        const since = timeOption("since", options.since, now) ?? (options.follow && options.run === undefined ? now : 0);
+        const since = timeOption("since", options.since, now);
         const filter = {
           ...(options.run === undefined ? {} : { run: options.run }),
           ...(options.function === undefined ? {} : { function: options.function }),
         };
-        await printAll(context, filter, since, options.follow === true);
+        const onlyNew = options.follow === true && options.since === undefined && options.run === undefined;
+        await printAll(context, filter, { since: since ?? 0, follow: options.follow === true, onlyNew });
         return EXIT.ok;
       }),
     );
 };
 
-const printAll = async (context: Context, filter: { run?: string; function?: string }, since: number, follow: boolean): Promise<void> => {
+const printAll = async (
+  context: Context,
+  filter: { run?: string; function?: string },
+  { since, follow, onlyNew }: { since: number; follow: boolean; onlyNew: boolean },
+): Promise<void> => {
   const client = await context.client();
-  let after: number | undefined;
+  const anyAfter = async (position: number): Promise<boolean> => (await client.logs({ after: position, limit: 1 })).logs.length > 0;
+  let after = onlyNew ? await lastLogPosition(anyAfter) : undefined;
   for (;;) {
     const { logs, next } = await client.logs({ ...filter, limit: PAGE, ...(after === undefined ? {} : { after }) });
     for (const log of logs) printOne(context, log, since);
