@@ -1,7 +1,6 @@
-import { once } from "node:events";
-import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import { open } from "../../test/support/gateway.ts";
+import { exchange } from "../../test/support/http.ts";
 import { catalogue, LockstepError } from "../lib/errors.ts";
 
 const CALL = "/v1/functions/pay/calls";
@@ -259,17 +258,6 @@ describe("an unexpected error", () => {
   });
 });
 
-test("a client that goes in the middle of its body is no defect", async () => {
-  const { gateway, plane, defects } = await open();
-  const socket = connect(gateway.port, "127.0.0.1");
-  const head = `POST ${CALL} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n`;
-  socket.write(`${head}expect: 100-continue\r\n\r\n{`);
-  expect(String(await once(socket, "data"))).toMatch("100 Continue");
-  socket.resetAndDestroy();
-  await gateway.close();
-  expect([defects, plane.asked]).toEqual([[], []]);
-});
-
 test("what is no HTTP gets a problem document as well", async () => {
   const { gateway } = await open();
   const text = await exchange(gateway.port, "nonsense\r\n\r\n");
@@ -282,14 +270,3 @@ test("what is no HTTP gets a problem document as well", async () => {
   const large = await exchange(gateway.port, `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${"y".repeat(20_000)}\r\n\r\n`);
   expect(large).toContain("headers are too large");
 });
-
-const exchange = async (port: number, text: string): Promise<string> => {
-  const socket = connect(port, "127.0.0.1");
-  socket.write(text);
-  let received = "";
-  socket.on("data", (chunk) => {
-    received += chunk;
-  });
-  await once(socket, "close");
-  return received;
-};

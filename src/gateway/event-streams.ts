@@ -139,12 +139,10 @@ class EventStream {
 
   /** New events, in order, with their frames. */
   offer(events: readonly PlatformEvent[], frames: readonly string[]): void {
-    if (this.#mode !== "live") {
-      this.#missed = true;
-      return;
-    }
-    const isGap = this.#position >= 0 && (events[0] as PlatformEvent).position > this.#position + 1;
-    if (isGap) this.#read();
+    const first = (events[0] as PlatformEvent).position;
+    if (this.#position < 0) this.#position = first - 1;
+    if (this.#mode !== "live") this.#missed = true;
+    else if (first > this.#position + 1) this.#read();
     else this.#show(events, frames);
   }
 
@@ -178,8 +176,8 @@ class EventStream {
       const page = await this.#plane.events(this.#position, PAGE);
       if (this.#mode !== "reading") return;
       // Nothing can come between this check and `live`, so nothing is lost between journal and listener (I1).
-      if (page.length < PAGE && !this.#missed) this.#mode = "live";
-      if (page.length > 0) this.#show(page, page.map(frameOf));
+      if (page.length === 0 && !this.#missed) this.#mode = "live";
+      this.#show(page, page.map(frameOf));
     }
   }
 
@@ -201,7 +199,9 @@ class EventStream {
     this.#response.once("drain", () => {
       this.#cancelStall?.();
       this.#cancelStall = undefined;
-      if (this.#mode === "blocked") this.#read();
+      if (this.#mode !== "blocked") return;
+      if (this.#position < 0) this.#mode = "live";
+      else this.#read();
     });
   }
 }

@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import type { IncomingHttpHeaders } from "node:http";
 import { request } from "node:http";
+import { connect } from "node:net";
 
 export interface Answer {
   status: number;
@@ -46,3 +48,15 @@ export const ask = (base: string, path: string, { method, body, headers = {} }: 
     });
     sent.end(text);
   });
+
+/** Sends bytes to a port of this machine and gives what comes back until the other side ends. */
+export const exchange = async (port: number, text: string): Promise<string> => {
+  const socket = connect(port, "127.0.0.1");
+  socket.write(text);
+  let received = "";
+  socket.on("data", (chunk) => {
+    received += chunk;
+  });
+  await once(socket, "close");
+  return received;
+};
