@@ -129,12 +129,15 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
     memoryMb: limits.podMemoryMb,
     inspectTimeoutMs: INSPECT_TIMEOUT_MS,
   });
-  const runs = new RunService(journal, clock, turn, registry, applications.pathOf, {
-    defaultTimeoutMs: limits.callTimeoutMs,
-    maxLiveRuns: limits.maxLiveRuns,
-    maxWaitingCalls: limits.maxWaitingCalls,
-    evictAfterMs: limits.evictAfterMs,
-  });
+  const runs = new RunService(
+    { journal, clock, turn, registry, pathOf: applications.pathOf },
+    {
+      defaultTimeoutMs: limits.callTimeoutMs,
+      maxLiveRuns: limits.maxLiveRuns,
+      maxWaitingCalls: limits.maxWaitingCalls,
+      evictAfterMs: limits.evictAfterMs,
+    },
+  );
   const { slotsPerPod, maxPodsPerFunction, podMemoryMb: defaultMemoryMb } = limits;
   const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };
   const scheduler = new Scheduler(fleet, clock, scheduling, applications.homeOf, (entry, outcome) => runs.settled(entry, outcome));

@@ -268,29 +268,15 @@ const outcome = (from: { value?: Json; failure?: Failure }): { value: Json } | {
   from.failure === undefined ? { value: from.value ?? "" } : { failure: from.failure };
 
 const takeCommand = (run: RunState, command: ResolvedCommand, now: number, effects: RunEffect[]): void => {
-  if (command.t === "finish") return finish(run, command, now, effects);
   // A coordinator that was brought back repeats the commands which had not reached the journal; those that had are known already.
-  if (run.pending.has(command.seq)) return;
-  const { seq } = command;
+  if (command.t !== "finish" && run.pending.has(command.seq)) return;
   switch (command.t) {
-    case "call": {
-      const record: JournalRecord = {
-        t: "call",
-        seq,
-        at: now,
-        fn: command.fn,
-        version: command.version ?? run.version,
-        input: command.input,
-      };
-      if (command.options !== undefined) record.options = command.options;
-      write(run, record, effects);
-      if (command.refusal !== undefined) return resolve(run, { t: "done", seq, at: now, failure: command.refusal }, effects);
-      effects.push({ t: "enqueue", call: run.pending.get(seq) as PendingCall });
-      return;
-    }
+    case "call":
+      return takeCall(run, command, now, effects);
     case "sleep": {
-      const dueAt = now + Math.max(0, command.ms);
-      write(run, { t: "sleep", seq, at: now, ms: command.ms, dueAt }, effects);
+      const { seq, ms } = command;
+      const dueAt = now + Math.max(0, ms);
+      write(run, { t: "sleep", seq, at: now, ms, dueAt }, effects);
       effects.push({ t: "arm", seq, dueAt });
       return;
     }
@@ -299,13 +285,24 @@ const takeCommand = (run: RunState, command: ResolvedCommand, now: number, effec
     case "stepping":
       return;
     case "step":
-      write(run, { t: "step", seq, at: now, name: command.name }, effects);
-      return resolve(run, { t: "done", seq, at: now, ...outcome(command) }, effects);
+      write(run, { t: "step", seq: command.seq, at: now, name: command.name }, effects);
+      return resolve(run, { t: "done", seq: command.seq, at: now, ...outcome(command) }, effects);
     case "child":
       return startChild(run, command, now, effects);
     case "withdraw":
       return withdraw(run, command, now, effects);
+    case "finish":
+      return finish(run, command, now, effects);
   }
+};
+
+const takeCall = (run: RunState, command: ResolvedCommand & { t: "call" }, now: number, effects: RunEffect[]): void => {
+  const { seq, fn, input, options, refusal } = command;
+  const record: JournalRecord = { t: "call", seq, at: now, fn, version: command.version ?? run.version, input };
+  if (options !== undefined) record.options = options;
+  write(run, record, effects);
+  if (refusal !== undefined) return resolve(run, { t: "done", seq, at: now, failure: refusal }, effects);
+  effects.push({ t: "enqueue", call: run.pending.get(seq) as PendingCall });
 };
 
 const awaitSignal = (run: RunState, command: Command & { t: "signal" }, now: number, effects: RunEffect[]): void => {

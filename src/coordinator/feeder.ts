@@ -1,0 +1,394 @@
+/**
+ * The feeder: brings inputs to the machines of runs, and carries out the effects that they return.
+ *
+ * Owns: the translation of effects into records, dispatch, timers, children and deliveries. Does not own: the rules (machine.ts),
+ * durability (turn.ts), which runs are in memory (memory.ts), or requests from outside (service.ts).
+ *
+ * R1  Nothing leaves before what it depends on is durable: all effects go through the turn.
+ * R2  A coordinator is (re)started only with a history that holds all its records; later records follow in order, each once.
+ */
+import type { Registry } from "../application/registry.ts";
+import { createExpressionRun } from "../expression/machine.ts";
+import type { AcceptedRun, Journal } from "../journal/port.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Failure } from "../lib/errors.ts";
+import type { RunId, RunIds } from "../lib/ids.ts";
+import type { Json } from "../lib/json.ts";
+import type { Command, JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
+import type { Entry } from "../queue/machine.ts";
+import type { Scheduler } from "../scheduler/service.ts";
+import { createDirectRun, type Driver } from "./direct.ts";
+import type { CoordinatorHosts } from "./hosts.ts";
+import { childFailure, createLive, type Live, statusOfLive } from "./live.ts";
+import { createRun, type PendingCall, type ResolvedCommand, type RunEffect, type RunInput, step } from "./machine.ts";
+import type { RunMemory } from "./memory.ts";
+import { Timers } from "./timers.ts";
+import type { Turn } from "./turn.ts";
+import type { Waiters } from "./waiters.ts";
+
+export interface FeederParts {
+  journal: Journal;
+  clock: Clock;
+  turn: Turn;
+  registry: Registry;
+  ids: RunIds;
+  waiters: Waiters;
+  /** Where pods find a version's bundle. */
+  pathOf(version: string): string;
+  defaultTimeoutMs: number;
+}
+
+export interface RunCounters {
+  accepted: number;
+  completed: number;
+  failed: number;
+  cancelled: number;
+  callsCompleted: number;
+  callsFailed: number;
+  retried: number;
+  refused: number;
+}
+
+export class RunFeeder {
+  readonly counters: RunCounters = {
+    accepted: 0,
+    completed: 0,
+    failed: 0,
+    cancelled: 0,
+    callsCompleted: 0,
+    callsFailed: 0,
+    retried: 0,
+    refused: 0,
+  };
+  readonly #parts: FeederParts;
+  readonly #turn: Turn;
+  readonly #timers: Timers;
+  #memory!: RunMemory;
+  #scheduler!: Scheduler;
+  #hosts!: CoordinatorHosts;
+
+  constructor(parts: FeederParts) {
+    this.#parts = parts;
+    this.#turn = parts.turn;
+    this.#timers = new Timers(parts.clock, (run, seq) => {
+      // Timers of runs that have finished or left memory find nothing to do.
+      const live = this.#memory.get(run);
+      if (live !== undefined) this.feed(live, { t: "timer", seq });
+    });
+  }
+
+  connect(memory: RunMemory, scheduler: Scheduler, hosts: CoordinatorHosts): void {
+    this.#memory = memory;
+    this.#scheduler = scheduler;
+    this.#hosts = hosts;
+  }
+
+  stop(): void {
+    this.#timers.stop();
+  }
+
+  // ---------------------------------------------------------------- runs come and go
+
+  accept(head: AcceptedRun): void {
+    const live = this.#make(head);
+    this.counters.accepted++;
+    this.#turn.accept(head);
+    this.#turn.event({ type: "run.accepted", run: head.id, kind: head.kind, name: head.name });
+    if (live.driver === undefined) this.#begin(live, []);
+    else this.drive(live, live.driver.start());
+  }
+
+  /** Puts a run that was read from the journal back to work. */
+  async revive(live: Live, records: JournalRecord[]): Promise<void> {
+    this.#memory.add(live);
+    for (const pending of live.state.pending.values()) {
+      if (pending.t === "call" && pending.dead === undefined) this.#turn.after(() => this.enqueue(live, pending));
+      else if (pending.t === "sleep") this.#timers.arm(live.head.id, pending.seq, pending.dueAt);
+      else if (pending.t === "signal" && pending.dueAt !== undefined) this.#timers.arm(live.head.id, pending.seq, pending.dueAt);
+    }
+    if (live.driver !== undefined) this.#redrive(live, live.driver, records);
+    else if (live.state.halted === undefined) this.#begin(live, records);
+    await this.#askChildren(live);
+  }
+
+  driverOf(head: AcceptedRun): Driver | undefined {
+    if (head.kind === "coordinator") return undefined;
+    if (head.kind === "function") return createDirectRun(head.name, head.input);
+    return createExpressionRun(head.name, head.input, (fn) => this.#parts.registry.spec(fn, head.version)?.deterministic ?? false);
+  }
+
+  /** Changes the run's head row. */
+  store(live: Live, status: RunStatus, isLive: boolean, wakeAt?: number): void {
+    live.stored = { status, live: isLive };
+    this.#turn.change({ id: live.head.id, status, live: isLive, ...(wakeAt === undefined ? {} : { wakeAt }) });
+  }
+
+  #make(head: AcceptedRun): Live {
+    const live = createLive(head, createRun(head), this.driverOf(head), this.#parts.clock.now());
+    this.#memory.add(live);
+    return live;
+  }
+
+  // ---------------------------------------------------------------- inputs and effects
+
+  feed(live: Live, input: RunInput): void {
+    const effects: RunEffect[] = [];
+    live.touchedAt = this.#parts.clock.now();
+    const first = live.state.next;
+    step(live.state, input, live.touchedAt, effects);
+    // What has happened to a run that had left memory makes it one that recovery must find again.
+    if (!live.stored.live && live.state.finished === undefined && live.state.next > first) this.store(live, statusOfLive(live), true);
+    let index = first;
+    for (const effect of effects) {
+      if (effect.t === "record") this.#record(live, effect.record, index++);
+      else this.#carryOut(live, effect);
+    }
+  }
+
+  /** Feeds what the run's driver wants next. */
+  drive(live: Live, commands: readonly Command[]): void {
+    if (commands.length > 0) this.feed(live, { t: "commands", commands: commands.map((command) => this.#lookUp(live, command)) });
+  }
+
+  #record(live: Live, record: JournalRecord, index: number): void {
+    // Only a call that was scheduled may reach the disk later than its dispatch: replay makes it again under the same key.
+    this.#turn.append(live.head.id, index, record, record.t !== "call");
+    if (record.t !== "attempt") return;
+    this.counters.retried++;
+    const { seq, attempt, retryAt, failure } = record;
+    const fn = failure.call?.function ?? "";
+    this.#turn.event({ type: "call.retrying", run: live.head.id, seq, function: fn, attempt, retryAt, failure });
+  }
+
+  #carryOut(live: Live, effect: RunEffect): void {
+    switch (effect.t) {
+      case "enqueue":
+        return this.#turn.after(() => this.enqueue(live, effect.call));
+      case "withdraw":
+        return this.#withdraw(live, effect.seq, effect.reason);
+      case "arm":
+        return this.#timers.arm(live.head.id, effect.seq, effect.dueAt);
+      case "start-child":
+        return this.#startChild(live, effect);
+      case "cancel-child":
+        return this.#cancelChild(effect.child, effect.reason);
+      case "deliver":
+        return this.#deliver(live, effect.record, effect.index);
+      case "suspended":
+        return this.#suspended(live, effect.failure);
+      case "resumed":
+        this.store(live, "running", true);
+        return this.#turn.event({ type: "run.resumed", run: live.head.id, name: live.head.name });
+      case "finished":
+        return this.#finished(live, effect);
+      default:
+        // "record" was written before; a disarmed timer fires and finds nothing to do.
+        return;
+    }
+  }
+
+  /** Adds what only the platform knows to a command: versions, children's ids, or why it cannot be. */
+  #lookUp(live: Live, command: Command): ResolvedCommand {
+    const { registry, ids, clock } = this.#parts;
+    if (command.t === "call") {
+      const home = registry.homeOfFunction(command.fn, live.head.version);
+      if (home !== undefined) return { ...command, version: home.version };
+      const message = `no deployed application defines function "${command.fn}"`;
+      return {
+        ...command,
+        refusal: { code: "UNKNOWN_FUNCTION", message, terminal: true, call: { function: command.fn, seq: command.seq } },
+      };
+    }
+    if (command.t !== "child") return command;
+    const home = registry.homeOfCoordinator(command.coordinator, live.head.version);
+    if (home !== undefined) return { ...command, child: ids.next(clock.now()) };
+    const message = `no deployed application defines coordinator "${command.coordinator}"`;
+    return { ...command, refusal: { code: "UNKNOWN_COORDINATOR", message, terminal: true } };
+  }
+
+  // ---------------------------------------------------------------- calls
+
+  /** Puts a decided call into its layer. */
+  enqueue(live: Live, call: PendingCall): void {
+    // Between the decision and the commit the call may have been withdrawn, or its run have finished.
+    if (live.state.pending.get(call.seq) !== call || call.dead !== undefined || live.entries.has(call.seq)) return;
+    const spec = this.#parts.registry.spec(call.fn, call.version);
+    const entry: Entry = {
+      run: live.head.id,
+      seq: call.seq,
+      attempt: call.attempt,
+      fn: call.fn,
+      version: call.version,
+      input: call.input,
+      priority: call.options?.priority ?? live.state.priority,
+      timeoutMs: call.options?.timeoutMs ?? spec?.timeoutMs ?? this.#parts.defaultTimeoutMs,
+      // After two deaths of its pod the call is a suspect: it executes alone, so that it takes no other with it.
+      solo: call.losses >= 2,
+      notBefore: call.notBefore,
+      state: "waiting",
+      waitingSince: 0,
+      lease: 0,
+      pod: "",
+      leasedAt: 0,
+    };
+    live.entries.set(call.seq, entry);
+    this.#scheduler.enqueue(entry);
+  }
+
+  #withdraw(live: Live, seq: number, reason: string): void {
+    const entry = live.entries.get(seq);
+    if (entry === undefined) return;
+    live.entries.delete(seq);
+    this.#turn.after(() => this.#scheduler.withdraw(entry, reason));
+  }
+
+  // ---------------------------------------------------------------- children
+
+  #startChild(parent: Live, effect: RunEffect & { t: "start-child" }): void {
+    const home = this.#parts.registry.homeOfCoordinator(effect.coordinator, parent.head.version);
+    const head: AcceptedRun = {
+      id: effect.child,
+      kind: "coordinator",
+      name: effect.coordinator,
+      application: home?.application ?? parent.head.application,
+      version: home?.version ?? parent.head.version,
+      input: effect.input,
+      acceptedAt: this.#parts.clock.now(),
+      priority: parent.head.priority,
+      parent: parent.head.id,
+    };
+    if (!effect.detached) head.parentSeq = effect.seq;
+    this.accept(head);
+  }
+
+  #cancelChild(child: RunId, reason: string): void {
+    this.#feedLater(child, { t: "cancel", reason, force: false });
+  }
+
+  #tellParent(child: AcceptedRun, outcome: { value?: Json; failure?: Failure }): void {
+    if (child.parent === undefined || child.parentSeq === undefined) return;
+    const input: RunInput = { t: "child", seq: child.parentSeq, ...outcome };
+    const parent = this.#memory.get(child.parent);
+    // A parent in memory learns of it in the same commit; one that was evicted looks its children up when it comes back.
+    if (parent === undefined) this.#feedLater(child.parent, input);
+    else this.feed(parent, input);
+  }
+
+  #feedLater(run: RunId, input: RunInput): void {
+    this.#turn.after(() => {
+      void this.#memory.find(run).then((live) => {
+        if (live !== undefined) this.feed(live, input);
+      }, this.readFailed);
+    });
+  }
+
+  /** A child may have finished while this run was away, in a commit of its own. */
+  async #askChildren(live: Live): Promise<void> {
+    for (const pending of [...live.state.pending.values()]) {
+      if (pending.t !== "child" || this.#memory.get(pending.child) !== undefined) continue;
+      const child = await this.#parts.journal.load(pending.child);
+      if (child?.finishedAt === undefined) continue;
+      const outcome = child.failure === undefined ? { value: child.value ?? "" } : { failure: childFailure(child, child.failure) };
+      this.feed(live, { t: "child", seq: pending.seq, ...outcome });
+    }
+  }
+
+  // ---------------------------------------------------------------- drivers and hosts
+
+  #deliver(live: Live, record: JournalRecord, index: number): void {
+    if (live.driver !== undefined) {
+      if (record.t === "done") this.drive(live, live.driver.resolve(record.seq, record));
+      return;
+    }
+    this.#turn.after(() => {
+      if (live.hosting === "hosted") this.#hosts.deliver(live.head.id, record);
+      else if (live.hosting === "loading") live.held.push({ index, record });
+    });
+  }
+
+  /** Starts a coordinator's code in a pod again, from the journal. */
+  host(live: Live): void {
+    live.hosting = "loading";
+    live.held = [];
+    // The history must hold all records made so far, also those whose commit is still to come (R2).
+    void this.#turn
+      .durable()
+      .then(() => this.#parts.journal.records(live.head.id))
+      .then((history) => {
+        if (live.hosting === "loading" && live.state.finished === undefined) this.#begin(live, history);
+      }, this.readFailed);
+  }
+
+  #begin(live: Live, history: JournalRecord[]): void {
+    live.hosting = "loading";
+    this.#turn.after(() => {
+      if (live.hosting !== "loading" || live.state.finished !== undefined) return;
+      const { id, name, input, acceptedAt, application, version } = live.head;
+      live.hosting = "hosted";
+      this.#hosts.begin(
+        { application, version, path: this.#parts.pathOf(version) },
+        { t: "begin", run: id, name, input, acceptedAt, history },
+      );
+      for (const { index, record } of live.held) if (index >= history.length) this.#hosts.deliver(id, record);
+      live.held = [];
+    });
+  }
+
+  unhost(live: Live): void {
+    live.hosting = "none";
+    live.held = [];
+    this.#hosts.evict(live.head.id, true);
+  }
+
+  #redrive(live: Live, driver: Driver, records: readonly JournalRecord[]): void {
+    const known = new Set<number>();
+    for (const record of records) if (record.t === "call") known.add(record.seq);
+    const commands = driver.start();
+    for (const record of records) if (record.t === "done") commands.push(...driver.resolve(record.seq, record));
+    this.drive(
+      live,
+      commands.filter((command) => command.t === "finish" || !known.has(command.seq)),
+    );
+  }
+
+  // ---------------------------------------------------------------- ends
+
+  #suspended(live: Live, failure: Failure): void {
+    const { id, name } = live.head;
+    this.store(live, "suspended", true);
+    this.#turn.event({ type: "run.suspended", run: id, name, failure });
+    this.#turn.after(() => this.#parts.waiters.answer({ id, status: "suspended", failure }));
+  }
+
+  #finished(live: Live, { status, value, failure }: RunEffect & { t: "finished" }): void {
+    const { head } = live;
+    const finishedAt = this.#parts.clock.now();
+    const result: RunResult = { id: head.id, status };
+    if (value !== undefined) result.value = value;
+    if (failure !== undefined) result.failure = failure;
+    this.#turn.change({ ...result, live: false, finishedAt });
+    const durationMs = finishedAt - head.acceptedAt;
+    this.#turn.event({
+      type: "run.finished",
+      run: head.id,
+      name: head.name,
+      status,
+      durationMs,
+      ...(failure === undefined ? {} : { failure }),
+    });
+    this.counters[status]++;
+    this.#tellParent(head, failure === undefined ? { value: value ?? "" } : { failure: childFailure(head, failure) });
+    this.#turn.after(() => {
+      if (live.driver === undefined) this.unhost(live);
+      this.#memory.remove(head.id);
+      this.#parts.waiters.answer(result);
+    });
+  }
+
+  /** Reads fail only when the journal does; then memory can't be trusted to follow the disk any more, as after a failed commit. */
+  readonly readFailed = (error: unknown): void => {
+    this.#turn.after(() => {
+      throw error;
+    });
+  };
+}

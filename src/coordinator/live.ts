@@ -1,0 +1,70 @@
+import type { AcceptedRun } from "../journal/port.ts";
+import type { Failure } from "../lib/errors.ts";
+import type { JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
+import type { Entry } from "../queue/machine.ts";
+import type { Driver } from "./direct.ts";
+import { type RunState, statusOf, suspensionOf } from "./machine.ts";
+
+/** A run in memory: its machine's state, and what the service keeps beside it. */
+export interface Live {
+  readonly head: AcceptedRun;
+  readonly state: RunState;
+  /** The calls that are in a layer or execute. */
+  readonly entries: Map<number, Entry>;
+  /** Decides the run's commands here; `undefined` for coordinators, whose code runs in a pod. */
+  readonly driver: Driver | undefined;
+  /** `loading`: its history is on its way to a pod, and `held` keeps what must follow it. */
+  hosting: "none" | "loading" | "hosted";
+  held: { index: number; record: JournalRecord }[];
+  /** Consecutive times that its host died while it made no progress. */
+  hostLosses: number;
+  /** Steps that execute in its pod now: they would be lost with an eviction. */
+  readonly steps: Set<number>;
+  /** What the journal's head row says of it. */
+  stored: { status: RunStatus; live: boolean };
+  touchedAt: number;
+}
+
+export const createLive = (head: AcceptedRun, state: RunState, driver: Driver | undefined, now: number): Live => ({
+  head,
+  state,
+  entries: new Map(),
+  driver,
+  hosting: "none",
+  held: [],
+  hostLosses: 0,
+  steps: new Set(),
+  stored: { status: "running", live: true },
+  touchedAt: now,
+});
+
+export const isSuspended = ({ state }: Live): boolean => state.dead > 0 || state.halted !== undefined;
+
+export const statusOfLive = (live: Live): RunStatus => statusOf(live.state, live.hosting === "loading" || live.steps.size > 0);
+
+export const resultOfLive = (live: Live): RunResult => {
+  const failure = suspensionOf(live.state);
+  const status = statusOfLive(live);
+  return failure === undefined ? { id: live.head.id, status } : { id: live.head.id, status, failure };
+};
+
+/** A child's failure as its parent sees it. */
+export const childFailure = (child: AcceptedRun, failure: Failure): Failure => ({
+  ...failure,
+  message: `child "${child.name}" (${child.id}): ${failure.message}`,
+});
+
+const MOST_SHOWN = 20;
+
+/** What a run waits for, as text for people. */
+export const describePending = (state: RunState): string[] => {
+  const described: string[] = [];
+  for (const pending of state.pending.values()) {
+    if (described.length >= MOST_SHOWN) return [...described, `and ${state.pending.size - MOST_SHOWN} more`];
+    if (pending.t === "call") described.push(`call ${pending.seq} of ${pending.fn}${pending.dead === undefined ? "" : " (dead letter)"}`);
+    else if (pending.t === "sleep") described.push(`sleep until ${new Date(pending.dueAt).toISOString()}`);
+    else if (pending.t === "signal") described.push(`signal "${pending.name}"`);
+    else described.push(`child ${pending.child} of ${pending.coordinator}`);
+  }
+  return described;
+};
