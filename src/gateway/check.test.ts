@@ -84,7 +84,7 @@ describe("the check of a schema", () => {
   });
 
   test("takes only a value's own members for its members", () => {
-    const inherited: JsonSchema = { type: "object", properties: { toString: { type: "boolean" } }, additionalProperties: false };
+    const inherited: JsonSchema = { type: "object", properties: { toString: { type: "boolean" as const } }, additionalProperties: false };
     expect(compile(inherited)({}, "")).toBeUndefined();
     expect(compile(inherited)({ constructor: 1 }, "")).toMatchObject({ path: "constructor" });
     expect(compile({ ...inherited, required: ["toString"] })({}, "")).toEqual({ path: "toString", message: "is missing" });
