@@ -99,7 +99,7 @@ export class RunMemory {
     const now = this.#clock.now();
     for (const live of this.#runs.values()) if (now - live.touchedAt > this.#evictAfterMs) this.#evict(live, now);
     void this.#wake(now + SWEEP_MS).catch((error: unknown) => this.#port.failed(error));
-    this.#cancelSweep = this.#clock.after(SWEEP_MS, () => this.#sweep());
+    this.#cancelSweep = this.#clock.after(SWEEP_MS, () => this.#sweep(), "upkeep");
   }
 
   async #wake(until: number): Promise<void> {
