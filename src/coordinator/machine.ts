@@ -54,8 +54,8 @@ export interface RunState {
   next: number;
   readonly pending: Map<number, Pending>;
   readonly signals: Map<string, { at: number; value: Json }[]>;
-  /** The greatest `seq` of a recorded command; steps may be recorded out of order. */
-  lastSeq: number;
+  /** Which commands are recorded: all up to `upTo`, and those in `beyond`, as a step that takes its time is recorded after later ones. */
+  readonly known: { upTo: number; readonly beyond: Set<number> };
   cancelled: string | undefined;
   dead: number;
   /** A run that cannot go on (divergence, a coordinator that kills its pod) for another reason than a dead letter. */
@@ -94,7 +94,7 @@ export type RunEffect =
 
 export const RETRY_DEFAULTS = { attempts: 4, initialMs: 100, factor: 2, maxMs: 30_000, jitter: 0.2 } as const;
 
-/** Deaths of its pod that a call survives before it becomes a dead letter. */
+/** Deaths of its pod that make a call a dead letter. */
 export const MAX_LOSSES = 5;
 
 export const createRun = (head: { id: RunId; kind: RunKind; name: string; version: string; priority: number }): RunState => ({
@@ -106,7 +106,7 @@ export const createRun = (head: { id: RunId; kind: RunKind; name: string; versio
   next: 0,
   pending: new Map(),
   signals: new Map(),
-  lastSeq: 0,
+  known: { upTo: 0, beyond: new Set() },
   cancelled: undefined,
   dead: 0,
   halted: undefined,
@@ -118,7 +118,7 @@ export const apply = (run: RunState, record: JournalRecord): void => {
   run.next++;
   switch (record.t) {
     case "call":
-      run.lastSeq = Math.max(run.lastSeq, record.seq);
+      note(run, record.seq);
       run.pending.set(record.seq, {
         t: "call",
         seq: record.seq,
@@ -134,20 +134,20 @@ export const apply = (run: RunState, record: JournalRecord): void => {
       });
       return;
     case "sleep":
-      run.lastSeq = Math.max(run.lastSeq, record.seq);
+      note(run, record.seq);
       run.pending.set(record.seq, { t: "sleep", seq: record.seq, dueAt: record.dueAt });
       return;
     case "signal":
-      run.lastSeq = Math.max(run.lastSeq, record.seq);
+      note(run, record.seq);
       run.pending.set(record.seq, { t: "signal", seq: record.seq, name: record.name, dueAt: record.dueAt });
       return;
     case "child":
-      run.lastSeq = Math.max(run.lastSeq, record.seq);
+      note(run, record.seq);
       run.pending.set(record.seq, { t: "child", seq: record.seq, coordinator: record.coordinator, child: record.child });
       return;
     case "step":
     case "withdraw":
-      run.lastSeq = Math.max(run.lastSeq, record.seq);
+      note(run, record.seq);
       return;
     case "attempt":
       return applyAttempt(run, record);
@@ -172,6 +172,13 @@ export const apply = (run: RunState, record: JournalRecord): void => {
       return;
   }
 };
+
+const note = ({ known }: RunState, seq: number): void => {
+  known.beyond.add(seq);
+  while (known.beyond.delete(known.upTo + 1)) known.upTo++;
+};
+
+const isKnown = ({ known }: RunState, seq: number): boolean => seq <= known.upTo || known.beyond.has(seq);
 
 const buffer = (run: RunState, name: string): { at: number; value: Json }[] => getOrMake(run.signals, name, () => []);
 
@@ -268,8 +275,8 @@ const outcome = (from: { value?: Json; failure?: Failure }): { value: Json } | {
   from.failure === undefined ? { value: from.value ?? "" } : { failure: from.failure };
 
 const takeCommand = (run: RunState, command: ResolvedCommand, now: number, effects: RunEffect[]): void => {
-  // A coordinator that was brought back repeats the commands which had not reached the journal; those that had are known already.
-  if (command.t !== "finish" && run.pending.has(command.seq)) return;
+  // A coordinator that was brought back repeats the commands which had not reached the journal; those that had are known already (I2).
+  if (command.t !== "finish" && isKnown(run, command.seq)) return;
   switch (command.t) {
     case "call":
       return takeCall(run, command, now, effects);
@@ -407,14 +414,17 @@ const lossPause = (losses: number): number => (losses < 2 ? 0 : 100 * 2 ** (loss
 /** Exponential backoff with jitter drawn from a sequence that belongs to the call, so that it needs no source of chance. */
 export const backoffMs = (run: RunId, seq: number, made: number, policy: RetryPolicy): number => {
   const { initialMs, factor, maxMs, jitter } = { ...RETRY_DEFAULTS, ...policy.backoff };
-  const full = Math.min(maxMs, initialMs * factor ** (made - 1));
-  return Math.round(full * (1 - jitter * seeded(hashText(`${run}/${seq}/${made}`)).next()));
+  // A factor's power may be infinite, and no pause times infinity would be no number.
+  const full = initialMs === 0 ? 0 : Math.min(maxMs, initialMs * factor ** (made - 1));
+  return Math.round(full * Math.max(0, 1 - jitter * seeded(hashText(`${run}/${seq}/${made}`)).next()));
 };
 
 const fireTimer = (run: RunState, seq: number, now: number, effects: RunEffect[]): void => {
   const pending = run.pending.get(seq);
-  if (pending?.t === "sleep" && pending.dueAt <= now) return resolve(run, { t: "done", seq, at: now, value: "" }, effects);
-  if (pending?.t !== "signal" || pending.dueAt === undefined || pending.dueAt > now) return;
+  if ((pending?.t !== "sleep" && pending?.t !== "signal") || pending.dueAt === undefined) return;
+  // The wall clock may have stepped back since the timer fired, and nothing else would wake this command (I4).
+  if (pending.dueAt > now) return void effects.push({ t: "arm", seq, dueAt: pending.dueAt });
+  if (pending.t === "sleep") return resolve(run, { t: "done", seq, at: now, value: "" }, effects);
   const failure: Failure = { code: "SIGNAL_TIMEOUT", message: `signal "${pending.name}" did not arrive in time` };
   resolve(run, { t: "done", seq, at: now, failure }, effects);
 };
