@@ -1,0 +1,105 @@
+import type { CoordinatorContext, FunctionContext } from "../application/context.ts";
+import type { CoordinatorDefinition, FunctionDefinition } from "../application/definitions.ts";
+import type { LoadedApplication } from "../pod/bundle.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** What an attempt throws instead of executing; `undefined` lets it execute. */
+export type FailureOf<Input> = (input: Input, attempt: number) => unknown;
+
+interface Fault {
+  fails: FailureOf<never> | undefined;
+  /** What the next attempts throw, one each. */
+  once: unknown[];
+  delayMs: number;
+  hangs: boolean;
+  handler: FunctionDefinition["handler"] | undefined;
+}
+
+/** Stands between the pods and the application's code: injects faults, and tells the timeline while user code is under way. */
+export class FunctionFaults {
+  readonly #timeline: Timeline;
+  readonly #after: (ms: number, callback: () => void) => () => void;
+  readonly #faults = new Map<string, Fault>();
+
+  constructor(timeline: Timeline, after: (ms: number, callback: () => void) => () => void) {
+    this.#timeline = timeline;
+    this.#after = after;
+  }
+
+  of(name: string): Fault {
+    let fault = this.#faults.get(name);
+    if (fault === undefined) {
+      fault = { fails: undefined, once: [], delayMs: 0, hangs: false, handler: undefined };
+      this.#faults.set(name, fault);
+    }
+    return fault;
+  }
+
+  mend(name: string | undefined): void {
+    if (name === undefined) this.#faults.clear();
+    else this.#faults.delete(name);
+  }
+
+  wrap({ functions, coordinators }: LoadedApplication): LoadedApplication {
+    return {
+      functions: new Map([...functions].map(([name, definition]) => [name, this.#function(definition)])),
+      coordinators: new Map([...coordinators].map(([name, definition]) => [name, this.#coordinator(definition)])),
+    };
+  }
+
+  #function(definition: FunctionDefinition): FunctionDefinition {
+    const { name } = definition;
+    const handler = (input: unknown, ctx: FunctionContext): unknown => {
+      const fault = this.#faults.get(name);
+      if (fault === undefined) return this.#track(() => definition.handler(input, ctx));
+      const execute = () => this.#track(() => (fault.handler ?? definition.handler)(input, ctx));
+      return this.#disturb(fault, input, ctx, execute);
+    };
+    return { ...definition, handler };
+  }
+
+  async #disturb(fault: Fault, input: unknown, ctx: FunctionContext, execute: () => unknown): Promise<unknown> {
+    if (fault.delayMs > 0) await this.#pass(fault.delayMs, ctx.signal);
+    if (fault.hangs) await new Promise(() => {});
+    const error = fault.once.length > 0 ? fault.once.shift() : fault.fails?.(input as never, ctx.attempt);
+    if (error !== undefined) throw error;
+    return execute();
+  }
+
+  #pass(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#after(ms, resolve);
+      const abort = (): void => {
+        cancel();
+        reject(signal.reason as Error);
+      };
+      if (signal.aborted) abort();
+      else signal.addEventListener("abort", abort, { once: true });
+    });
+  }
+
+  #coordinator(definition: CoordinatorDefinition): CoordinatorDefinition {
+    const handler = (ctx: CoordinatorContext, input: unknown): Promise<unknown> => {
+      const step: CoordinatorContext["step"] = (name, f) => ctx.step(name, () => this.#track(f));
+      return definition.handler({ ...ctx, step }, input);
+    };
+    return { ...definition, handler };
+  }
+
+  #track<T>(f: () => T): T {
+    const done = this.#timeline.work();
+    let result: T;
+    try {
+      result = f();
+    } catch (error) {
+      done();
+      throw error;
+    }
+    if (isThenable(result)) result.then(done, done);
+    else done();
+    return result;
+  }
+}
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === "object" && value !== null && typeof (value as PromiseLike<unknown>).then === "function";

@@ -1,0 +1,15 @@
+/** The testing kit: applications in memory under a clock that the test moves, and the suites that adapters must pass. */
+
+export { RunError } from "../client/errors.ts";
+export type { Disturbance } from "../cluster/memory-wire.ts";
+export type { MemoryJournal } from "../journal/memory.ts";
+export { createMemoryJournal } from "../journal/memory.ts";
+export type { JournalSubject } from "./journal-conformance.ts";
+export { journalConformance } from "./journal-conformance.ts";
+export type { CrashPoint } from "./mortal-journal.ts";
+export type { StepClock } from "./step-clock.ts";
+export { createStepClock } from "./step-clock.ts";
+export type { RandomFaults, StartOptions, TestApplication, TestPlatformOptions } from "./test-platform.ts";
+export { createTestPlatform, TestPlatform } from "./test-platform.ts";
+export type { SettleOptions, TestOutcome, TestRunDetails } from "./test-run.ts";
+export { TestRun } from "./test-run.ts";

@@ -1,0 +1,134 @@
+import { RunError } from "../client/errors.ts";
+import { type Failure, LockstepError } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
+import { fromJson, toJson } from "../lib/json.ts";
+import type { ControlPlane } from "../protocol/control-plane.ts";
+import type { JournalRecord, LogLine, RunStatus, RunSummary } from "../protocol/run.ts";
+import { FINAL } from "../protocol/run.ts";
+import type { Lives } from "./lives.ts";
+
+/** How a run stands. `value` is there when it completed, `failure` when it failed, was cancelled or is suspended. */
+export interface TestOutcome<Output = unknown> {
+  id: RunId;
+  status: RunStatus;
+  value?: Output;
+  failure?: Failure;
+}
+
+export interface TestRunDetails extends RunSummary {
+  input: unknown;
+  /** What an unfinished run waits for, as text for people. */
+  waitingFor: string[];
+}
+
+export interface SettleOptions {
+  /** The most virtual time that may pass meanwhile, in milliseconds. Default: 400 days. */
+  withinMs?: number;
+}
+
+const WITHIN_MS = 400 * 24 * 3_600_000;
+const ALL = 1_000_000;
+
+/** A run on the test platform. It survives crashes of the control plane, as the run itself does. */
+export class TestRun<Output = unknown> {
+  readonly id: RunId;
+  /** Set when `start` was given a key that an earlier start had used: this is its run. */
+  readonly existing: boolean;
+  readonly #lives: Lives;
+
+  constructor(lives: Lives, id: RunId, existing: boolean) {
+    this.#lives = lives;
+    this.id = id;
+    this.existing = existing;
+  }
+
+  /**
+   * Moves time on until the run has finished, and gives its result.
+   * @throws {RunError} when the run failed, was cancelled, or is suspended
+   * @throws {LockstepError} WAIT_TIMEOUT when nothing is left that could wake it, or after `withinMs`
+   */
+  async result(options: SettleOptions = {}): Promise<Output> {
+    const { status, value, failure } = await this.outcome(options);
+    if (status === "completed") return value as Output;
+    throw new RunError(this.id, status, failure ?? { code: "INTERNAL", message: `the run is ${status} without a failure` });
+  }
+
+  /** Moves time on like `result`, but tells how the run ended instead of throwing. */
+  async outcome({ withinMs = WITHIN_MS }: SettleOptions = {}): Promise<TestOutcome<Output>> {
+    const { timeline } = this.#lives;
+    const end = timeline.now + withinMs;
+    for (;;) {
+      const outcome = await this.#outcomeNow();
+      if (FINAL.has(outcome.status) || outcome.status === "suspended") return outcome;
+      const seen = timeline.happenings;
+      for (let moved = "moved"; moved === "moved" && seen === timeline.happenings; ) {
+        moved = await timeline.next(end);
+        if (moved === "reached") throw await this.#waitedInVain(`it has not finished within ${withinMs} ms`);
+        if (moved === "idle") throw await this.#waitedInVain("nothing is left that could wake it");
+      }
+    }
+  }
+
+  /** How the run stands now; time doesn't move. */
+  async status(): Promise<RunStatus> {
+    return (await this.#outcomeNow()).status;
+  }
+
+  async details(): Promise<TestRunDetails> {
+    const { value: _value, failure: _failure, input, ...details } = await this.#ask((controlPlane) => controlPlane.run(this.id));
+    return { ...details, input: fromJson(input) };
+  }
+
+  async journal(): Promise<JournalRecord[]> {
+    return await this.#ask((controlPlane) => controlPlane.journal(this.id));
+  }
+
+  /** The lines that the run and its calls have logged, as far as they are in the journal. */
+  async logs(): Promise<(LogLine & { function: string })[]> {
+    const { logs } = await this.#ask((controlPlane) => controlPlane.logs({ run: this.id, limit: ALL }));
+    return logs.flatMap(({ function: name, lines }) => lines.map((line) => ({ ...line, function: name })));
+  }
+
+  async signal(name: string, value?: unknown): Promise<void> {
+    const text = toJson(value, `the value of signal "${name}"`);
+    await this.#tell((controlPlane) => controlPlane.signal(this.id, name, text));
+  }
+
+  async cancel(reason = "the test cancelled it", options: { force?: boolean } = {}): Promise<void> {
+    await this.#tell((controlPlane) => controlPlane.cancel(this.id, { reason, ...options }));
+  }
+
+  /** Gives a suspended run a fresh set of attempts. */
+  async resume(): Promise<void> {
+    await this.#tell((controlPlane) => controlPlane.resume(this.id));
+  }
+
+  async #outcomeNow(): Promise<TestOutcome<Output>> {
+    const { value, ...rest } = await this.#ask((controlPlane) => controlPlane.result(this.id, 0));
+    return value === undefined ? rest : { ...rest, value: fromJson(value) as Output };
+  }
+
+  // Only asks, so it can be asked again when the control plane dies over it.
+  async #ask<T>(question: (controlPlane: ControlPlane) => Promise<T>): Promise<T> {
+    await this.#lives.timeline.settle();
+    for (;;) {
+      try {
+        return await this.#lives.ask(question);
+      } catch (error) {
+        if (!(error instanceof LockstepError) || error.code !== "NOT_CONNECTED" || this.#lives.isStopped) throw error;
+      }
+    }
+  }
+
+  async #tell(order: (controlPlane: ControlPlane) => Promise<void>): Promise<void> {
+    await this.#lives.ask(order);
+    await this.#lives.timeline.settle();
+  }
+
+  async #waitedInVain(why: string): Promise<LockstepError> {
+    const { status, waitingFor } = await this.details();
+    const working = this.#lives.timeline.isWorking ? "; a function is still executing in real time" : "";
+    const message = `run ${this.id} is ${status} (waiting for: ${waitingFor.join(", ") || "its coordinator"}), and ${why}${working}`;
+    return new LockstepError("WAIT_TIMEOUT", message, { details: { run: this.id, status, waitingFor } });
+  }
+}
