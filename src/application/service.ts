@@ -19,8 +19,8 @@ import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
 import type { Registry } from "./registry.ts";
 
 export interface ApplicationOptions {
-  /** Where the bundles' files are kept for pods. */
-  directory: string;
+  /** Where the bundles' files are kept for pods; `undefined` when pods find what a version holds without a file. */
+  directory: string | undefined;
   memoryMb: number;
   /** The longest that an application may take to load. */
   inspectTimeoutMs: number;
@@ -46,9 +46,11 @@ export class Applications {
 
   /** Brings back what was deployed before. */
   async recover(): Promise<void> {
-    mkdirSync(this.#options.directory, { recursive: true });
+    const { directory } = this.#options;
+    if (directory !== undefined) mkdirSync(directory, { recursive: true });
     for (const version of await this.#journal.applications()) {
-      const bundle = existsSync(this.pathOf(version.version)) ? undefined : await this.#journal.bundle(version.version);
+      const isMissing = directory !== undefined && !existsSync(this.pathOf(version.version));
+      const bundle = isMissing ? await this.#journal.bundle(version.version) : undefined;
       if (bundle !== undefined) this.#write(bundle);
       this.#registry.add(version);
     }
@@ -56,7 +58,8 @@ export class Applications {
 
   /** The file of a version's bundle, for pods. */
   readonly pathOf = (version: string): string => {
-    return getOrMake(this.#paths, version, () => join(this.#options.directory, `${version}.cjs`));
+    const { directory } = this.#options;
+    return directory === undefined ? "" : getOrMake(this.#paths, version, () => join(directory, `${version}.cjs`));
   };
 
   /** What the scheduler must know of a function's version; `undefined` when there is none. */
@@ -109,6 +112,7 @@ export class Applications {
 
   // Written aside and renamed, so that no pod ever reads half a bundle.
   #write(bundle: Bundle): void {
+    if (this.#options.directory === undefined) return;
     const path = this.pathOf(bundle.version);
     const partial = `${path}.partial`;
     writeFileSync(partial, bundle.code);
