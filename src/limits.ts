@@ -27,6 +27,8 @@ export interface PlatformLimits {
   podMemoryMb: number;
   /** A pod with nothing to do is ended after this time. */
   podIdleMs: number;
+  /** How long a platform that stops waits for the calls that execute. */
+  drainMs: number;
   /** A pod that has been silent for longer hangs. */
   hangMs: number;
   /** A coordinator that executes for longer without yielding is stuck. */
@@ -35,6 +37,8 @@ export interface PlatformLimits {
   retainMs: number;
   retainRuns: number;
   retainEvents: number;
+  /** How often what may be removed is looked for. */
+  retainEveryMs: number;
   expression: Partial<ExpressionLimits>;
 }
 
@@ -53,10 +57,12 @@ export const DEFAULT_LIMITS: PlatformLimits = {
   coordinatorPods: 1,
   podMemoryMb: 256,
   podIdleMs: 60_000,
+  drainMs: 2_000,
   hangMs: 1_000,
   coordinatorTurnMs: 10_000,
   retainMs: 7 * 24 * 3_600_000,
   retainRuns: 1_000_000,
   retainEvents: 1_000_000,
+  retainEveryMs: 10_000,
   expression: {},
 };

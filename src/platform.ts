@@ -170,7 +170,8 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
   scheduler.start();
   // Once the last records are on disk nothing else is recorded: the ends of the pods that follow mean nothing.
   stops.push(() => turn.close());
-  stops.push(() => {
+  stops.push(async () => {
+    await scheduler.drain(limits.drainMs);
     scheduler.stop();
     runs.stop();
   });

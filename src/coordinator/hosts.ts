@@ -80,7 +80,7 @@ export class CoordinatorHosts {
     this.#podOf.delete(run);
     home.runs.delete(run);
     home.pod.inFlight = home.runs.size;
-    if (home.runs.size === 0) home.pod.idleSince = this.#clock.now();
+    if (home.runs.size === 0) this.#fleet.idle(home.pod);
     if (tellPod && home.connected) this.#fleet.send(home.pod, { t: "evict", run });
   }
 

@@ -109,10 +109,16 @@ export class Fleet implements ClusterListener {
     this.#cluster.send(pod.id, message);
   }
 
-  /** Ends a pod; its tenant hears of it by `gone`. */
+  /** Ends a pod: at once, or when it has finished what it works on, but after `graceMs` at the latest. Its tenant hears of it by `gone`. */
   end(pod: Pod, graceMs: number, reason: PodExit["reason"] = "deleted"): void {
     pod.state = "draining";
-    this.#cluster.delete(pod.id, graceMs, reason);
+    this.#cluster.delete(pod.id, pod.inFlight === 0 ? 0 : graceMs, reason);
+  }
+
+  /** The pod's tenant has nothing in it any more. */
+  idle(pod: Pod): void {
+    pod.idleSince = this.#clock.now();
+    if (pod.state === "draining") this.#cluster.delete(pod.id, 0, "deleted");
   }
 
   connected(id: string, pid: number): void {

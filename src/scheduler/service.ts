@@ -69,6 +69,8 @@ export class Scheduler {
   #nextSweep = Number.POSITIVE_INFINITY;
   #cancelSweep = () => {};
   #cancelTick = () => {};
+  #draining = false;
+  #drained: (() => void) | undefined;
 
   constructor(
     fleet: Fleet,
@@ -91,6 +93,22 @@ export class Scheduler {
   stop(): void {
     this.#cancelTick();
     this.#cancelSweep();
+  }
+
+  /**
+   * Dispatches nothing more, and resolves when all that executes has ended, or after `graceMs`. What waits stays in the journal for the
+   * next life.
+   */
+  async drain(graceMs: number): Promise<void> {
+    this.#draining = true;
+    if (this.#leases.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(graceMs, resolve);
+      this.#drained = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 
   /** Calls that wait for a pod or for their time. */
@@ -154,6 +172,7 @@ export class Scheduler {
   }
 
   #match(host: LayerHost, now: number): void {
+    if (this.#draining) return;
     const { layer } = host;
     for (let next = layer.peek(); next !== undefined; next = layer.peek()) {
       const pod = this.#freePod(host, next);
@@ -288,8 +307,9 @@ export class Scheduler {
     this.#leases.delete(lease);
     this.#deadlines.get(held.entry.timeoutMs)?.delete(lease);
     const { pod, host } = held;
-    if (--pod.inFlight === 0) pod.idleSince = this.#clock.now();
     if (held.entry.solo) host.solo.delete(pod);
+    if (--pod.inFlight === 0) this.#fleet.idle(pod);
+    if (this.#leases.size === 0) this.#drained?.();
     return held;
   }
 
@@ -342,7 +362,7 @@ export class Scheduler {
       const { layer } = host;
       if (layer.waiting === 0) continue;
       this.#match(host, now);
-      const room = host.pods.size < this.#options.maxPodsPerFunction && layer.peek() !== undefined && host.retryAt <= now;
+      const room = !this.#draining && host.pods.size < this.#options.maxPodsPerFunction && layer.peek() !== undefined && host.retryAt <= now;
       const starting = [...host.pods.values()].some((pod) => pod.state === "starting");
       if (room && !starting && layer.oldestWaitingMs(now) > this.#options.patienceMs) this.#addPod(host, now);
     }
