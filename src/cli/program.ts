@@ -63,7 +63,8 @@ export const runCli = async (argv: readonly string[], io: Io): Promise<ExitCode>
   }
 };
 
-const programOf = (io: Io, does: Does): Command => {
+/** The commands, with `does` making the action of each. */
+export const programOf = (io: Io, does: Does): Command => {
   const program = new Command("lockstep")
     .description("Durable functions and coordinators on a platform of your own.")
     .version(version(), "-V, --version", "print the version")
