@@ -362,7 +362,8 @@ export class Scheduler {
       const { layer } = host;
       if (layer.waiting === 0) continue;
       this.#match(host, now);
-      const room = !this.#draining && host.pods.size < this.#options.maxPodsPerFunction && layer.peek() !== undefined && host.retryAt <= now;
+      const room =
+        !this.#draining && host.pods.size < this.#options.maxPodsPerFunction && layer.peek() !== undefined && host.retryAt <= now;
       const starting = [...host.pods.values()].some((pod) => pod.state === "starting");
       if (room && !starting && layer.oldestWaitingMs(now) > this.#options.patienceMs) this.#addPod(host, now);
     }
