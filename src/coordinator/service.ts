@@ -5,7 +5,7 @@
  * runs are in memory (memory.ts), durability (turn.ts), names (Registry, asked by the control plane).
  */
 import type { PodExit } from "../cluster/port.ts";
-import type { AcceptedRun, StoredRun } from "../journal/port.ts";
+import type { StoredRun } from "../journal/port.ts";
 import { type Failure, LockstepError } from "../lib/errors.ts";
 import { type RunId, RunIds } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
@@ -52,8 +52,8 @@ export class RunService implements HostEvents {
   readonly #waiters: Waiters;
   readonly #feeder: RunFeeder;
   readonly #memory: RunMemory;
-  /** Heads that are accepted and not yet on disk, by their idempotency key. */
-  readonly #keys = new Map<string, AcceptedRun>();
+  /** Starts with an idempotency key that are under way: the next with the same key follows when their run is on disk. */
+  readonly #starting = new Map<string, Promise<unknown>>();
   #scheduler!: Scheduler;
   #hosts!: CoordinatorHosts;
 
@@ -104,18 +104,15 @@ export class RunService implements HostEvents {
   // ---------------------------------------------------------------- commands
 
   /** Resolves once the run is on disk (P1). @throws {LockstepError} OVERLOADED, IDEMPOTENCY_CONFLICT */
-  async start(request: NewRun): Promise<{ id: RunId; existing: boolean }> {
-    if (request.key !== undefined) {
-      const earlier = await this.#findByKey(request.kind, request.name, request.key);
-      if (earlier !== undefined) return this.#sameAs(earlier, request.input);
-    }
-    this.#admit();
-    const { clock, ids, turn } = this.#parts;
-    const acceptedAt = clock.now();
-    const head: AcceptedRun = { ...request, id: ids.next(acceptedAt), acceptedAt, priority: request.priority ?? 0 };
-    this.#feeder.accept(head);
-    if (head.key !== undefined) this.#reserve(head, head.key);
-    return new Promise((resolve) => turn.after(() => resolve({ id: head.id, existing: false })));
+  start(request: NewRun): Promise<{ id: RunId; existing: boolean }> {
+    const { key, kind, name } = request;
+    if (key === undefined) return this.#accept(request);
+    const starting = keyOf(kind, name, key);
+    const earlier = this.#starting.get(starting) ?? Promise.resolve();
+    const start = () => this.#startOnce(request, key);
+    const mine = earlier.then(start, start);
+    this.#starting.set(starting, mine);
+    return mine.finally(() => this.#starting.get(starting) === mine && this.#starting.delete(starting));
   }
 
   /** Waits up to `waitMs` for the run to finish or suspend. @throws {LockstepError} UNKNOWN_RUN */
@@ -276,27 +273,21 @@ export class RunService implements HostEvents {
     });
   }
 
-  async #findByKey(kind: RunKind, name: string, key: string): Promise<AcceptedRun | undefined> {
-    const stored = await this.#parts.journal.findByKey(kind, name, key);
-    // Looked up last: another start with this key may have been accepted while the journal was asked.
-    return stored ?? this.#keys.get(keyOf(kind, name, key));
+  async #accept(request: NewRun): Promise<{ id: RunId; existing: boolean }> {
+    this.#admit();
+    const { clock, ids, turn } = this.#parts;
+    const acceptedAt = clock.now();
+    const id = ids.next(acceptedAt);
+    this.#feeder.accept({ ...request, id, acceptedAt, priority: request.priority ?? 0 });
+    return new Promise((resolve) => turn.after(() => resolve({ id, existing: false })));
   }
 
-  async #sameAs(earlier: AcceptedRun, input: Json): Promise<{ id: RunId; existing: boolean }> {
-    if (earlier.input !== input) {
-      const message = `key "${earlier.key}" started ${earlier.id} with another input`;
-      throw new LockstepError("IDEMPOTENCY_CONFLICT", message, { details: { run: earlier.id } });
-    }
-    // The first start may still be on its way to the disk.
-    await this.#parts.turn.durable();
-    return { id: earlier.id, existing: true };
-  }
-
-  // Two starts with one key may arrive before the first is on disk; the second must find it.
-  #reserve(head: AcceptedRun, key: string): void {
-    const name = keyOf(head.kind, head.name, key);
-    this.#keys.set(name, head);
-    this.#parts.turn.after(() => this.#keys.delete(name));
+  async #startOnce(request: NewRun, key: string): Promise<{ id: RunId; existing: boolean }> {
+    const earlier = await this.#parts.journal.findByKey(request.kind, request.name, key);
+    if (earlier === undefined) return this.#accept(request);
+    if (earlier.input === request.input) return { id: earlier.id, existing: true };
+    const message = `key "${key}" started ${earlier.id} with another input`;
+    throw new LockstepError("IDEMPOTENCY_CONFLICT", message, { details: { run: earlier.id } });
   }
 
   /** A run that must exist and be unfinished. @throws {LockstepError} UNKNOWN_RUN, RUN_FINISHED */
