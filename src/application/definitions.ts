@@ -1,4 +1,5 @@
 import { LockstepError } from "../lib/errors.ts";
+import type { RetryPolicy } from "../protocol/run.ts";
 import type {
   CoordinatorContext,
   CoordinatorDefinition,
@@ -80,4 +81,14 @@ const checkFunctionOptions = (name: string, options: Omit<FunctionOptions<unknow
   bound("retry.backoff.factor", options.retry?.backoff?.factor, 1);
   bound("retry.backoff.maxMs", options.retry?.backoff?.maxMs, 0);
   bound("retry.backoff.jitter", options.retry?.backoff?.jitter, 0);
+  checkRetry(name, options.retry ?? {});
+};
+
+const checkRetry = (name: string, { nonRetryable, onExhausted }: RetryPolicy): void => {
+  if (nonRetryable !== undefined && !(Array.isArray(nonRetryable) && nonRetryable.every((code) => typeof code === "string"))) {
+    throw invalid(`function "${name}": retry.nonRetryable must be an array of error codes`, "retry.nonRetryable");
+  }
+  if (onExhausted !== undefined && onExhausted !== "suspend" && onExhausted !== "fail") {
+    throw invalid(`function "${name}": retry.onExhausted must be "suspend" or "fail", not ${String(onExhausted)}`, "retry.onExhausted");
+  }
 };

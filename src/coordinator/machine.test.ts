@@ -192,6 +192,13 @@ describe("a failure", () => {
     expect(delivered(effects)).toMatchObject([{ t: "done", failure: { code: "FUNCTION_FAILED", terminal: true } }]);
   });
 
+  test("under a policy of which user code made nonsense is tried again as if there were none", () => {
+    const driven = new Driven();
+    driven.call(1);
+    const nonsense = { nonRetryable: "FUNCTION_FAILED", backoff: null } as unknown as RetryPolicy;
+    expect(kinds(driven.fail(1, 1, { code: "FUNCTION_FAILED", message: "no" }, nonsense))).toEqual(["record attempt", "enqueue"]);
+  });
+
   test("after the last attempt is the coordinator's when the policy says so", () => {
     const driven = new Driven();
     driven.call(1);

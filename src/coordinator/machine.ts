@@ -403,10 +403,11 @@ const refuse = (
   resolve(run, record, effects);
 };
 
-const isNonRetryable = (failure: Failure, policy: RetryPolicy): boolean =>
-  policy.nonRetryable?.some(
-    (name) => name === failure.code || name === failure.name || name === failure.cause?.code || name === failure.cause?.name,
-  ) ?? false;
+// A policy comes from user code by way of its pod: it may be anything.
+const isNonRetryable = (failure: Failure, { nonRetryable }: RetryPolicy): boolean => {
+  const names = [failure.code, failure.name, failure.cause?.code, failure.cause?.name];
+  return Array.isArray(nonRetryable) && nonRetryable.some((name) => names.includes(name));
+};
 
 // The first two deaths are most often the pod's own bad luck; from the third on the call is a suspect and slows down.
 const lossPause = (losses: number): number => (losses < 2 ? 0 : 100 * 2 ** (losses - 2));
