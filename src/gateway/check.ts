@@ -1,7 +1,7 @@
 /**
  * Checks values against the JSON Schemas of requests. It knows the few keywords that those use and refuses to compile any other, so that
  * no constraint of the OpenAPI document is silently unchecked. A general validator would cost more than a hundred milliseconds of every
- * start of the platform (docs/decisions/http-schemas.md); a test compares this one with TypeBox's.
+ * start of the platform (docs/decisions/0006-http-edge.md); a test compares this one with TypeBox's.
  */
 
 /** The part of JSON Schema 2020-12 that requests use. `x-expects` completes "must be …" where a pattern would tell a person nothing. */

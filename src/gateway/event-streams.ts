@@ -98,11 +98,12 @@ export class EventStreams {
   #beat(): () => void {
     const { clock, heartbeatMs } = this.#settings;
     let cancel: () => void;
+    const beatAll = (): void => {
+      again();
+      for (const stream of this.#streams) stream.beat();
+    };
     const again = (): void => {
-      cancel = clock.after(heartbeatMs, () => {
-        for (const stream of this.#streams) stream.beat();
-        again();
-      });
+      cancel = clock.after(heartbeatMs, beatAll, "upkeep");
     };
     again();
     return () => cancel();
