@@ -5,6 +5,8 @@
  */
 import type { Registry } from "./application/registry.ts";
 import type { Applications } from "./application/service.ts";
+import { describePending } from "./coordinator/live.ts";
+import { apply, createRun } from "./coordinator/machine.ts";
 import type { RunService } from "./coordinator/service.ts";
 import type { Turn } from "./coordinator/turn.ts";
 import type { EventBus } from "./events/service.ts";
@@ -12,7 +14,7 @@ import { functionsOf } from "./expression/graph.ts";
 import type { ExpressionLimits } from "./expression/limits.ts";
 import { validateExpression } from "./expression/machine.ts";
 import { parse } from "./expression/parser.ts";
-import type { Journal } from "./journal/port.ts";
+import type { Journal, StoredRun } from "./journal/port.ts";
 import { LockstepError } from "./lib/errors.ts";
 import { ordinalOf, type RunId } from "./lib/ids.ts";
 import type { ApplicationVersion, Bundle } from "./protocol/application.ts";
@@ -69,7 +71,7 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
       version: stored.version,
       acceptedAt: stored.acceptedAt,
       input: stored.input,
-      waitingFor: finished ? [] : (live?.waitingFor ?? []),
+      waitingFor: finished ? [] : (live?.waitingFor ?? (await pendingOf(stored))),
       ...result,
     };
     if (stored.finishedAt !== undefined) summary.finishedAt = stored.finishedAt;
@@ -77,6 +79,13 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     if (stored.parent !== undefined) summary.parent = stored.parent;
     if (!finished && live?.suspension !== undefined) summary.failure = live.suspension;
     return summary;
+  };
+
+  /** What a run that has left memory waits for. */
+  const pendingOf = async (stored: StoredRun): Promise<string[]> => {
+    const state = createRun(stored);
+    for (const record of await journal.records(stored.id)) apply(state, record);
+    return describePending(state);
   };
 
   const history = async (id: RunId): Promise<JournalRecord[]> => {
