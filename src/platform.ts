@@ -71,6 +71,9 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
   const limits: PlatformLimits = { ...DEFAULT_LIMITS, ...options.limits };
   const clock = options.adapters?.clock ?? systemClock;
   const startedAt = clock.now();
+  // A bundle may fail while the platform still starts; it is reported where it is awaited.
+  const applications = Promise.resolve(options.applications ?? []);
+  applications.catch(() => undefined);
   // The first to be started is the last to be stopped.
   const stops: (() => unknown)[] = [];
   const stop = async (): Promise<void> => {
@@ -91,7 +94,7 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const parts = connect({ limits, clock, journal, cluster, dataDirectory, readiness, fatal });
     const recovered = await start(parts, limits, clock, stops);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
-    for (const bundle of (await options.applications) ?? []) parts.turn.event(deployedEvent(await parts.applications.deploy(bundle)));
+    for (const bundle of await applications) parts.turn.event(deployedEvent(await parts.applications.deploy(bundle)));
     readiness.reason = undefined;
     stops.push(() => {
       readiness.reason = "the platform is stopping";

@@ -48,6 +48,12 @@ export const bundleApplication = async (given: string, options: BundleOptions = 
   };
 };
 
+/** Ends esbuild's helper process, which otherwise stays for the next bundle and takes memory in a platform that runs for weeks. */
+export const stopBundler = async (): Promise<void> => {
+  const { stop } = await import("esbuild");
+  await stop();
+};
+
 const compile = async (entry: Entry, application: string): Promise<{ text: string; metafile: Metafile; warnings: string[] }> => {
   // Loaded here, so that commands which bundle nothing don't pay for it.
   const { build } = await import("esbuild");

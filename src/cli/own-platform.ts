@@ -1,6 +1,6 @@
 /** What `dev` and `start` have in common: a platform with a gateway that lives until the command is interrupted. */
 import path from "node:path";
-import type { Platform } from "../platform.ts";
+import type { Platform, PlatformOptions } from "../platform.ts";
 import { integerOption } from "./arguments.ts";
 import type { Context } from "./context.ts";
 import { Interrupted } from "./report.ts";
@@ -9,6 +9,8 @@ export interface OwnPlatformOptions {
   data: string;
   host: string;
   port: string;
+  /** Deployed before the platform is ready. */
+  applications?: PlatformOptions["applications"];
 }
 
 /** Starts it, does `work`, and stops it whatever happens. Fails when the journal can't be written any more. */
@@ -30,6 +32,7 @@ export const withOwnPlatform = async (
     gateway: { host: options.host, port, ...(apiKey === undefined ? {} : { apiKey }) },
     log,
     onFatal: failed,
+    ...(options.applications === undefined ? {} : { applications: options.applications }),
   });
   try {
     await Promise.race([work(platform, platform.url ?? ""), fatal]);

@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { ControlPlane } from "../../protocol/control-plane.ts";
+import type { BundledApplication } from "../../application/bundler.ts";
 import type { Context } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { withPlatform } from "../options.ts";
@@ -10,11 +10,12 @@ import type { Verb } from "../verb.ts";
 export const startVerb: Verb = (program, does) => {
   withPlatform(program.command("start"))
     .description("start a platform and keep it running")
-    .option("--app <path...>", "applications to deploy at once", [])
+    .option("--app <path...>", "applications to deploy before it is ready", [])
     .action(
       does<[], OwnPlatformOptions & { app: string[] }>(async (context, _args, options) => {
-        await withOwnPlatform(context, options, context.note, async ({ controlPlane }, url) => {
-          for (const app of options.app) await deploy(context, controlPlane, app);
+        const applications = options.app.length === 0 ? [] : bundleAll(context, options.app);
+        await withOwnPlatform(context, { ...options, applications }, context.note, async (_platform, url) => {
+          for (const { application, version } of await applications) context.note(`deployed ${application} ${version}`);
           if (context.json) context.printJson({ url });
           else context.print(`${url}\n`);
           await untilInterrupted(context.io.interrupted);
@@ -25,10 +26,13 @@ export const startVerb: Verb = (program, does) => {
     );
 };
 
-const deploy = async (context: Context, controlPlane: ControlPlane, app: string): Promise<void> => {
-  const { bundleApplication } = await import("../../application/bundler.ts");
-  const bundle = await bundleApplication(path.resolve(context.io.cwd, app));
-  for (const warning of bundle.warnings) context.note(`warning: ${warning.trim()}`);
-  const { application, version } = await controlPlane.deploy(bundle);
-  context.note(`deployed ${application} ${version}`);
+const bundleAll = async (context: Context, apps: readonly string[]): Promise<BundledApplication[]> => {
+  const { bundleApplication, stopBundler } = await import("../../application/bundler.ts");
+  try {
+    const bundles = await Promise.all(apps.map((app) => bundleApplication(path.resolve(context.io.cwd, app))));
+    for (const { warnings } of bundles) for (const warning of warnings) context.note(`warning: ${warning.trim()}`);
+    return bundles;
+  } finally {
+    await stopBundler();
+  }
 };
