@@ -29,7 +29,7 @@ export interface ClientOptions {
 }
 
 // An `unknown` input may be left out, a definition without input is started without one, and any other must be given.
-type InputAnd<Input, Options> = unknown extends Input
+export type InputAnd<Input, Options> = unknown extends Input
   ? [input?: Input, options?: Options]
   : // biome-ignore lint/suspicious/noConfusingVoidType: void is what a definition without input has
     [Input] extends [void]

@@ -11,7 +11,7 @@ const divide = fn("divide", ([a, b]: [number, number]) => {
   if (b === 0) throw Object.assign(new Error("division by zero"), { code: "DIVISION_BY_ZERO", terminal: true });
   return a / b;
 });
-const slow = fn("slow", async (_: void, ctx) => {
+const slow = fn("slow", async (_: undefined, ctx) => {
   await new Promise<void>((_resolve, reject) => ctx.signal.addEventListener("abort", () => reject(ctx.signal.reason as Error)));
 });
 
@@ -75,8 +75,23 @@ const careless = coordinator("careless", async (ctx): Promise<unknown> => {
 });
 
 const application = [
-  double, add, multiply, divide, slow,
-  chain, fanOut, race, sleeper, approval, child, parent, starter, stepper, cleaner, stubborn, careless,
+  double,
+  add,
+  multiply,
+  divide,
+  slow,
+  chain,
+  fanOut,
+  race,
+  sleeper,
+  approval,
+  child,
+  parent,
+  starter,
+  stepper,
+  cleaner,
+  stubborn,
+  careless,
 ];
 
 let t: TestPlatform;
@@ -111,16 +126,18 @@ describe("calls", () => {
   });
 
   test("the loser of a race is withdrawn: its function's signal fires and its outcome is CALL_CANCELLED", async () => {
-    const run = await t.start(race, undefined);
+    const run = await t.start(race);
     expect(await run.result()).toBe(42);
     const journal = await run.journal();
     expect(journal).toContainEqual(expect.objectContaining({ t: "withdraw", target: 2 }));
-    expect(journal).toContainEqual(expect.objectContaining({ t: "done", seq: 2, failure: expect.objectContaining({ code: "CALL_CANCELLED" }) }));
+    expect(journal).toContainEqual(
+      expect.objectContaining({ t: "done", seq: 2, failure: expect.objectContaining({ code: "CALL_CANCELLED" }) }),
+    );
     expect(t.controlPlane.layers().find((layer) => layer.function === "slow")).toMatchObject({ running: 0, waiting: 0 });
   });
 
   test("a function that nothing defines is a terminal failure of that call", async () => {
-    expect(await t.run(careless, undefined)).toEqual({ code: "UNKNOWN_FUNCTION", attempts: 1, call: { function: "nowhere", seq: 1 } });
+    expect(await t.run(careless)).toEqual({ code: "UNKNOWN_FUNCTION", attempts: 1, call: { function: "nowhere", seq: 1 } });
   });
 
   test("a run of something unknown is refused by name", async () => {
@@ -220,7 +237,7 @@ describe("children", () => {
 describe("steps", () => {
   test("a step executes once, and a replay sees its result and the same chance", async () => {
     executions = 0;
-    const run = await t.start(stepper, undefined);
+    const run = await t.start(stepper);
     await t.crash();
     await t.advance(DAY_MS / 2);
     await t.crash();
@@ -233,7 +250,7 @@ describe("steps", () => {
 
 describe("cancellation", () => {
   test("reaches the function's signal and lets the coordinator clean up", async () => {
-    const run = await t.start(cleaner, undefined);
+    const run = await t.start(cleaner);
     expect(await run.status()).toBe("running");
     await run.cancel("changed my mind");
     expect(await run.outcome()).toMatchObject({ status: "cancelled", failure: { code: "RUN_CANCELLED", message: "changed my mind" } });
@@ -243,7 +260,7 @@ describe("cancellation", () => {
   });
 
   test("of a coordinator that catches it needs force", async () => {
-    const run = await t.start(stubborn, undefined);
+    const run = await t.start(stubborn);
     await run.cancel();
     await t.advance(10_000);
     expect(await run.status()).toBe("waiting");

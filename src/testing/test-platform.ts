@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { FunctionContext } from "../application/context.ts";
 import type { CoordinatorDefinition, Definition, FunctionDefinition } from "../application/definitions.ts";
 import { isFunction } from "../application/definitions.ts";
+import type { InputAnd } from "../client/client.ts";
 import type { Disturbance } from "../cluster/memory-wire.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { toJson } from "../lib/json.ts";
@@ -115,7 +116,7 @@ export class TestPlatform {
   // ---------------------------------------------------------------- runs
 
   /** Starts a coordinator (by its definition or name) or a function, and lets everything happen that can happen now. */
-  start<Input, Output>(target: Target<Input, Output>, input: Input, options?: StartOptions): Promise<TestRun<Output>>;
+  start<Input, Output>(target: Target<Input, Output>, ...inputAndOptions: InputAnd<Input, StartOptions>): Promise<TestRun<Output>>;
   start<Output = unknown>(coordinator: string, input?: unknown, options?: StartOptions): Promise<TestRun<Output>>;
   async start(target: Definition | string, input?: unknown, options: StartOptions = {}): Promise<TestRun<never>> {
     const kind = typeof target !== "string" && isFunction(target) ? "function" : "coordinator";
@@ -124,19 +125,18 @@ export class TestPlatform {
   }
 
   /** Starts a coordinator and gives its result, moving time on as far as needed. Throws like `TestRun.result`. */
-  run<Input, Output>(target: CoordinatorDefinition<Input, Output>, input: Input): Promise<Output>;
+  run<Input, Output>(target: CoordinatorDefinition<Input, Output>, ...input: InputAnd<Input, StartOptions>): Promise<Output>;
   run<Output = unknown>(coordinator: string, input?: unknown): Promise<Output>;
-  async run(target: CoordinatorDefinition | string, input?: unknown): Promise<unknown> {
-    const run = await this.start(target as string, input);
-    return run.result();
+  async run(target: CoordinatorDefinition | string, input?: unknown, options?: StartOptions): Promise<unknown> {
+    return (await this.start(target as string, input, options)).result();
   }
 
   /** Calls one function as a run of its own and gives its result. Throws like `TestRun.result`. */
-  call<Input, Output>(target: FunctionDefinition<Input, Output>, input: Input): Promise<Output>;
-  call<Output = unknown>(name: string, input?: unknown): Promise<Output>;
-  async call(target: Named, input?: unknown): Promise<unknown> {
+  call<Input, Output>(target: FunctionDefinition<Input, Output>, ...input: InputAnd<Input, StartOptions>): Promise<Output>;
+  call<Output = unknown>(name: string, input?: unknown, options?: StartOptions): Promise<Output>;
+  async call(target: Named, input?: unknown, options: StartOptions = {}): Promise<unknown> {
     const name = nameOf(target);
-    const run = await this.#start({ kind: "function", name, input: toJson(input, `the input of function "${name}"`) });
+    const run = await this.#start({ kind: "function", name, input: toJson(input, `the input of function "${name}"`), ...options });
     return run.result();
   }
 

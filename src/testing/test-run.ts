@@ -74,7 +74,8 @@ export class TestRun<Output = unknown> {
     return (await this.#outcomeNow()).status;
   }
 
-  async details(): Promise<TestRunDetails> {
+  /** The run with everything that the platform tells of it. */
+  async get(): Promise<TestRunDetails> {
     const { value: _value, failure: _failure, input, ...details } = await this.#ask((controlPlane) => controlPlane.run(this.id));
     return { ...details, input: fromJson(input) };
   }
@@ -126,7 +127,7 @@ export class TestRun<Output = unknown> {
   }
 
   async #waitedInVain(why: string): Promise<LockstepError> {
-    const { status, waitingFor } = await this.details();
+    const { status, waitingFor } = await this.get();
     const working = this.#lives.timeline.isWorking ? "; a function is still executing in real time" : "";
     const message = `run ${this.id} is ${status} (waiting for: ${waitingFor.join(", ") || "its coordinator"}), and ${why}${working}`;
     return new LockstepError("WAIT_TIMEOUT", message, { details: { run: this.id, status, waitingFor } });
