@@ -21,6 +21,7 @@ import type { ApplicationVersion, Bundle } from "./protocol/application.ts";
 import type { ControlPlane, Counters, LayerView, PodView } from "./protocol/control-plane.ts";
 import type { EventBody } from "./protocol/events.ts";
 import type { JournalRecord, RunResult, RunSummary, StartRun } from "./protocol/run.ts";
+import { layerKey } from "./queue/machine.ts";
 import type { Fleet } from "./scheduler/fleet.ts";
 import type { Scheduler } from "./scheduler/service.ts";
 
@@ -44,7 +45,7 @@ export interface Parts {
 const NO_APPLICATION = { application: "", version: "" };
 
 export const createControlPlane = (parts: Parts): ControlPlane => {
-  const { journal, registry, applications, runs, scheduler, fleet, events } = parts;
+  const { journal, registry, applications, runs, fleet, events } = parts;
 
   const checkReady = (): void => {
     const why = parts.notReady();
@@ -121,7 +122,7 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     },
     applications: async () => registry.list(),
     pods: () => podViews(fleet, parts.slotsPerPod),
-    layers: () => layerViews(scheduler, runs),
+    layers: () => layerViews(parts),
     events: (position, limit) => events.after(position, limit),
     onEvents: (listener) => events.listen(listener),
     counters: () => countersOf(parts),
@@ -205,10 +206,33 @@ const podViews = (fleet: Fleet, slots: number): PodView[] =>
     return view;
   });
 
-const layerViews = (scheduler: Scheduler, runs: RunService): LayerView[] => {
+/** Every function that can be called has a layer, also while nothing is in it. */
+const layerViews = ({ scheduler, runs, registry }: Parts): LayerView[] => {
   const dead = runs.deadLetters();
-  return scheduler.views().map((layer) => ({ ...layer, dead: dead.get(layer.function) ?? 0 }));
+  const open = scheduler.views().map((layer) => ({ ...layer, dead: dead.get(layer.function) ?? 0 }));
+  const seen = new Set(open.map((layer) => layerKey(layer.function, layer.version)));
+  const current = registry.list().filter((version) => version.current);
+  const idle = current.flatMap(({ application, version, manifest }) =>
+    manifest.functions.filter(({ name }) => !seen.has(layerKey(name, version))).map(({ name }) => emptyLayer(name, application, version)),
+  );
+  return [...open, ...idle];
 };
+
+const emptyLayer = (fn: string, application: string, version: string): LayerView => ({
+  function: fn,
+  application,
+  version,
+  waiting: 0,
+  delayed: 0,
+  running: 0,
+  dead: 0,
+  pods: 0,
+  oldestWaitingMs: 0,
+  enqueuedPerSecond: 0,
+  completedPerSecond: 0,
+  completed: 0,
+  failed: 0,
+});
 
 const countersOf = ({ runs, turn, counts }: Parts): Counters => ({
   runsAccepted: runs.counters.accepted,
