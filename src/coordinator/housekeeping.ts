@@ -8,14 +8,13 @@ export interface HousekeepingParts {
   clock: Clock;
   turn: Turn;
   runs: RunService;
-  limits: { retainMs: number; retainRuns: number; retainEvents: number };
+  limits: { retainMs: number; retainRuns: number; retainEvents: number; retainEveryMs: number };
   counts: { auditRepairs: number };
   /** Position of the newest event. */
   position(): number;
 }
 
 const AUDIT_MS = 5_000;
-const RETENTION_MS = 10_000;
 // Small slices, so that removing old runs never holds up the commit of a new one for long.
 const SLICE = 100;
 const NEXT_SLICE_MS = 50;
@@ -31,7 +30,7 @@ export const startHousekeeping = (parts: HousekeepingParts): (() => void) => {
     );
   };
   every("audit", AUDIT_MS, () => audit(parts));
-  every("retention", RETENTION_MS, () => retain(parts));
+  every("retention", parts.limits.retainEveryMs, () => retain(parts));
   return () => {
     for (const cancel of cancels.values()) cancel();
     cancels.clear();
@@ -48,7 +47,7 @@ const audit = ({ runs, turn, counts }: HousekeepingParts): number => {
 const retain = async ({ journal, clock, turn, limits, position }: HousekeepingParts): Promise<number> => {
   const runs = await journal.purgeable({ before: clock.now() - limits.retainMs, keep: limits.retainRuns }, SLICE);
   const oldest = position() - limits.retainEvents;
-  if (runs.length === 0 && oldest <= 0) return RETENTION_MS;
+  if (runs.length === 0 && oldest <= 0) return limits.retainEveryMs;
   turn.purge(runs, oldest > 0 ? oldest : undefined);
-  return runs.length === SLICE ? NEXT_SLICE_MS : RETENTION_MS;
+  return runs.length === SLICE ? NEXT_SLICE_MS : limits.retainEveryMs;
 };

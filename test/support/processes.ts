@@ -30,7 +30,9 @@ export const argvOf = (pid: number): string[] => (read(pid, "cmdline") ?? "").sp
 
 export const environmentOf = (pid: number): Record<string, string> =>
   Object.fromEntries(
-    (read(pid, "environ") ?? "").split("\0").flatMap((entry) => (entry === "" ? [] : [[entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]])),
+    (read(pid, "environ") ?? "")
+      .split("\0")
+      .flatMap((entry) => (entry === "" ? [] : [[entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]])),
   );
 
 /** Living processes whose HOME is this folder: pods inherit it, so it marks all that a sandbox's platforms have started. */
