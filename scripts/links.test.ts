@@ -1,5 +1,5 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { basename, dirname, join, normalize } from "node:path";
 import { expect, test } from "vitest";
 
 const root = join(import.meta.dirname, "..");
@@ -31,4 +31,10 @@ test.each(documents)("every link of %s to a file or heading of this repository l
   const links = [...withoutCode(readFileSync(join(root, path), "utf8")).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = ""]) => link);
   const local = links.filter((link) => !/^[a-z]+:/.test(link));
   expect(local.filter((link) => isBroken(path, link))).toEqual([]);
+});
+
+test("every decision is in the index", () => {
+  const index = readFileSync(join(root, "docs/decisions/README.md"), "utf8");
+  const decisions = globSync("docs/decisions/[0-9]*.md", { cwd: root }).map((path) => basename(path));
+  expect(decisions.filter((file) => !index.includes(`](${file})`))).toEqual([]);
 });
