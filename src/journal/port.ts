@@ -6,7 +6,10 @@ import type { CallLog } from "../protocol/control-plane.ts";
 import type { EventBody, PlatformEvent } from "../protocol/events.ts";
 import type { JournalRecord, RunFilter, RunKind, RunPage, RunStatus, RunSummary } from "../protocol/run.ts";
 
-/** A run's head row, as accepted. `parent` and `parentSeq` name the command of the run that started it. */
+/**
+ * A run's head row, as accepted. `parent` and `parentSeq` name the command of the run that started it. `name` and `key` hold no U+0000, which
+ * databases cut texts at: the edges refuse it.
+ */
 export interface AcceptedRun {
   id: RunId;
   kind: RunKind;

@@ -1,15 +1,14 @@
 /**
  * The journal in one SQLite file.
  *
- * Owns: the connection, its settings, the transaction of a commit and the fence. Does not own: the tables (sqlite-schema.ts), what a commit
- * writes (sqlite-writer.ts), what is read (sqlite-reader.ts, sqlite-list.ts), the directory (sqlite-owner.ts).
+ * Owns: the transaction of a commit and the fence. Does not own: the settings of the file (sqlite-connection.ts), the tables
+ * (sqlite-schema.ts), what a commit writes (sqlite-writer.ts), what is read (sqlite-reader.ts, sqlite-list.ts), the directory
+ * (sqlite-owner.ts).
  *
  * J1  `commit` returns after the WAL is synced (synchronous = FULL), or throws and has changed nothing.
  * J2  A handle writes only while its epoch is the file's: each transaction that writes looks first.
  */
-import { closeSync, fdatasyncSync, fstatSync, openSync, writeSync } from "node:fs";
-import type { StatementSync } from "node:sqlite";
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { ApplicationVersion, Bundle } from "../protocol/application.ts";
@@ -17,6 +16,7 @@ import type { PlatformEvent } from "../protocol/events.ts";
 import type { JournalRecord, RunFilter, RunKind, RunPage, RunStatus } from "../protocol/run.ts";
 import type { Batch, Journal, StoredRun } from "./port.ts";
 import { Applications } from "./sqlite-applications.ts";
+import { connect, reserveWal } from "./sqlite-connection.ts";
 import { commitError, unavailable } from "./sqlite-errors.ts";
 import { RunList } from "./sqlite-list.ts";
 import { SqliteReader } from "./sqlite-reader.ts";
@@ -33,9 +33,6 @@ export interface SqliteJournalOptions {
   /** Called once, when the journal is closed. */
   onClose?: () => void;
 }
-
-const PAGE_BYTES = 4096;
-const CACHE_KIB = 32 * 1024;
 
 export class SqliteJournal implements Journal {
   readonly epoch: number;
@@ -166,47 +163,9 @@ export class SqliteJournal implements Journal {
   }
 }
 
-/** Opens the connection; its settings hold for the connection only, apart from the WAL mode. */
-const connect = (path: string, checkpointPages: number): DatabaseSync => {
-  const db = new DatabaseSync(path);
-  try {
-    // The owner is the only writer; the timeout is for tools that hold the write lock for a moment, such as a backup.
-    db.exec(`
-      PRAGMA busy_timeout = 2000;
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = FULL;
-      PRAGMA wal_autocheckpoint = ${checkpointPages};
-      PRAGMA journal_size_limit = ${64 * 1024 * 1024};
-      PRAGMA cache_size = -${CACHE_KIB};
-      PRAGMA temp_store = MEMORY;
-    `);
-    return db;
-  } catch (cause) {
-    db.close();
-    throw unavailable(`the journal ${path} could not be opened`, cause);
-  }
-};
-
 const nextEpoch = (db: DatabaseSync): number => {
   const statement: StatementSync = db.prepare("UPDATE meta SET epoch = epoch + 1 RETURNING epoch");
   return (statement.get() as { epoch: number }).epoch;
-};
-
-/**
- * Lengthens the WAL to what it holds between two checkpoints. A sync of a file that grows also has to write the file's metadata: the first
- * commits after each start took 190 µs where they take 130 in a file that has its length.
- */
-const reserveWal = (path: string, checkpointPages: number): void => {
-  const fd = openSync(`${path}-wal`, "r+");
-  try {
-    const wanted = checkpointPages * PAGE_BYTES;
-    const zeros = Buffer.alloc(256 * 1024);
-    // SQLite reads the WAL up to the first frame whose checksum does not fit, so zeros after its end are no frames.
-    for (let at = fstatSync(fd).size; at < wanted; at += zeros.length) writeSync(fd, zeros, 0, zeros.length, at);
-    fdatasyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 };
 
 const read = <T>(work: () => T): T => {

@@ -17,8 +17,14 @@ import { isBusy, unavailable } from "./sqlite-errors.ts";
 export const takeOwnership = (directory: string): (() => void) => {
   const pidFile = join(directory, "owner.pid");
   const lock = lockFile(join(directory, "owner.lock"), () => inUse(directory, pidFile));
-  writeFileSync(pidFile, `${process.pid}\n`);
+  try {
+    writeFileSync(pidFile, `${process.pid}\n`);
+  } catch (cause) {
+    lock.close();
+    throw unavailable(`${pidFile} could not be written`, cause);
+  }
   return () => {
+    // While the directory is still ours: afterwards the file may be the next owner's.
     rmSync(pidFile, { force: true });
     lock.close();
   };

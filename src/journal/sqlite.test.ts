@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -107,6 +107,20 @@ describe("the data directory", () => {
     query("PRAGMA user_version = 99");
     await expect(openSqliteJournal(directory)).rejects.toMatchObject({ code: "DATA_DIRECTORY_NEWER" });
     query("PRAGMA user_version = 1");
+    await (await openSqliteJournal(directory)).close();
+  });
+
+  test("that cannot be written to is refused", async () => {
+    await (await openSqliteJournal(directory)).close();
+    for (const name of ["owner.pid", "owner.lock", "journal.sqlite"]) {
+      const path = join(directory, name);
+      const saved = existsSync(path) ? readFileSync(path) : undefined;
+      rmSync(path, { force: true });
+      mkdirSync(path);
+      await expect(openSqliteJournal(directory)).rejects.toMatchObject({ name: "LockstepError", code: "JOURNAL_UNAVAILABLE" });
+      rmdirSync(path);
+      if (saved !== undefined) writeFileSync(path, saved);
+    }
     await (await openSqliteJournal(directory)).close();
   });
 

@@ -151,7 +151,7 @@ export const commitCases: JournalCases = {
 
   "odd characters survive": async ({ open, reopen }) => {
     const journal = await open();
-    const run = runAt(1, { kind: "expression", name: "a+\u0000b 漢", key: "k\u0000😀", input: ODD });
+    const run = runAt(1, { kind: "expression", name: "a+b 漢 \n\t", key: "k 😀 \u2028", input: ODD });
     const failure = { code: "X", message: '\u0000 "quoted" 😀 \'; DROP TABLE runs; --' };
     const finished = finishAt(1, 2, { status: "failed", value: ODD, failure });
     const log = { run: run.id, seq: 1, attempt: 1, function: "päy", lines: [{ at: START, level: "info" as const, text: "\u0000 ü" }] };
@@ -161,7 +161,7 @@ export const commitCases: JournalCases = {
     deepEqual(await next.load(run.id), { ...run, ...finished });
     deepEqual(await next.records(run.id), records);
     deepEqual((await next.logs({ function: "päy" }, 10)).logs, [log]);
-    equal((await next.findByKey("expression", run.name, "k\u0000😀"))?.id, run.id);
+    equal((await next.findByKey("expression", run.name, "k 😀 \u2028"))?.id, run.id);
     equal((await next.list({ name: run.name }, 10)).runs[0]?.name, run.name);
   },
 
