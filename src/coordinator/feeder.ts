@@ -109,6 +109,7 @@ export class RunFeeder {
     if (live.driver !== undefined) this.#redrive(live, live.driver, records);
     else if (live.state.halted === undefined) this.#begin(live, records);
     await this.#askChildren(live);
+    await this.#askParent(live);
   }
 
   driverOf(head: AcceptedRun): Driver | undefined {
@@ -261,8 +262,12 @@ export class RunFeeder {
     this.accept(head);
   }
 
+  // In the commit of what cancels it when it is in memory, so that no crash comes between; else it asks its parent when it comes back.
   #cancelChild(child: RunId, reason: string): void {
-    this.#feedLater(child, { t: "cancel", reason, force: false });
+    const input: RunInput = { t: "cancel", reason, force: false };
+    const live = this.#memory.get(child);
+    if (live === undefined) this.#feedLater(child, input);
+    else this.feed(live, input);
   }
 
   #tellParent(child: AcceptedRun, outcome: { value?: Json; failure?: Failure }): void {
@@ -291,6 +296,16 @@ export class RunFeeder {
       const outcome = child.failure === undefined ? { value: child.value ?? "" } : { failure: childFailure(child, child.failure) };
       this.feed(live, { t: "child", seq: pending.seq, ...outcome });
     }
+  }
+
+  /** The order to cancel this run may have been lost with the control plane that was to carry it out. */
+  async #askParent(live: Live): Promise<void> {
+    const { parent: id, parentSeq } = live.head;
+    if (id === undefined || parentSeq === undefined || live.state.cancelled !== undefined) return;
+    const parent = this.#memory.get(id);
+    const stored = parent === undefined ? await this.#parts.journal.load(id) : undefined;
+    const isAwaited = parent?.state.pending.has(parentSeq) ?? (stored !== undefined && stored.finishedAt === undefined);
+    if (!isAwaited) this.feed(live, { t: "cancel", reason: "nothing awaits it any more", force: false });
   }
 
   // ---------------------------------------------------------------- drivers and hosts
