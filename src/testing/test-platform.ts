@@ -260,9 +260,12 @@ export class TestPlatform {
     return this.#lives.crashes;
   }
 
-  /** Ends the random faults, so that what is under way can come to its end. */
+  /** Ends random and planned faults of pods and control plane, so that what is under way can come to its end. */
   calm(): void {
     this.#chance.isOn = false;
+    this.#crashAt = undefined;
+    this.#failingStarts = 0;
+    this.#disturb = undefined;
   }
 
   // ---------------------------------------------------------------- applications
@@ -318,6 +321,7 @@ export class TestPlatform {
   }
 
   async stop(): Promise<void> {
+    this.calm();
     await this.settle();
     await this.#lives.stop();
   }
