@@ -7,18 +7,7 @@
  * that runs from dist/ never sees half of it.
  */
 import { spawnSync } from "node:child_process";
-import {
-  existsSync,
-  globSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, globSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { bundlePod } from "./bundle-pod.ts";
 
@@ -29,13 +18,15 @@ const stamp = join(dist, "index.js");
 const isStale = (): boolean => {
   if (!existsSync(stamp)) return true;
   const built = statSync(stamp).mtimeMs;
-  const inputs = [
-    ...globSync("src/**/*.ts", { cwd: root }),
+  const settings = [
     "package.json",
+    "package-lock.json",
     "tsconfig.json",
     "tsconfig.build.json",
+    "scripts/build.ts",
     "scripts/bundle-pod.ts",
   ];
+  const inputs = [...globSync("src/**/*.ts", { cwd: root }), ...settings];
   return inputs.some((path) => statSync(join(root, path)).mtimeMs > built);
 };
 
@@ -66,29 +57,20 @@ const replaceDist = (built: string): void => {
   rmSync(previous, { recursive: true, force: true });
 };
 
-/**
- * Lets `npx lockstep` in this repository find the repository's own program. Without the link npx installs the package into its cache, which
- * starts another build while the first one may be in use.
- */
-const linkProgram = (): void => {
-  const link = join(root, "node_modules/.bin/lockstep");
-  if (process.platform === "win32" || lstatSync(link, { throwIfNoEntry: false }) !== undefined) return;
-  mkdirSync(join(root, "node_modules/.bin"), { recursive: true });
-  symlinkSync("../../bin/lockstep.js", link);
-};
-
 const build = async (): Promise<void> => {
   const fresh = join(root, `.dist-${process.pid}`);
+  const startedAt = new Date();
   try {
     compile(fresh);
     rewriteDeclarations(fresh);
     const pod = ["main.ts", "liveness-thread.ts"].map((entry) => join(root, "src/pod", entry));
     await bundlePod(pod, join(fresh, "pod"));
+    // What is saved while the build runs may not be in it, so the build is as old as its start.
+    utimesSync(join(fresh, "index.js"), startedAt, startedAt);
     replaceDist(fresh);
   } finally {
     rmSync(fresh, { recursive: true, force: true });
   }
-  linkProgram();
 };
 
 if (!process.argv.includes("--if-stale") || isStale()) {
