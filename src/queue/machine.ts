@@ -158,7 +158,7 @@ export class Layer {
   withdraw(entry: Entry): Entry["state"] {
     const before = entry.state;
     if (before === "leased") this.#unlease(entry);
-    else if (before === "waiting") this.waiting--;
+    else if (before === "waiting") this.#unwait();
     else if (before === "delayed") this.delayed--;
     entry.state = "gone";
     return before;
@@ -188,6 +188,13 @@ export class Layer {
     entry.waitingSince = now;
     queue.push(entry);
     this.waiting++;
+  }
+
+  // Withdrawn entries are skipped when they come to the head. When no entry waits, nobody would come across them, and their inputs would stay.
+  #unwait(): void {
+    if (--this.waiting > 0) return;
+    this.#byPriority.clear();
+    this.#priorities = [];
   }
 
   #unlease(entry: Entry): void {
