@@ -51,6 +51,8 @@ const OUTPUT_KEPT = 4_096;
 const OUTPUT_GRACE_MS = 30;
 const KEPT_VARIABLES = ["PATH", "HOME", "TZ", "LANG"];
 
+const isBeat = (message: FromPod | Beat): message is Beat & { t: "beat" } => message.t === "beat";
+
 export class LocalCluster implements Cluster {
   readonly #options: LocalClusterOptions;
   readonly #clock: Clock;
@@ -139,6 +141,8 @@ export class LocalCluster implements Cluster {
       this.#kill(pod);
     }
     await Promise.all(this.#exits.values());
+    // Their processes have ended, and nobody waits for the rest of their output.
+    for (const pod of this.#pods.values()) this.#gone(pod, "deleted", "the cluster was stopped");
     await new Promise<void>((resolve) => (this.#server === undefined ? resolve() : this.#server.close(() => resolve())));
     rmSync(this.#directory, { recursive: true, force: true });
   }
@@ -187,36 +191,37 @@ export class LocalCluster implements Cluster {
 
   #greet(socket: Socket): void {
     const decoder = new FrameDecoder<FromPod | Beat>();
-    let pod: LocalPod | undefined;
-    let beating = false;
-    const refuse = (): void => void socket.destroy();
+    let speaker: Speaker | undefined;
     // Errors end in "close"; what they mean for the pod is decided there.
     socket.on("error", () => {});
     socket.on("data", (chunk: Buffer) => {
-      let batch: (FromPod | Beat)[];
-      try {
-        batch = decoder.push(chunk);
-      } catch {
-        // Not our protocol: whoever this is, it may not go on. If it was a pod, its end is reported by "close".
-        return refuse();
-      }
-      if (!batch.every(isFromPod)) return refuse();
-      if (pod === undefined && batch.length > 0) {
-        const first = batch.shift()!;
-        if (first.t !== "hello" && first.t !== "join") return refuse();
-        pod = this.#claim(first);
-        if (pod === undefined) return refuse();
-        beating = first.t === "join";
-        if (beating) pod.beats = socket;
-        else this.#connect(pod, socket);
-      }
-      if (pod === undefined || pod.gone || batch.length === 0) return;
-      if (batch[0]!.t !== "beat") return this.#listener.messages(pod.spec.id, batch as FromPod[]);
-      for (const beat of batch) if (beat.t === "beat") this.#listener.beat(pod.spec.id, beat);
+      const batch = decode(decoder, chunk);
+      speaker ??= batch === undefined ? undefined : this.#introduce(socket, batch);
+      // Not our protocol, or nobody we know: whoever this is may not go on. If it was a pod, its end is reported by "close".
+      if (batch === undefined || (speaker === undefined && batch.length > 0)) return void socket.destroy();
+      if (speaker !== undefined && !speaker.pod.gone) this.#listen(speaker.pod, batch);
     });
     socket.once("close", () => {
-      if (pod !== undefined && !beating) this.#disconnected(pod);
+      if (speaker?.main) this.#disconnected(speaker.pod);
     });
+  }
+
+  /** Takes the first message of a connection, which must show the token of a pod that has no such connection yet. */
+  #introduce(socket: Socket, batch: (FromPod | Beat)[]): Speaker | undefined {
+    const first = batch.shift();
+    if (first === undefined || (first.t !== "hello" && first.t !== "join")) return undefined;
+    const pod = this.#claim(first);
+    if (pod === undefined) return undefined;
+    const main = first.t === "hello";
+    if (main) this.#connect(pod, socket);
+    else pod.beats = socket;
+    return { pod, main };
+  }
+
+  #listen(pod: LocalPod, batch: (FromPod | Beat)[]): void {
+    // Beats and messages are never in one frame: a pod beats on this connection only until it has something to execute.
+    if (batch[0]?.t !== "beat" && batch.length > 0) return this.#listener.messages(pod.spec.id, batch as FromPod[]);
+    for (const beat of batch) if (beat.t === "beat") this.#listener.beat(pod.spec.id, beat);
   }
 
   #claim(hello: (FromPod & { t: "hello" }) | (Beat & { t: "join" })): LocalPod | undefined {
@@ -268,6 +273,23 @@ export class LocalCluster implements Cluster {
     this.#listener.gone(pod.spec.id, { reason: pod.ending ?? reason, memory, detail, output: pod.output.trim() });
   }
 }
+
+/** Whom a connection speaks for; `main` is the connection for messages, the other one only beats. */
+interface Speaker {
+  pod: LocalPod;
+  main: boolean;
+}
+
+/** The messages that a chunk completes; `undefined` when it is not our protocol. */
+const decode = (decoder: FrameDecoder<FromPod | Beat>, chunk: Buffer): (FromPod | Beat)[] | undefined => {
+  try {
+    const batch = decoder.push(chunk);
+    return batch.every(isFromPod) ? batch : undefined;
+  } catch {
+    // Garbage is what the caller is told by `undefined`.
+    return undefined;
+  }
+};
 
 const statusOf = (pod: LocalPod): PodStatus => ({
   id: pod.spec.id,
