@@ -10,6 +10,9 @@ const RECONNECT_MS = 20;
 // A server that refuses every connection would otherwise be asked until the end of the measurement.
 const LOST_CONNECTIONS_LIMIT = 1_000;
 
+const FEWEST_PER_CONNECTION = 2;
+const EXTENSION_MS = 100;
+
 type Phase = "warm-up" | "measuring" | "draining" | "done";
 
 class Generator {
@@ -76,7 +79,15 @@ class Generator {
     this.phase = "measuring";
     this.#startedAt = performance.now();
     this.#cpuAtStart = process.cpuUsage();
-    if (this.plan.count === undefined) setTimeout(() => this.#drain(), this.plan.durationMs);
+    if (this.plan.count === undefined) setTimeout(() => this.#endOfWindow(), this.plan.durationMs);
+  }
+
+  /** Ends the measurement unless it has seen too few answers for a rate. */
+  #endOfWindow(): void {
+    const tooFew = this.#latencies.length < FEWEST_PER_CONNECTION * this.plan.connections;
+    const patient = performance.now() - this.#startedAt < this.plan.durationMs + this.plan.timeoutMs;
+    if (tooFew && patient) setTimeout(() => this.#endOfWindow(), EXTENSION_MS);
+    else this.#drain();
   }
 
   #drain(): void {

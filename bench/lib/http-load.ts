@@ -35,7 +35,7 @@ export interface LoadOptions {
   variants?: number;
   /** Load before the measurement. Default 1,000. */
   warmupMs?: number;
-  /** Measures what completes in this time. Default 4,000. */
+  /** Measures what completes in this time, or as much longer as two answers per connection need. Default 4,000. */
   durationMs?: number;
   /** Instead of `durationMs`: measures this many requests, from the first one sent to the last one answered. */
   count?: number;

@@ -30,10 +30,6 @@ const inputOf = (name: CaseName, x: number): unknown => {
 const start = async (): Promise<Running> => {
   if (!existsSync(fileURLToPath(new URL("dist/cli/main.js", root)))) throw new Error("the platform is not built: npm run build");
   const platform = await startBenchPlatform("bench/app");
-  // It may answer as ready while it still bundles the application.
-  const deployed = async (): Promise<boolean> =>
-    (await platform.get<{ applications: unknown[] }>("/v1/applications")).applications.length > 0;
-  await platform.process.until("the application is not deployed", deployed, 15_000);
   return {
     port: platform.port,
     pids: [platform.process.pid],
