@@ -1,0 +1,188 @@
+/**
+ * What every adapter of the cluster must do, as tests. Run it on an adapter of your own:
+ *
+ *     clusterConformance("my cluster", { test, open: async () => ({ cluster: createMine(), load, kill }) });
+ */
+import { deepEqual, equal, ok } from "node:assert/strict";
+import type { ClusterBench, ClusterCases } from "./cluster-fixtures.ts";
+import { invoke, RecordingListener, readyPod } from "./cluster-fixtures.ts";
+
+export interface ClusterSubject {
+  /** Registers a test: `test` of Vitest, of `node:test` or of anything like them. */
+  test: (name: string, body: () => Promise<void>) => unknown;
+  /** A cluster of its own, not started. The suite stops it. */
+  open(): Promise<ClusterBench>;
+}
+
+/** Registers the suite's tests under `name`. */
+export const clusterConformance = (name: string, { test, open }: ClusterSubject): void => {
+  for (const [sentence, body] of Object.entries(cases)) {
+    test(`${name}: ${sentence}`, async () => {
+      const bench = await open();
+      const listener = new RecordingListener();
+      await bench.cluster.start(listener);
+      try {
+        await body(bench, listener);
+      } finally {
+        await bench.cluster.stop();
+      }
+      listener.verify();
+      deepEqual(bench.cluster.list(), []);
+    });
+  }
+};
+
+const cases: ClusterCases = {
+  "a pod that is created is listed, and connects once": async ({ cluster }, listener) => {
+    equal(cluster.get("a"), undefined);
+    cluster.create({ id: "a", memoryMb: 64 });
+    equal(cluster.get("a")?.state, "starting");
+    const { pid } = await listener.until("connected", "a");
+    const { startedAt, ...status } = cluster.get("a") ?? { startedAt: Number.NaN };
+    deepEqual(status, { id: "a", pid, state: "connected" });
+    ok(startedAt > 0);
+    deepEqual(cluster.list(), [{ startedAt, ...status }]);
+  },
+
+  "what is sent before a pod has connected reaches it, in order": async ({ cluster, load }, listener) => {
+    cluster.create({ id: "a", memoryMb: 64 });
+    const calls = [invoke("echo", "1"), invoke("echo", "2")];
+    for (const message of [load, ...calls]) cluster.send("a", message);
+    await listener.result("a", (calls[1] as { lease: number }).lease);
+    const messages = listener.heard.flatMap((heard) => (heard.t === "message" ? [heard.message] : []));
+    deepEqual(
+      messages.map((message) => (message.t === "result" ? message.value : message.t)),
+      ["loaded", "1", "2"],
+    );
+  },
+
+  "messages arrive in order, none lost, none twice, over many turns": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    const calls = Array.from({ length: 500 }, (_, i) => invoke("echo", `${i}`));
+    for (const [i, call] of calls.entries()) {
+      bench.cluster.send("a", call);
+      if (i % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await listener.result("a", calls.at(-1)?.lease ?? 0);
+    const leases = listener.heard.flatMap((heard) => (heard.t === "message" && heard.message.t === "result" ? [heard.message.lease] : []));
+    deepEqual(
+      leases,
+      calls.map(({ lease }) => lease),
+    );
+  },
+
+  "a message that was sent is not changed by what its sender does to it afterwards": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    const record = { t: "done", seq: 1, at: 1, value: "1" } as const;
+    const history = [record];
+    const call = invoke("echo", JSON.stringify(history));
+    bench.cluster.send("a", call);
+    await listener.result("a", call.lease);
+    deepEqual(JSON.parse((await listener.result("a", call.lease)).value), history);
+  },
+
+  "pods are apart: each executes what it was sent": async (bench, listener) => {
+    await Promise.all(["a", "b", "c"].map((id) => readyPod(bench, listener, id)));
+    const calls = ["a", "b", "c"].map((id) => ({ id, call: invoke("echo", JSON.stringify(id)) }));
+    for (const { id, call } of calls) bench.cluster.send(id, call);
+    for (const { id, call } of calls) equal((await listener.result(id, call.lease)).value, JSON.stringify(id));
+    deepEqual(
+      bench.cluster
+        .list()
+        .map(({ id }) => id)
+        .sort(),
+      ["a", "b", "c"],
+    );
+    equal(new Set(bench.cluster.list().map(({ pid }) => pid)).size, 3);
+  },
+
+  "an abort reaches the call that executes": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    const call = invoke("wait");
+    bench.cluster.send("a", call);
+    bench.cluster.send("a", { t: "abort", lease: call.lease, reason: "enough" });
+    equal((await listener.result("a", call.lease)).value, '"aborted"');
+  },
+
+  "a pod beats while it lives": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    const { beat } = await listener.until("beat", "a");
+    equal(beat.t, "beat");
+  },
+
+  "a pod that is deleted is gone once, with the reason given": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    bench.cluster.delete("a", 0, "hung");
+    bench.cluster.delete("a", 0);
+    equal((await listener.until("gone", "a")).exit.reason, "hung");
+    equal(bench.cluster.get("a"), undefined);
+  },
+
+  "a deletion without a reason is told as such": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    bench.cluster.delete("a", 0);
+    equal((await listener.until("gone", "a")).exit.reason, "deleted");
+  },
+
+  "a pod that is deleted with a grace finishes what it has": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    bench.cluster.delete("a", 300);
+    const call = invoke("echo", "1");
+    bench.cluster.send("a", call);
+    equal((await listener.result("a", call.lease)).value, "1");
+    equal(listener.count("gone", "a"), 0);
+    await listener.until("gone", "a");
+  },
+
+  "a pod that is deleted before it has connected is gone and never connects": async ({ cluster }, listener) => {
+    cluster.create({ id: "a", memoryMb: 64 });
+    cluster.delete("a", 0);
+    await listener.until("gone", "a");
+    equal(listener.count("connected", "a"), 0);
+  },
+
+  "a pod that is killed from outside is gone once, and not by deletion": async (bench, listener) => {
+    const status = await readyPod(bench, listener, "a");
+    bench.cluster.send("a", invoke("wait"));
+    bench.kill(status);
+    const { exit } = await listener.until("gone", "a");
+    ok(exit.reason === "exited" || exit.reason === "disconnected", exit.reason);
+    equal(exit.memory, false);
+    equal(bench.cluster.get("a"), undefined);
+  },
+
+  "a pod that is told to exit is gone": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    bench.cluster.send("a", { t: "exit" });
+    await listener.until("gone", "a");
+  },
+
+  "the end of one pod leaves the others alone": async (bench, listener) => {
+    const [doomed] = await Promise.all(["a", "b"].map((id) => readyPod(bench, listener, id)));
+    bench.kill(doomed as NonNullable<typeof doomed>);
+    await listener.until("gone", "a");
+    const call = invoke("echo", "2");
+    bench.cluster.send("b", call);
+    equal((await listener.result("b", call.lease)).value, "2");
+  },
+
+  "messages to a pod that is gone or was never there are dropped": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    bench.cluster.delete("a", 0);
+    await listener.until("gone", "a");
+    bench.cluster.send("a", invoke("echo"));
+    bench.cluster.send("nobody", invoke("echo"));
+    bench.cluster.delete("nobody", 0);
+    equal(bench.cluster.get("nobody"), undefined);
+  },
+
+  "stopping ends every pod, whatever its stage, and tells of each": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    bench.cluster.send("a", invoke("wait"));
+    bench.cluster.create({ id: "b", memoryMb: 64 });
+    await bench.cluster.stop();
+    deepEqual(bench.cluster.list(), []);
+    equal((await listener.until("gone", "a")).exit.reason, "deleted");
+    await listener.until("gone", "b");
+  },
+};
