@@ -219,9 +219,12 @@ export class LocalCluster implements Cluster {
   }
 
   #listen(pod: LocalPod, batch: (FromPod | Beat)[]): void {
-    // Beats and messages are never in one frame: a pod beats on this connection only until it has something to execute.
-    if (batch[0]?.t !== "beat" && batch.length > 0) return this.#listener.messages(pod.spec.id, batch as FromPod[]);
-    for (const beat of batch) if (beat.t === "beat") this.#listener.beat(pod.spec.id, beat);
+    const beats = batch.filter(isBeat);
+    for (const beat of beats) this.#listener.beat(pod.spec.id, beat);
+    if (beats.length === batch.length) return;
+    // A frame holds both at most once: a pod beats on this connection only until it has something to execute.
+    const messages = (beats.length === 0 ? batch : batch.filter((message) => !isBeat(message))) as FromPod[];
+    this.#listener.messages(pod.spec.id, messages);
   }
 
   #claim(hello: (FromPod & { t: "hello" }) | (Beat & { t: "join" })): LocalPod | undefined {
