@@ -84,16 +84,7 @@ const take = (message: ToPod): void => {
 };
 
 const link: Link<ToPod, FromPod | Beat> = new Link<ToPod, FromPod | Beat>(bootstrap.address, {
-  open: () => {
-    link.send({ t: "hello", pod: bootstrap.pod, token: bootstrap.token, pid: process.pid });
-    startLiveness({
-      address: bootstrap.address,
-      pod: bootstrap.pod,
-      token: bootstrap.token,
-      heartbeatMs: bootstrap.heartbeatMs,
-      buffer: pulse.buffer,
-    });
-  },
+  open: () => link.send({ t: "hello", pod: bootstrap.pod, token: bootstrap.token, pid: process.pid }),
   messages: (batch) => {
     coordinators?.nextBatch();
     for (const message of batch) take(message);
