@@ -13,7 +13,8 @@ let platform: PlatformProcess;
 let patient: ClientRun;
 
 beforeAll(async () => {
-  platform = await startPlatformProcess(sandbox, { limits: { podMemoryMb: 64, coordinatorTurnMs: 1_000 } });
+  // Nothing is evicted, so that the patient run is in the pod of every coordinator that misbehaves.
+  platform = await startPlatformProcess(sandbox, { limits: { podMemoryMb: 64, coordinatorTurnMs: 1_000, evictAfterMs: 3_600_000 } });
   await platform.deploy("test/apps/hostile");
   patient = await platform.client.start("patient", { x: 1 });
   await eventually("the patient run waits", async () => (await patient.get()).status === "waiting");
@@ -98,7 +99,13 @@ describe("what handlers throw", () => {
   test("a TerminalError keeps its code, details and cause, and is not tried again", async () => {
     const { status, failure } = await outcomeOf("throws-terminal");
     expect(status).toBe("failed");
-    expect(failure).toMatchObject({ code: "MY_OWN", message: "never again", details: { at: 3 }, attempts: 1, cause: { message: "deep down" } });
+    expect(failure).toMatchObject({
+      code: "MY_OWN",
+      message: "never again",
+      details: { at: 3 },
+      attempts: 1,
+      cause: { message: "deep down" },
+    });
   });
 
   test("an exception in a timer fails the call that set it", async () => {
@@ -128,7 +135,11 @@ describe("what handlers return", () => {
     ["returns-throwing-getter", "no balance"],
   ])("%s is no JSON, and the message says where", async (name, where) => {
     const { status, failure } = await outcomeOf(name);
-    expect({ status, code: failure?.code, attempts: failure?.attempts }).toEqual({ status: "failed", code: "RESULT_NOT_JSON", attempts: 1 });
+    expect({ status, code: failure?.code, attempts: failure?.attempts }).toEqual({
+      status: "failed",
+      code: "RESULT_NOT_JSON",
+      attempts: 1,
+    });
     expect(failure?.message).toContain(where);
   });
 
@@ -152,7 +163,7 @@ describe("what handlers return", () => {
     expect(await outcomeOf("validated", { amount: 5, to: "me" })).toMatchObject({ status: "completed", value: "5 to me" });
     const { status, failure } = await outcomeOf("validated", { amount: "5" });
     expect({ status, code: failure?.code, attempts: failure?.attempts }).toEqual({ status: "failed", code: "INPUT_INVALID", attempts: 1 });
-    expect((failure?.details as { issues: { field: string }[] }).issues.map(({ field }) => field)).toEqual(["amount", "to"]);
+    expect(failure?.details).toMatchObject({ issues: [{ field: "amount" }, { field: "to" }] });
     expect(await outcomeOf("wrong-output")).toMatchObject({ status: "failed", failure: { code: "OUTPUT_INVALID" } });
   });
 });
@@ -216,11 +227,14 @@ describe("coordinators", () => {
     expect(await coordinate(name)).toMatchObject({ status: "failed", failure: { code } });
   });
 
-  test.each(["signal", "step", "call", "run", "sleep", "options"])("a wrong argument of ctx.%s fails the run that made it", async (method) => {
-    const { status, failure } = await coordinate("wrong-arguments", { method });
-    expect({ status, code: failure?.code }).toEqual({ status: "failed", code: "COORDINATOR_FAILED" });
-    expect(failure?.message).toContain("ctx.");
-  });
+  test.each(["signal", "step", "call", "run", "sleep", "options"])(
+    "a wrong argument of ctx.%s fails the run that made it",
+    async (method) => {
+      const { status, failure } = await coordinate("wrong-arguments", { method });
+      expect({ status, code: failure?.code }).toEqual({ status: "failed", code: "COORDINATOR_FAILED" });
+      expect(failure?.message).toContain("ctx.");
+    },
+  );
 
   test("one that never yields is suspended as stuck", { timeout: 30_000 }, async () => {
     expect(await coordinate("stuck")).toMatchObject({ status: "suspended", failure: { code: "COORDINATOR_STUCK" } });

@@ -65,7 +65,9 @@ describe("kill -9", () => {
 
   test("of a coordinator's pod replays its runs elsewhere, and no step that is journaled happens twice", async () => {
     const runs = [gate("step-a"), gate("step-b")];
-    const started = await Promise.all(runs.map((input) => platform.client.start<{ pid: number; first: number; last: number }>("stepping", input)));
+    const started = await Promise.all(
+      runs.map((input) => platform.client.start<{ pid: number; first: number; last: number }>("stepping", input)),
+    );
     const { pid } = await platform.pod("coordinator");
     for (const { name } of runs) await eventually(`${name} is inside its step`, () => existsSync(sandbox.path(`${name}.started.${pid}`)));
     signal(pid, "SIGKILL");
@@ -132,7 +134,8 @@ describe("SIGSTOP", () => {
 
 describe("a pod that lies", () => {
   const frames = (messages: unknown[]): string => Buffer.concat(new FrameEncoder<unknown>().encode(messages)).toString("base64");
-  const anyLease = <Message extends object>(message: Message): Message[] => Array.from({ length: 200 }, (_, lease) => ({ ...message, lease }));
+  const anyLease = <Message extends object>(message: Message): Message[] =>
+    Array.from({ length: 200 }, (_, lease) => ({ ...message, lease }));
   const result = { t: "result", value: "", failure: "", durationMs: 1, cpuMs: 1, memoryMb: 1, lines: [] };
 
   test.each([
