@@ -42,4 +42,8 @@ const main = async (): Promise<void> => {
   process.stdout.write(`${await machineLine()}\n\n${markdownTable(["path", "median (min–max)", "unit", "goal"], summary)}\n`);
 };
 
-await main().finally(endAll);
+try {
+  await main();
+} finally {
+  await endAll();
+}

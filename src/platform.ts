@@ -179,7 +179,7 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     runs.stop();
   });
   const recovered = await runs.recover();
-  stops.push(startHousekeeping({ journal, clock, turn, runs, limits, counts, position: () => events.position }));
+  stops.push(startHousekeeping({ journal, clock, turn, runs, limits, counts, position: () => events.position, failed: runs.readFailed }));
   return recovered;
 };
 

@@ -12,6 +12,8 @@ export interface HousekeepingParts {
   counts: { auditRepairs: number };
   /** Position of the newest event. */
   position(): number;
+  /** Told when the journal could not be read. */
+  failed(error: unknown): void;
 }
 
 const AUDIT_MS = 5_000;
@@ -24,9 +26,13 @@ export const startHousekeeping = (parts: HousekeepingParts): (() => void) => {
   const { clock } = parts;
   const cancels = new Map<string, () => void>();
   const every = (name: string, delayMs: number, task: () => number | Promise<number>): void => {
+    const run = async (): Promise<void> => {
+      const nextMs = await task();
+      if (cancels.has(name)) every(name, nextMs, task);
+    };
     cancels.set(
       name,
-      clock.after(delayMs, () => void Promise.resolve(task()).then((nextMs) => cancels.has(name) && every(name, nextMs, task)), "upkeep"),
+      clock.after(delayMs, () => void run().catch(parts.failed), "upkeep"),
     );
   };
   every("audit", AUDIT_MS, () => audit(parts));

@@ -83,6 +83,11 @@ export class RunService implements HostEvents {
     this.#feeder.connect(this.#memory, scheduler, hosts);
   }
 
+  /** What to do when the journal could not be read: the platform stops, as after a commit that failed. */
+  get readFailed(): (error: unknown) => void {
+    return this.#feeder.readFailed;
+  }
+
   /** Brings back every run that was under way. Returns how many. */
   recover(): Promise<number> {
     return this.#memory.recover();
