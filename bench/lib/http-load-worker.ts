@@ -84,7 +84,7 @@ class Generator {
 
   /** Ends the measurement unless it has seen too few answers for a rate. */
   #endOfWindow(): void {
-    const tooFew = this.#latencies.length < FEWEST_PER_CONNECTION * this.plan.connections;
+    const tooFew = this.#latencies.length + this.#errors < FEWEST_PER_CONNECTION * this.plan.connections;
     const patient = performance.now() - this.#startedAt < this.plan.durationMs + this.plan.timeoutMs;
     if (tooFew && patient) setTimeout(() => this.#endOfWindow(), EXTENSION_MS);
     else this.#drain();
