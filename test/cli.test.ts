@@ -24,11 +24,12 @@ beforeEach(() => {
 
 afterEach(() => sandbox.dispose());
 
-const begin = (argv: string[], environment: Record<string, string> = {}, node: string[] = []): Lockstep => {
+const begin = (argv: string[], environment: Record<string, string> = {}, node: string[] = [], detached = false): Lockstep => {
   const child = spawn(process.execPath, [...node, bin, ...argv], {
     cwd: sandbox.root,
     env: { PATH: process.env.PATH, HOME: sandbox.root, TMPDIR: sandbox.temporary, ...environment },
     stdio: ["ignore", "pipe", "pipe"],
+    detached,
   });
   const texts = { out: "", error: "" };
   child.stdout?.on("data", (chunk: Buffer) => {
@@ -134,6 +135,30 @@ test("dev deploys again what changed, and stops in order", async () => {
   dev.child.kill("SIGINT");
   expect(await dev.exit).toBe(0);
   expect(sandbox.processes()).toEqual([]);
+});
+
+test("Ctrl-C in a terminal, which reaches the pods as well, lets a call under way finish", async () => {
+  const slow = `import { fn } from "lockstep";
+    export const slow = fn("slow", async () => { console.log("began"); await new Promise((done) => setTimeout(done, 500)); return "done"; });`;
+  const app = sandbox.write("app/index.ts", slow);
+  const first = begin(["start", "--app", app, "--port", "0"], {}, [], true);
+  const url = await eventually("the platform prints its address", () => first.out().trim() || undefined);
+  const call = begin(["call", "slow", "--key", "k", "--json"], { LOCKSTEP_URL: url });
+  await eventually("the call executes", async () =>
+    (await lockstep(["layers", "--json"], { LOCKSTEP_URL: url })).out.includes('"running":1'),
+  );
+  process.kill(-(first.child.pid as number), "SIGINT");
+  expect(await first.exit).toBe(0);
+  call.child.kill("SIGKILL");
+  const second = begin(["start", "--port", "0"]);
+  const again = await eventually("the platform prints its address", () => second.out().trim() || undefined);
+  const shown = await lockstep(["runs", "--key", "k", "--json"], { LOCKSTEP_URL: again });
+  const { id } = JSON.parse(shown.out).runs[0];
+  const { journal, ...run } = JSON.parse((await lockstep(["runs", "show", id, "--json"], { LOCKSTEP_URL: again })).out);
+  expect(run).toMatchObject({ status: "completed", value: "done" });
+  expect(journal.filter(({ t }: { t: string }) => t === "attempt")).toEqual([]);
+  second.child.kill("SIGINT");
+  expect(await second.exit).toBe(0);
 });
 
 test("a second platform on the same data directory is refused", async () => {

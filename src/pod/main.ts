@@ -99,6 +99,9 @@ const link: Link<ToPod, FromPod | Beat> = new Link<ToPod, FromPod | Beat>(bootst
 
 captureOutput();
 
+// Ctrl-C in a terminal reaches the pods as well; the control plane ends them once it has drained.
+process.on("SIGINT", () => {});
+
 // User code that ends the process would take other calls with it: the call that asked for it fails instead.
 process.exit = ((code?: number) => {
   const error = Object.assign(new LockstepError("PROCESS_EXIT", `process.exit(${code ?? ""}) was called`), { terminal: true });
