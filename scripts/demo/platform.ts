@@ -1,7 +1,7 @@
 /** The platform of the demo: `lockstep start` as a child process in a temporary folder. */
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Client } from "lockstep/client";
@@ -80,9 +80,20 @@ export const createDemoPlatform = (): DemoPlatform => {
 
 const isAlive = (pid: number): boolean => {
   try {
-    return process.kill(pid, 0);
+    process.kill(pid, 0);
   } catch {
     // There is no such process.
+    return false;
+  }
+  return !hasEnded(pid);
+};
+
+/** In a container without an init process nobody collects what has ended, and it stays in the list of processes. */
+const hasEnded = (pid: number): boolean => {
+  try {
+    return /\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    // Not Linux, or gone just now: the next look tells.
     return false;
   }
 };
