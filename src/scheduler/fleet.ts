@@ -70,6 +70,8 @@ export class Fleet implements ClusterListener {
   readonly #warm: Pod[] = [];
   #serial = 0;
   #failedStarts = 0;
+  /** Until then the room that comes free is for tenants that were refused, not for the warm pool. */
+  #crowdedUntil = 0;
   #stopping = false;
   #cancelTick = () => {};
   #lastTick = 0;
@@ -112,6 +114,8 @@ export class Fleet implements ClusterListener {
   /** Ends a pod: at once, or when it has finished what it works on, but after `graceMs` at the latest. Its tenant hears of it by `gone`. */
   end(pod: Pod, graceMs: number, reason: PodExit["reason"] = "deleted"): void {
     pod.state = "draining";
+    const warm = this.#warm.indexOf(pod);
+    if (warm >= 0) this.#warm.splice(warm, 1);
     this.#cluster.delete(pod.id, pod.inFlight === 0 ? 0 : graceMs, reason);
   }
 
@@ -124,8 +128,10 @@ export class Fleet implements ClusterListener {
   connected(id: string, pid: number): void {
     const pod = this.pods.get(id);
     if (pod === undefined) return;
-    const now = this.#clock.now();
     this.#failedStarts = 0;
+    // It was ended while it started: nobody may give it work any more.
+    if (pod.state === "draining") return;
+    const now = this.#clock.now();
     pod.state = "ready";
     pod.pid = pid;
     pod.idleSince = now;
@@ -146,7 +152,7 @@ export class Fleet implements ClusterListener {
     if (pod === undefined) return;
     pod.lastBeat = this.#clock.now();
     pod.blockedMs = beat.blockedMs;
-    if (beat.rssMb > pod.memoryMb + this.#options.memoryHeadroomMb) return this.#cluster.delete(id, 0, "over-memory");
+    if (beat.rssMb > pod.memoryMb + this.#options.memoryHeadroomMb) return this.end(pod, 0, "over-memory");
     pod.tenant?.beat(pod, beat);
   }
 
@@ -177,6 +183,7 @@ export class Fleet implements ClusterListener {
 
   #create(memoryMb: number): Pod | undefined {
     if (this.pods.size >= this.#options.maxPods) {
+      this.#crowdedUntil = this.#clock.now() + TICK_MS;
       this.#makeRoom();
       return undefined;
     }
@@ -205,7 +212,7 @@ export class Fleet implements ClusterListener {
   #makeRoom(): void {
     let idlest: Pod | undefined;
     for (const pod of this.pods.values()) {
-      if (pod.state === "draining") return;
+      if (pod.state === "draining" && pod.inFlight === 0) return;
       const idle = pod.state === "ready" && pod.inFlight === 0 && pod.zombies === 0;
       if (idle && (idlest === undefined || pod.idleSince < idlest.idleSince)) idlest = pod;
     }
@@ -214,7 +221,7 @@ export class Fleet implements ClusterListener {
 
   #refill(): void {
     // When processes do not start at all, one attempt per tick is enough.
-    if (this.#stopping || this.#failedStarts > 2) return;
+    if (this.#stopping || this.#failedStarts > 2 || this.#clock.now() < this.#crowdedUntil) return;
     let coming = this.#warm.length;
     for (const pod of this.pods.values()) if (pod.tenant === undefined && pod.state === "starting") coming++;
     for (; coming < this.#options.warmPods && this.pods.size < this.#options.maxPods; coming++) this.#create(this.#options.defaultMemoryMb);
@@ -228,7 +235,7 @@ export class Fleet implements ClusterListener {
     for (const pod of [...this.pods.values()]) {
       if (pod.state === "starting") continue;
       if (late) pod.lastBeat = Math.max(pod.lastBeat, now);
-      else if (now - pod.lastBeat > this.#options.hangMs) this.#cluster.delete(pod.id, 0, "hung");
+      else if (now - pod.lastBeat > this.#options.hangMs) this.end(pod, 0, "hung");
       else if (pod.tenant !== undefined && pod.inFlight === 0 && now - pod.idleSince > this.#options.idleMs) this.end(pod, 0);
     }
     if (this.#failedStarts > 2) this.#failedStarts = 2;
