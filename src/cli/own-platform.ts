@@ -27,6 +27,8 @@ export const withOwnPlatform = async (
   const fatal = new Promise<never>((_resolve, reject) => {
     failed = reject;
   });
+  // It may fail while it still starts, before anything awaits this.
+  fatal.catch(() => undefined);
   const platform = await io.startPlatform({
     dataDirectory: path.resolve(io.cwd, options.data),
     gateway: { host: options.host, port, ...(apiKey === undefined ? {} : { apiKey }) },

@@ -40,6 +40,7 @@ const startable = (given: Parameters<typeof world>[0] = {}, url?: string): Priva
   let stops = 0;
   const startPlatform = async (options: PlatformOptions) => {
     started.push(options);
+    for (const bundle of (await options.applications) ?? []) await plane.deploy(bundle);
     const stop = async (): Promise<void> => void stops++;
     const audit = () => ({ checked: 0, repaired: 0 });
     return { controlPlane: plane, url, dataDirectory: options.dataDirectory || "", audit, stop };
@@ -416,6 +417,7 @@ test("start deploys its applications, prints its address, and stops in order", a
       gateway: { host: "0.0.0.0", port: 0, apiKey: "secret" },
       log: expect.any(Function),
       onFatal: expect.any(Function),
+      applications: expect.any(Promise),
     },
   ]);
   expect(plane.asked.filter(([method]) => method === "deploy")).toHaveLength(2);
