@@ -10,7 +10,7 @@ import type { Contender, Running } from "./contender.ts";
 import type { Work } from "./work.ts";
 
 const REQUESTS = 50;
-const SYNC_CALLS = "fsync,fdatasync,msync,sync_file_range,io_uring_enter";
+const SYNC_CALLS = "fsync,fdatasync,msync,sync_file_range";
 
 /** A Markdown table: syncs per request, alone and at the case's greatest number in flight. */
 export const measureDurability = async (
