@@ -145,6 +145,7 @@ export class Scheduler {
     if (held === undefined) return;
     held.pod.zombies++;
     this.#fleet.send(held.pod, { t: "abort", lease, reason });
+    if (entry.solo) this.#fleet.end(held.pod, 0, "killed");
     this.#match(held.host, this.#clock.now());
   }
 
@@ -229,13 +230,15 @@ export class Scheduler {
 
   connected(host: LayerHost, pod: Pod): void {
     host.pods.set(pod.id, pod);
-    host.failures = 0;
     this.#match(host, this.#clock.now());
   }
 
   message(host: LayerHost, pod: Pod, message: FromPod): void {
     if (message.t === "result") return this.#answer(host, pod, message);
-    if (message.t === "loaded") pod.coldStartMs ??= this.#clock.now() - pod.takenAt;
+    if (message.t === "loaded") {
+      pod.coldStartMs ??= this.#clock.now() - pod.takenAt;
+      host.failures = 0;
+    }
     // A bundle that was inspected and yet does not load here: its calls fail with the reason, and use up their attempts.
     if (message.t === "refused") this.#refuse(host, pod, JSON.parse(message.failure) as Failure);
   }
@@ -257,7 +260,7 @@ export class Scheduler {
       host.layer.settle(held.entry, false, now);
       this.#settled(held.entry, { failure, lines: [] });
     }
-    if (host.layer.waiting > 0) this.#provide(host, now);
+    if (host.layer.waiting > 0) this.#match(host, now);
     else this.#closeIfIdle(host);
   }
 
@@ -352,8 +355,10 @@ export class Scheduler {
     const message = `function "${entry.fn}" did not answer within ${entry.timeoutMs} ms`;
     this.#fleet.send(pod, { t: "abort", lease, reason: message });
     this.#settled(entry, { failure: { code: "CALL_TIMEOUT", message }, lines: [] });
-    // Half of its slots are taken by attempts that never end: the pod serves what it has and is replaced.
-    if (pod.zombies * 2 >= this.#options.slotsPerPod) this.#fleet.end(pod, entry.timeoutMs);
+    // A suspect has its pod to itself also after it was given up; and when half of the slots are taken by attempts that never end, the pod
+    // serves what it has and is replaced.
+    if (entry.solo) this.#fleet.end(pod, 0, "killed");
+    else if (pod.zombies * 2 >= this.#options.slotsPerPod) this.#fleet.end(pod, entry.timeoutMs);
   }
 
   #tick(): void {
