@@ -59,6 +59,8 @@ export class MemoryPod {
         return this.#coordinators?.begin(message);
       case "abort":
         return this.#functions?.abort(message.lease, message.reason);
+      case "ask":
+        return this.#coordinators?.ask(message.run, message.at);
       case "evict":
         return this.#coordinators?.evict(message.run);
       case "load":

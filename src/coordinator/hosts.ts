@@ -16,6 +16,8 @@ import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
 
 export interface HostEvents {
   commands(run: RunId, commands: readonly Command[]): void;
+  /** The run's code waits, and has acted on the first `at` records of its journal. */
+  waits(run: RunId, at: number): void;
   diverged(run: RunId, failure: Failure): void;
   lines(run: RunId, lines: LogLine[]): void;
   /** These runs have no host any more. `culprit` is the run that was executing when its pod had to be ended. */
@@ -71,6 +73,12 @@ export class CoordinatorHosts {
     if (home === undefined) return;
     if (home.connected) this.#fleet.send(home.pod, { t: "deliver", run, record });
     else home.backlog.push({ t: "deliver", run, record });
+  }
+
+  /** Asks the pod whether the run's code has acted on all that it was told and only waits; `waits` is the answer. */
+  ask(run: RunId, at: number): void {
+    const home = this.#podOf.get(run);
+    if (home?.connected) this.#fleet.send(home.pod, { t: "ask", run, at });
   }
 
   /** The run is finished or leaves memory. */
@@ -129,6 +137,7 @@ export class CoordinatorHosts {
     if (message.t === "refused") return this.#refuse(hosts, home, JSON.parse(message.failure) as Failure);
     if (!("run" in message) || this.#podOf.get(message.run) !== home) return;
     if (message.t === "commands") this.#events.commands(message.run, message.commands);
+    else if (message.t === "waits") this.#events.waits(message.run, message.at);
     else if (message.t === "diverged") this.#events.diverged(message.run, JSON.parse(message.failure) as Failure);
     else if (message.t === "lines") this.#events.lines(message.run, message.lines);
   }

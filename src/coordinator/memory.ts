@@ -4,7 +4,8 @@
  * Owns: the map of live runs, loading and eviction. Does not own: what happens to runs (feeder.ts), or their storage (Journal).
  *
  * M1  A run is in memory at most once, also when several ask for it at the same time.
- * M2  A run leaves memory only when the journal knows when to bring it back, and nothing of it executes.
+ * M2  A run leaves memory only when the journal knows when to bring it back, and nothing of it executes: of its code only the pod knows, so
+ *     the pod is asked, and a pod that doesn't answer keeps the run in memory.
  */
 import type { Journal, StoredRun } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -18,6 +19,8 @@ export interface MemoryPort {
   revive(stored: StoredRun, state: RunState, records: JournalRecord[]): Promise<Live>;
   /** Writes that the run leaves memory, to be woken at `wakeAt`; calls back when that is durable. */
   retire(live: Live, wakeAt: number | undefined, durable: () => void): void;
+  /** Asks the pod that executes the run's code whether it only waits; `waits` is the answer. */
+  ask(live: Live): void;
   /** Whether somebody waits for its result. */
   isAwaited(run: RunId): boolean;
   failed(error: unknown): void;
@@ -97,7 +100,11 @@ export class RunMemory {
   /** Evicts what only waits, and wakes what is due soon. */
   #sweep(): void {
     const now = this.#clock.now();
-    for (const live of this.#runs.values()) if (now - live.touchedAt > this.#evictAfterMs) this.#evict(live, now);
+    for (const live of this.#runs.values()) {
+      if (!this.#mayLeave(live, now)) continue;
+      if (live.hosting === "hosted") this.#port.ask(live);
+      else this.#evict(live);
+    }
     void this.#wake(now + SWEEP_MS).catch((error: unknown) => this.#port.failed(error));
     this.#cancelSweep = this.#clock.after(SWEEP_MS, () => this.#sweep(), "upkeep");
   }
@@ -106,12 +113,21 @@ export class RunMemory {
     for (const { id } of await this.#journal.dueBy(until, WAKE_BATCH)) await this.find(id);
   }
 
-  #evict(live: Live, now: number): void {
-    const status = statusOfLive(live);
-    if (status !== "waiting" && !isSuspended(live)) return;
-    if (live.entries.size > 0 || live.steps.size > 0 || live.hosting === "loading" || this.#port.isAwaited(live.head.id)) return;
+  /** The run's code waits, and has acted on the first `at` records of its journal. */
+  waits(run: RunId, at: number): void {
+    const live = this.#runs.get(run);
+    if (live !== undefined && live.state.next === at && this.#mayLeave(live, this.#clock.now())) this.#evict(live);
+  }
+
+  #mayLeave(live: Live, now: number): boolean {
+    if (now - live.touchedAt <= this.#evictAfterMs) return false;
+    if (statusOfLive(live) !== "waiting" && !isSuspended(live)) return false;
+    if (live.entries.size > 0 || live.steps.size > 0 || live.hosting === "loading" || this.#port.isAwaited(live.head.id)) return false;
     const wakeAt = nextTimer(live.state);
-    if (wakeAt !== undefined && wakeAt < now + 2 * SWEEP_MS) return;
-    this.#port.retire(live, wakeAt, () => this.#runs.delete(live.head.id));
+    return wakeAt === undefined || wakeAt >= now + 2 * SWEEP_MS;
+  }
+
+  #evict(live: Live): void {
+    this.#port.retire(live, nextTimer(live.state), () => this.#runs.delete(live.head.id));
   }
 }

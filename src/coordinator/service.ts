@@ -71,6 +71,7 @@ export class RunService implements HostEvents {
         return live;
       },
       retire: (live, wakeAt, durable) => this.#retire(live, wakeAt, durable),
+      ask: (live) => this.#hosts.ask(live.head.id, live.state.next),
       isAwaited: (run) => this.#waiters.has(run),
       failed: this.#feeder.readFailed,
     });
@@ -203,6 +204,10 @@ export class RunService implements HostEvents {
       else if (command.t === "step") live.steps.delete(command.seq);
     }
     this.#feeder.drive(live, commands);
+  }
+
+  waits(id: RunId, at: number): void {
+    this.#memory.waits(id, at);
   }
 
   diverged(id: RunId, failure: Failure): void {

@@ -70,6 +70,11 @@ export class CoordinatorHost {
     this.#instances.get(run)?.take(record);
   }
 
+  /** Answers once the coordinator has acted on all that it was given; not at all when it goes on with something then. */
+  ask(run: RunId, at: number): void {
+    this.#instances.get(run)?.whenIdle(() => this.#port.send({ t: "waits", run, at }));
+  }
+
   evict(run: RunId): void {
     this.#instances.get(run)?.abandon();
     this.#instances.delete(run);

@@ -110,6 +110,14 @@ export class Instance implements LogOwner, Commander {
     else this.#port.later(this.#deliverNext);
   }
 
+  /** Calls back after all that was given before, if the code then waits. */
+  whenIdle(callback: () => void): void {
+    this.#port.later(() => {
+      const isIdle = this.#replayed && this.#queueAt === this.#queue.length && this.#commands.length === 0;
+      if (isIdle && !this.#over) callback();
+    });
+  }
+
   abandon(): void {
     this.#over = true;
     this.#waiting.clear();

@@ -74,6 +74,8 @@ const take = (message: ToPod): void => {
       return coordinators?.begin(message);
     case "abort":
       return functions?.abort(message.lease, message.reason);
+    case "ask":
+      return coordinators?.ask(message.run, message.at);
     case "evict":
       return coordinators?.evict(message.run);
     case "load":

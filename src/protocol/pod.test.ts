@@ -15,6 +15,7 @@ const good: (FromPod | Beat)[] = [
   { t: "commands", run: "run_1", commands: [{ t: "call", seq: 1, fn: "f", input: "", options: { timeoutMs: 5 } }] },
   { t: "commands", run: "run_1", commands: [{ t: "step", seq: 1, name: "s", failure: { code: "A", message: "b" } }] },
   { t: "commands", run: "run_1", commands: [{ t: "finish", value: "1" }] },
+  { t: "waits", run: "run_1", at: 3 },
   { t: "diverged", run: "run_1", failure },
   { t: "lines", run: "run_1", lines: [line] },
   { t: "join", pod: "pod-1", token: "x" },

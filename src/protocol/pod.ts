@@ -23,6 +23,8 @@ export type ToPod =
   | { t: "begin"; run: RunId; name: string; input: Json; acceptedAt: number; history: JournalRecord[] }
   /** One record that is durable and that the coordinator waits for: `done` or `cancel`. */
   | { t: "deliver"; run: RunId; record: JournalRecord }
+  /** Asks whether the coordinator only waits. `at` is the number of records that its journal has. */
+  | { t: "ask"; run: RunId; at: number }
   | { t: "evict"; run: RunId }
   | { t: "exit" };
 
@@ -33,6 +35,8 @@ export type FromPod =
   | { t: "refused"; version: string; failure: Json }
   | { t: "result"; lease: number; value: Json; failure: Json; durationMs: number; cpuMs: number; memoryMb: number; lines: LogLine[] }
   | { t: "commands"; run: RunId; commands: Command[] }
+  /** The answer to `ask`: the coordinator has acted on all that it was given before, and waits. One that doesn't gives no answer. */
+  | { t: "waits"; run: RunId; at: number }
   | { t: "diverged"; run: RunId; failure: Json }
   | { t: "lines"; run: RunId; lines: LogLine[] };
 
@@ -57,6 +61,8 @@ export const isFromPod = (message: unknown): message is FromPod | Beat => {
       return isResult(m);
     case "commands":
       return typeof m.run === "string" && Array.isArray(m.commands) && m.commands.every(isCommand);
+    case "waits":
+      return typeof m.run === "string" && isNumber(m.at);
     case "diverged":
       return typeof m.run === "string" && isFailureText(m.failure);
     case "lines":

@@ -187,6 +187,20 @@ describe("a waiting run", () => {
     expect(await run.status()).toBe("completed");
   });
 
+  test("does not leave memory before its code has acted on what it was told", async () => {
+    const undecided = coordinator("undecided", (ctx, label: string) => Promise.race([ctx.call(token, label), ctx.signal<string>("never")]));
+    executions = new Map();
+    t = await createTestPlatform({ application: [token, undecided], limits: { evictAfterMs: 5_000, coordinatorTurnMs: 30_000 } });
+    t.delay(token, 1_000);
+    const innocent = await t.start(undecided, "innocent");
+    const culprit = await t.start(undecided, "culprit");
+    await t.blockPod("coordinator");
+    await t.advance(20_000);
+    expect(t.controlPlane.counters().runsLive).toBe(2);
+    expect(await culprit.outcome()).toMatchObject({ status: "suspended", failure: { code: "COORDINATOR_STUCK" } });
+    expect(await innocent.result()).toBe("innocent:1");
+  });
+
   test("is not loaded for its pod's death, and a parent of it comes back when it ends", async () => {
     const sleepy = coordinator("sleepy", async (ctx) => {
       await ctx.sleep(DAY_MS);
