@@ -51,7 +51,8 @@ export class Lives {
   readonly #limits: PlatformLimits;
   #journal: MemoryJournal = createMemoryJournal();
   #current: Current | undefined;
-  #ready: Promise<void> = Promise.resolve();
+  /** Settled when a platform is up. */
+  #up = Promise.withResolvers<void>();
   #stopped = false;
   crashes = 0;
 
@@ -85,8 +86,8 @@ export class Lives {
 
   /** Starts a life on what the last one has left. */
   boot(): Promise<void> {
-    this.#ready = this.timeline.hold(this.#boot());
-    return this.#ready;
+    this.timeline.hold(this.#boot()).catch((error: unknown) => this.#up.reject(error));
+    return this.#up.promise;
   }
 
   /** Ends the control plane and all pods at once, as a power cut would. */
@@ -95,13 +96,18 @@ export class Lives {
     if (current === undefined) return;
     this.crashes++;
     this.#current = undefined;
+    if (current.platform !== undefined) this.#up = Promise.withResolvers();
     current.life.end();
     current.die();
   }
 
   /** Asks the control plane, as soon as there is one. Rejects with NOT_CONNECTED when it dies before it has answered. */
-  async ask<T>(question: (controlPlane: ControlPlane) => Promise<T>): Promise<T> {
-    await this.#ready;
+  ask<T>(question: (controlPlane: ControlPlane) => Promise<T>): Promise<T> {
+    return this.timeline.drive(this.#ask(question));
+  }
+
+  async #ask<T>(question: (controlPlane: ControlPlane) => Promise<T>): Promise<T> {
+    await this.#up.promise;
     const platform = this.platform;
     const died = this.#alive.died.then(() => {
       throw new LockstepError("NOT_CONNECTED", "the control plane died before it answered");
@@ -109,8 +115,12 @@ export class Lives {
     return Promise.race([question(platform.controlPlane), died]);
   }
 
-  async stop(): Promise<void> {
-    await this.#ready;
+  stop(): Promise<void> {
+    return this.timeline.drive(this.#stop());
+  }
+
+  async #stop(): Promise<void> {
+    await this.#up.promise;
     this.#stopped = true;
     const current = this.#current;
     await current?.platform?.stop();
@@ -144,9 +154,10 @@ export class Lives {
       adapters: { clock: current.life.clock, journal, cluster: current.cluster },
     });
     const platform = await Promise.race([started, current.died]);
-    // It died while it started: the crash has begun another life, which comes first.
-    if (platform === undefined) return this.#ready;
+    // It died while it started; whoever killed it begins another life.
+    if (platform === undefined || current.life.ended) return;
     current.platform = platform;
+    this.#up.resolve();
   }
 
   #conceive(): Current {

@@ -302,12 +302,23 @@ export class TestPlatform {
     return this.#lives.platform.controlPlane;
   }
 
+  /** Asks the control plane, and asks again when it dies before it has answered: only for questions that may be asked twice. */
+  async ask<T>(question: (controlPlane: ControlPlane) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await this.#lives.ask(question);
+      } catch (error) {
+        if (!isDeath(error) || this.#lives.isStopped) throw error;
+      }
+    }
+  }
+
   /** All events so far, oldest first. */
   async events(): Promise<PlatformEvent[]> {
     await this.settle();
     const events: PlatformEvent[] = [];
     for (let page: PlatformEvent[] | undefined; page === undefined || page.length === EVENTS_PER_PAGE; events.push(...page)) {
-      page = await this.#lives.ask((controlPlane) => controlPlane.events(events.at(-1)?.position ?? 0, EVENTS_PER_PAGE));
+      page = await this.ask((controlPlane) => controlPlane.events(events.at(-1)?.position ?? 0, EVENTS_PER_PAGE));
     }
     return events;
   }

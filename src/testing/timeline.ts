@@ -142,6 +142,20 @@ export class Timeline {
     return this.#alone(() => this.#step(end, true));
   }
 
+  /** Waits for `task`, moving time on as far as it needs and no further. */
+  async drive<T>(task: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const settled = (): void => {
+      isSettled = true;
+    };
+    task.then(settled, settled);
+    for (;;) {
+      await this.settle();
+      if (isSettled) return task;
+      if ((await this.next(Number.MAX_SAFE_INTEGER)) === "idle") throw new Error("nothing is left that could answer the question");
+    }
+  }
+
   /** Reports a defect of the platform under test: the test's next wait rejects with it. */
   fail(error: unknown): void {
     this.#defect ??= { error };
