@@ -45,6 +45,8 @@ const MAX_HOST_LOSSES = 5;
 const RETRY_AFTER_MS = 1_000;
 /** A call that was decided longer ago than this and is in no layer was forgotten. */
 const SETTLED_MS = 1_000;
+/** The longest that a coordinator may have nothing to wait for and yet not say what comes next. */
+const SILENCE_MS = 15_000;
 
 export class RunService implements HostEvents {
   readonly #parts: FeederParts;
@@ -265,9 +267,28 @@ export class RunService implements HostEvents {
       this.#feeder.enqueue(live, pending);
       repaired = true;
     }
-    const homeless = live.hosting === "none" || (live.hosting === "hosted" && !this.#hosts.isHosted(live.head.id));
-    if (live.driver !== undefined || !homeless || isSuspended(live)) return repaired;
-    this.#feeder.host(live);
+    if (live.driver !== undefined || isSuspended(live)) return repaired;
+    if (live.hosting === "none" || (live.hosting === "hosted" && !this.#hosts.isHosted(live.head.id))) {
+      this.#feeder.host(live);
+      return true;
+    }
+    return this.#isSilent(live) ? this.#rehost(live) : repaired;
+  }
+
+  /** A coordinator that waits for nothing of ours and says nothing: a message was lost, or it awaits a promise that is not of its `ctx`. */
+  #isSilent({ hosting, state, steps, touchedAt }: Live): boolean {
+    return hosting === "hosted" && state.pending.size === 0 && steps.size === 0 && this.#parts.clock.now() - touchedAt > SILENCE_MS;
+  }
+
+  #rehost(live: Live): boolean {
+    this.#feeder.unhost(live);
+    live.touchedAt = this.#parts.clock.now();
+    if (++live.hostLosses < MAX_HOST_LOSSES) {
+      this.#feeder.host(live);
+      return true;
+    }
+    const message = `coordinator "${live.head.name}" waits for something that is not durable: it may await only what its ctx returns`;
+    this.#feeder.feed(live, { t: "halt", failure: { code: "COORDINATOR_STUCK", message } });
     return true;
   }
 

@@ -12,7 +12,7 @@ export const catalogue = {
   CALL_TIMEOUT: { status: 504, means: "The function did not answer within its timeoutMs.", mend: "Make the function faster or raise timeoutMs in its definition." },
   COORDINATOR_CRASHED: { status: 500, means: "The pod died each time that it ran this coordinator.", mend: "Read the run's log, mend the coordinator, then resume or cancel the run." },
   COORDINATOR_FAILED: { status: 500, means: "The coordinator threw an error of its own.", mend: "Read the cause; mend the coordinator and start a new run." },
-  COORDINATOR_STUCK: { status: 500, means: "The coordinator kept its pod busy without ever yielding.", mend: "Move heavy work from the coordinator into a function." },
+  COORDINATOR_STUCK: { status: 500, means: "The coordinator kept its pod busy without ever yielding, or awaits something that is not durable.", mend: "Move heavy work into a function, and await only what ctx returns; wrap other promises in ctx.step." },
   DATA_DIRECTORY_IN_USE: { status: 503, means: "Another Lockstep process owns this data directory.", mend: "Stop that process, or choose another directory with --data." },
   DATA_DIRECTORY_NEWER: { status: 503, means: "The data directory was written by a newer Lockstep.", mend: "Use that version or a later one." },
   EPOCH_FENCED: { status: 503, means: "A newer owner has taken this journal; this process may not write any more.", mend: "Stop this process." },
