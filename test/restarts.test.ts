@@ -6,7 +6,7 @@ import { eventually } from "./support/eventually.ts";
 import { ask } from "./support/http.ts";
 import type { PlatformProcess, PlatformProcessOptions } from "./support/platform-process.ts";
 import { startPlatformProcess } from "./support/platform-process.ts";
-import { isAlive } from "./support/processes.ts";
+import { cpuMsOf, isAlive } from "./support/processes.ts";
 import { createSandbox, type Sandbox } from "./support/sandbox.ts";
 
 const sandboxes: Sandbox[] = [];
@@ -71,6 +71,18 @@ describe("kill -9 of the control plane", () => {
     await platform.kill();
     await eventually("its pods have ended", () => !pids.some(isAlive), 3_000);
     await eventually("nothing of it is left", () => sandbox.processes().length === 0, 3_000);
+  });
+
+  test("ends also a pod that is busy for ever", async () => {
+    const sandbox = newSandbox();
+    const platform = await startPlatformProcess(sandbox);
+    await platform.deploy("test/apps/hostile");
+    await platform.client.startFunction("loops-for-long");
+    const { id, pid } = await platform.pod("loops-for-long");
+    await eventually("the call executes", async () => (await platform.client.pods()).find((pod) => pod.id === id)?.inFlight === 1);
+    await eventually("it keeps a processor busy", () => cpuMsOf(pid) > 300);
+    await platform.kill();
+    await eventually("it has ended", () => !isAlive(pid), 3_000);
   });
 
   test("changes no result that was seen", async () => {

@@ -32,6 +32,6 @@ const link = new Link<never, Beat>(address, {
     setInterval(() => link.send(beat()), heartbeatMs);
   },
   messages: () => {},
-  // The main thread sees the end of its own connection and ends the process.
-  closed: () => process.exit(0),
+  // The main thread sees the end of its own connection too, but not while user code keeps it busy. Here `process.exit` would only end the thread.
+  closed: () => process.kill(process.pid, "SIGKILL"),
 });

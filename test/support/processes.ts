@@ -47,3 +47,15 @@ export const signal = (pid: number, name: NodeJS.Signals): void => {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 };
+
+const TICKS_PER_SECOND = 100;
+
+/** Processor time that a process has used, in milliseconds. */
+export const cpuMsOf = (pid: number): number => {
+  const stat = read(pid, "stat") ?? "";
+  const [user, system] = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .slice(11, 13);
+  return ((Number(user ?? 0) + Number(system ?? 0)) * 1_000) / TICKS_PER_SECOND;
+};

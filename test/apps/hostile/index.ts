@@ -105,6 +105,9 @@ export const loops = fn(
   },
   { ...once, timeoutMs: 300 },
 );
+export const loopsForLong = fn("loops-for-long", () => {
+  for (;;);
+});
 export const neverAnswers = fn("never-answers", nothing, { ...once, timeoutMs: 200 });
 export const leavesRejection = fn("leaves-rejection", async () => {
   void Promise.reject(new Error("nobody awaits me"));
