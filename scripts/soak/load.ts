@@ -1,0 +1,138 @@
+/** The load: lanes that start runs one after the other, signal them, wait for them, and look at finished ones again. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { ClientRun, RunOutcome } from "lockstep/client";
+import type { Random } from "../../src/lib/random.ts";
+import { seeded } from "../../src/lib/random.ts";
+import type { Violations } from "./report.ts";
+import { drawTask, type Task } from "./workload.ts";
+import type { World } from "./world.ts";
+
+/** A run that was accepted, and what was seen of it. */
+export interface Seen {
+  task: Task;
+  /** The first outcome that was seen, as JSON. */
+  outcome: string | undefined;
+}
+
+const OUTCOME_WITHIN_MS = 60_000;
+const RECONNECT_MS = 50;
+
+export class Load {
+  readonly seen = new Map<string, Seen>();
+  /** Starts without a key whose answer was lost: accepted or not, nobody knows. */
+  unanswered = 0;
+  resumed = 0;
+  readonly #world: World;
+  readonly #effects: string;
+  readonly #violations: Violations;
+  #stopping = false;
+  #lanes: Promise<void>[] = [];
+
+  constructor(world: World, effects: string, violations: Violations) {
+    this.#world = world;
+    this.#effects = effects;
+    this.#violations = violations;
+  }
+
+  start(lanes: number, random: Random): void {
+    this.#lanes = Array.from({ length: lanes }, (_, lane) => this.#lane(lane, seeded(random.below(2 ** 31))));
+  }
+
+  /** Lets the lanes finish the runs that they have started. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(this.#lanes);
+  }
+
+  async #lane(lane: number, random: Random): Promise<void> {
+    for (let i = 0; !this.#stopping; i++) {
+      const task = drawTask(random, this.#effects);
+      try {
+        const run = await this.#accepted(task, random.below(2) === 0 ? `${lane}/${i}` : undefined);
+        if (run === undefined) continue;
+        if (task.signal !== undefined) await this.#signal(run, task.signal, random);
+        await this.#observe(run, task);
+        if (random.below(4) === 0) await this.#lookAgain(random);
+      } catch (error) {
+        this.#violations.add(`${task.kind} ${task.name}: ${(error as { code?: string }).code ?? ""} ${(error as Error).message}`);
+      }
+    }
+  }
+
+  async #accepted(task: Task, key: string | undefined): Promise<ClientRun | undefined> {
+    for (;;) {
+      try {
+        const run = await start(this.#world, task, key);
+        // With a key a second request may find what the first one started; without, an id is new.
+        if (this.seen.has(run.id)) this.#violations.add(`${run.id} was given to two starts`);
+        this.seen.set(run.id, { task, outcome: undefined });
+        return run;
+      } catch (error) {
+        if (!isLost(error)) throw error;
+        if (key === undefined && mayHaveArrived(error)) {
+          this.unanswered++;
+          return undefined;
+        }
+        await delay(RECONNECT_MS);
+      }
+    }
+  }
+
+  async #signal(run: ClientRun, value: number, random: Random): Promise<void> {
+    await delay(random.below(3) === 0 ? random.below(2_500) : random.below(100));
+    for (;;) {
+      try {
+        return await run.signal("go", value);
+      } catch (error) {
+        if (!isLost(error)) throw error;
+        // It may have arrived: a second one waits in vain, which changes nothing.
+        await delay(RECONNECT_MS);
+      }
+    }
+  }
+
+  async #observe(run: ClientRun, task: Task): Promise<void> {
+    let outcome = await this.#outcome(run);
+    while (outcome.status === "suspended") {
+      // A call whose pods were killed five times waits for an operator: that is us.
+      this.resumed++;
+      await run.resume().catch((error: unknown) => {
+        if (!isLost(error) && (error as { code?: string }).code !== "RUN_NOT_SUSPENDED") throw error;
+      });
+      outcome = await this.#outcome(run);
+    }
+    this.seen.set(run.id, { task, outcome: JSON.stringify(outcome) });
+    if (outcome.status !== "completed") {
+      this.#violations.add(`${run.id} (${task.name}) is ${outcome.status}: ${JSON.stringify(outcome.failure)}`);
+    }
+  }
+
+  #outcome(run: ClientRun): Promise<RunOutcome> {
+    return run.outcome({ timeoutMs: OUTCOME_WITHIN_MS });
+  }
+
+  /** A result that was seen once never changes. */
+  async #lookAgain(random: Random): Promise<void> {
+    const ids = [...this.seen.keys()];
+    const id = ids[random.below(ids.length)] as string;
+    const before = this.seen.get(id)?.outcome;
+    if (before === undefined) return;
+    const now = JSON.stringify(
+      await this.#world.client
+        .run(id)
+        .outcome({ timeoutMs: OUTCOME_WITHIN_MS })
+        .catch((error: Error) => error.message),
+    );
+    if (now !== before && !/NOT_CONNECTED|no platform|connection/.test(now)) this.#violations.add(`${id} was ${before} and is ${now} now`);
+  }
+}
+
+const start = ({ client }: World, { kind, name, input }: Task, key: string | undefined): Promise<ClientRun> => {
+  const options = key === undefined ? {} : { key };
+  if (kind === "expression") return client.startExpression(name, input as Record<string, unknown>, options);
+  return kind === "function" ? client.startFunction(name, input, options) : client.start(name, input, options);
+};
+
+const isLost = (error: unknown): boolean => (error as { code?: string }).code === "NOT_CONNECTED";
+
+const mayHaveArrived = (error: unknown): boolean => (error as { details?: { arrived?: boolean } }).details?.arrived !== false;

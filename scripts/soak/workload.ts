@@ -1,0 +1,222 @@
+/** What the soak asks the platform to do, and what must come of it. */
+import type { JournalEntry } from "lockstep/client";
+import type { Random } from "../../src/lib/random.ts";
+import type { RunKind } from "../../src/protocol/run.ts";
+import type { Stamp } from "../../test/apps/soak/index.ts";
+
+export interface Task {
+  kind: RunKind;
+  name: string;
+  input: unknown;
+  /** Waits for the signal `go` with this value. */
+  signal?: number;
+  /** Must not finish earlier than this after it was accepted. */
+  leastMs: number;
+  /** What is wrong with the result of the completed run; its journal is given in full. */
+  faults(value: unknown, journal: readonly JournalEntry[]): string[];
+}
+
+/** Results of the calls in a journal, in the order of the program. */
+const stampsOf = (journal: readonly JournalEntry[], fn?: string): Stamp[] => {
+  const wanted = new Set(journal.flatMap((entry) => (entry.t === "call" && (fn === undefined || entry.fn === fn) ? [entry.seq] : [])));
+  const done = journal.filter((entry) => entry.t === "done" && wanted.has(entry.seq) && entry.value !== undefined);
+  return done.sort((a, b) => Number(a.seq) - Number(b.seq)).map((entry) => entry.value as Stamp);
+};
+
+const same = (what: string, actual: unknown, expected: unknown): string[] => {
+  const [is, should] = [JSON.stringify(actual), JSON.stringify(expected)];
+  return is === should ? [] : [`${what} is ${is}, expected ${should}`];
+};
+
+const numbers = (stamps: unknown): number[] => (stamps as Stamp[]).map(({ n }) => n);
+
+const upTo = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i + 1);
+
+type Maker = (random: Random, effects: string) => Task;
+
+const work = (random: Random, effects: string) => ({ effects, n: random.below(1_000), ms: random.below(3) === 0 ? random.below(60) : 0 });
+
+const chain: Maker = (random, effects) => {
+  const input = { ...work(random, effects), length: 1 + random.below(6) };
+  return {
+    kind: "coordinator",
+    name: "chain",
+    input,
+    leastMs: 0,
+    faults: (value, journal) => [
+      ...same("the result", value, stampsOf(journal)),
+      ...same("the numbers", numbers(value), upTo(input.n, input.length)),
+    ],
+  };
+};
+
+const fan: Maker = (random, effects) => {
+  const input = { ...work(random, effects), width: 1 + random.below(20) };
+  return {
+    kind: "coordinator",
+    name: "fan",
+    input,
+    leastMs: 0,
+    faults: (value, journal) => [
+      ...same("the result", value, stampsOf(journal)),
+      ...same("the numbers", numbers(value), upTo(input.n, input.width)),
+    ],
+  };
+};
+
+const signalled: Maker = (random, effects) => {
+  const input = work(random, effects);
+  const signal = random.below(1_000);
+  return {
+    kind: "coordinator",
+    name: "signalled",
+    input,
+    signal,
+    leastMs: 0,
+    faults: (value, journal) => [
+      ...same("the result", value, stampsOf(journal)),
+      ...same("the numbers", numbers(value), [input.n + 1, signal + 1]),
+    ],
+  };
+};
+
+const sleeper: Maker = (random, effects) => {
+  const input = { ...work(random, effects), sleepMs: random.below(2) === 0 ? random.below(300) : 2_200 + random.below(2_000) };
+  return {
+    kind: "coordinator",
+    name: "sleeper",
+    input,
+    leastMs: input.sleepMs,
+    faults: (value, journal) => [...same("the result", value, stampsOf(journal)), ...same("the numbers", numbers(value), upTo(input.n, 2))],
+  };
+};
+
+const family: Maker = (random, effects) => {
+  const input = { ...work(random, effects), children: 1 + random.below(4) };
+  return {
+    kind: "coordinator",
+    name: "family",
+    input,
+    leastMs: 0,
+    faults: (value, journal) => {
+      const { detached, results } = value as { detached: string; results: Stamp[][] };
+      const children = journal.filter(({ t }) => t === "child");
+      const outcomes = journal.filter(({ t }) => t === "done").sort((a, b) => Number(a.seq) - Number(b.seq));
+      return [
+        ...same("the detached child", detached, children[0]?.child),
+        ...same(
+          "the results of children",
+          [detached, ...results],
+          outcomes.map((entry) => entry.value),
+        ),
+        ...same(
+          "the numbers",
+          results.map(numbers),
+          results.map(() => upTo(input.n, 2)),
+        ),
+        ...same("the count of children", results.length, input.children),
+      ];
+    },
+  };
+};
+
+const stepper: Maker = (random, effects) => {
+  const input = work(random, effects);
+  return {
+    kind: "coordinator",
+    name: "stepper",
+    input,
+    leastMs: 0,
+    faults: (value, journal) => {
+      const { drawn, stamps } = value as { drawn: number; stamps: Stamp[] };
+      const step = journal.find((entry) => entry.t === "done" && entry.seq === 1);
+      return [
+        ...same("the step's outcome", step?.value, drawn),
+        ...same("the call's result", stamps, stampsOf(journal)),
+        ...same("the number", numbers(stamps), [drawn + 1]),
+      ];
+    },
+  };
+};
+
+const racer: Maker = (random, effects) => ({
+  kind: "coordinator",
+  name: "racer",
+  input: work(random, effects),
+  leastMs: 0,
+  faults: (value, journal) => {
+    const { winner, draws, stamps, refused, slow } = value as {
+      winner: Stamp;
+      draws: number;
+      stamps: Stamp[];
+      refused: string;
+      slow: unknown;
+    };
+    const outcomes = journal.filter(({ t }) => t === "done");
+    const ofRace = outcomes.filter(({ seq }) => seq === 1 || seq === 2);
+    const isCancelled = (entry: JournalEntry): boolean => (entry.failure as { code: string } | undefined)?.code === "CALL_CANCELLED";
+    const slowOutcome = ofRace.find(({ seq }) => seq === 1);
+    return [
+      ...same("the winner", winner, ofRace.find((entry) => entry.value !== undefined)?.value),
+      ...same(
+        "what became of the slow call",
+        slow,
+        slowOutcome !== undefined && isCancelled(slowOutcome) ? "CALL_CANCELLED" : slowOutcome?.value,
+      ),
+      ...same("the drawn calls", stamps, stampsOf(journal).slice(-draws || Number.POSITIVE_INFINITY)),
+      ...same("the count of draws", stamps.length, draws),
+      ...same("the refusal", refused, "REFUSED"),
+    ];
+  },
+});
+
+const call: Maker = (random, effects) => {
+  const input = work(random, effects);
+  const name = random.below(3) === 0 ? "flaky" : "stamp";
+  return {
+    kind: "function",
+    name,
+    input,
+    leastMs: 0,
+    faults: (value, journal) => [...same("the result", [value], stampsOf(journal)), ...same("the number", (value as Stamp).n, input.n + 1)],
+  };
+};
+
+/** A random expression together with what it comes to. */
+const expressionOf = (random: Random, depth: number): { text: string; value: number } => {
+  if (depth === 0 || random.below(5) === 0) {
+    const value = random.below(20);
+    return { text: String(value), value };
+  }
+  const left = expressionOf(random, depth - 1);
+  const right = expressionOf(random, depth - 1);
+  const operator = ["+", "-", "*"][random.below(3)] as "+" | "-" | "*";
+  const value = operator === "+" ? left.value + right.value : operator === "-" ? left.value - right.value : left.value * right.value;
+  return { text: `(${left.text}${operator}${right.text})`, value };
+};
+
+const expression: Maker = (random) => {
+  const { text, value } = expressionOf(random, 1 + random.below(4));
+  return { kind: "expression", name: text, input: {}, leastMs: 0, faults: (result) => same("the value", result, value) };
+};
+
+const MAKERS: readonly Maker[] = [
+  chain,
+  chain,
+  fan,
+  fan,
+  signalled,
+  signalled,
+  sleeper,
+  sleeper,
+  family,
+  stepper,
+  racer,
+  racer,
+  call,
+  expression,
+  expression,
+];
+
+/** A task drawn by chance. @param effects the file that executions write to */
+export const drawTask = (random: Random, effects: string): Task => (MAKERS[random.below(MAKERS.length)] as Maker)(random, effects);
