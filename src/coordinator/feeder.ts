@@ -279,7 +279,9 @@ export class RunFeeder {
     else this.feed(parent, input);
   }
 
+  // It counts as live from this commit on: when the control plane dies before the run was fed, recovery finds it, and it asks by itself.
   #feedLater(run: RunId, input: RunInput): void {
+    this.#turn.wake(run);
     this.#turn.after(() => {
       void this.#memory.find(run).then((live) => {
         if (live !== undefined) this.feed(live, input);

@@ -68,6 +68,13 @@ export class Turn {
     this.#require();
   }
 
+  /** Makes a run that sleeps in the journal live, so that recovery loads it. */
+  wake(run: RunId): void {
+    this.#batch.woken ??= [];
+    this.#batch.woken.push(run);
+    this.#require();
+  }
+
   event(body: EventBody): void {
     this.#batch.events.push({ at: this.#clock.now(), body });
     this.#schedule();

@@ -77,6 +77,7 @@ class InMemory implements MemoryJournal {
     check(store, own);
     const first = store.lastPosition + 1;
     for (const run of own.accepted) accept(store, run);
+    for (const id of own.woken ?? []) wake(store, ordinalOfRun(id));
     for (const change of own.changed) applyChange(store, change);
     for (const { run, from, records } of own.appended) rowsOf(store, ordinalOfRun(run)).push({ from, records });
     for (const { at, body } of own.events) store.events.push({ position: ++store.lastPosition, at, ...body });
@@ -231,6 +232,13 @@ const applyChange = (store: Store, change: RunChange): void => {
   const n = ordinalOfRun(change.id);
   const { status, live, wakeAt, finishedAt, value, failure, ...head } = store.runs.get(n) as StoredRun;
   store.runs.set(n, { ...head, ...change, live: change.live && !FINAL.has(change.status) });
+};
+
+const wake = (store: Store, n: number): void => {
+  const run = store.runs.get(n);
+  if (run === undefined || run.live || FINAL.has(run.status)) return;
+  run.live = true;
+  delete run.wakeAt;
 };
 
 const purge = (store: Store, n: number): void => {

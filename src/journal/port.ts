@@ -50,6 +50,8 @@ export interface Batch {
   changed: RunChange[];
   events: { at: number; body: EventBody }[];
   logs: CallLog[];
+  /** Sleeping runs that become live again, before `changed` applies: recovery must load them. Those that don't sleep are left alone. */
+  woken?: RunId[];
   /** Runs that retention removes with all that belongs to them. */
   purged: RunId[];
   /** Events at or before this position are dropped. */

@@ -14,7 +14,7 @@ import type { JournalRecord } from "../protocol/run.ts";
 import { ordinalOfRun } from "./ordinals.ts";
 import type { AcceptedRun, Batch, RunChange } from "./port.ts";
 import type { Spilled } from "./sqlite-codec.ts";
-import { FIRST_FINISHED, INPUT_SLOT, inputSlot, kindCode, stateOf, targetOf, VALUE_SLOT, valueSlot } from "./sqlite-codec.ts";
+import { FIRST_ASLEEP, FIRST_FINISHED, INPUT_SLOT, inputSlot, kindCode, stateOf, targetOf, VALUE_SLOT, valueSlot } from "./sqlite-codec.ts";
 import { BulkInsert } from "./sqlite-transaction.ts";
 
 /** The greatest numbers given so far. */
@@ -47,6 +47,7 @@ export class SqliteWriter {
   write(batch: Batch, heads: Heads): Heads {
     this.#finished = [0, 0, 0];
     const next = { ...heads };
+    for (const id of batch.woken ?? []) this.#statements.wake.run(ordinalOfRun(id));
     this.#writeRuns(batch, next);
     this.#append(batch.appended);
     if (batch.events.length > 0) {
@@ -178,6 +179,9 @@ const prepare = (db: DatabaseSync) => {
     // A run finishes once, so the state before need not be read to keep the counters: only what this leaves untouched is looked at.
     changeUnfinished: db.prepare(`${change} AND state < ${FIRST_FINISHED}`),
     change: db.prepare(change),
+    wake: db.prepare(
+      `UPDATE runs SET state = state - ${FIRST_ASLEEP}, wake_at = NULL WHERE n = ? AND state >= ${FIRST_ASLEEP} AND state < ${FIRST_FINISHED}`,
+    ),
     state: db.prepare("SELECT state FROM runs WHERE n = ?"),
     payload: db.prepare("INSERT OR REPLACE INTO payloads(run, slot, text) VALUES (?, ?, ?)"),
     event: db.prepare("INSERT INTO events(first, data) VALUES (?, ?)"),

@@ -139,6 +139,55 @@ describe("the control plane dies", () => {
   });
 });
 
+describe("parents and children that have left memory", () => {
+  const sleepy = coordinator("sleepy", async (ctx, ms: number | undefined) => (ms === undefined ? ctx.signal("never") : ctx.sleep(ms)));
+  const parent = coordinator("parent", async (ctx, ms: number | undefined) => {
+    await ctx.run(sleepy, ms);
+    return "slept";
+  });
+
+  const rest = async (ms: number | undefined): Promise<TestRun<string>> => {
+    await begin([sleepy, parent]);
+    const run = await t.start(parent, ms);
+    await t.advance(60_000);
+    expect(t.controlPlane.counters().runsLive).toBe(0);
+    return run;
+  };
+
+  test.each<CrashPoint>(["before", "after"])(
+    "find each other again when the control plane dies %s each commit of the child's end",
+    async (point) => {
+      for (let commits = 1; ; commits++) {
+        const run = await rest(DAY_MS);
+        t.crashAtCommit(commits, point);
+        expect(await run.result(), `crash ${point} commit ${commits}`).toBe("slept");
+        if (t.crashes === 0) break;
+        await t.stop();
+      }
+    },
+  );
+
+  test.each<CrashPoint>(["before", "after"])("are cancelled together when it dies %s each commit of the cancellation", async (point) => {
+    for (let commits = 1; ; commits++) {
+      const run = await rest(undefined);
+      t.crashAtCommit(commits, point);
+      await run.cancel("enough").catch((error: { code: string }) => expect(error.code).toBe("NOT_CONNECTED"));
+      if ((await run.status()) !== "cancelled") await run.cancel("enough");
+      await t.settle();
+      const { runs } = await t.controlPlane.runs({}, 10);
+      expect(
+        runs.map(({ name, status }) => [name, status]),
+        `crash ${point} commit ${commits}`,
+      ).toEqual([
+        ["sleepy", "cancelled"],
+        ["parent", "cancelled"],
+      ]);
+      if (t.crashes === 0) break;
+      await t.stop();
+    }
+  });
+});
+
 describe("a waiting run", () => {
   const waiter = coordinator("waiter", async (ctx, ms: number | undefined) => {
     const before = await ctx.call(token, "before");

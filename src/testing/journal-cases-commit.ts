@@ -57,6 +57,20 @@ export const commitCases: JournalCases = {
     deepEqual(await journal.load(run.id), { ...run, ...finished });
   },
 
+  "a sleeping run that is woken is live again, with its status, and any other stays as it is": async ({ open }) => {
+    const journal = await open();
+    const asleep = { id: idAt(1), status: "suspended", live: false, wakeAt: START + 5 } as const;
+    const finished = finishAt(2, 9);
+    await journal.commit(batchOf({ accepted: [runAt(1), runAt(2), runAt(3), runAt(4)], changed: [asleep, finished] }));
+    await journal.commit(batchOf({ changed: [{ ...asleep, id: idAt(4), status: "waiting" }] }));
+    const woken = [1, 2, 3, 4, 7].map(idAt);
+    await journal.commit(batchOf({ woken, changed: [{ id: idAt(4), status: "waiting", live: false, wakeAt: START + 9 }] }));
+    deepEqual(await journal.load(idAt(1)), { ...runAt(1), id: idAt(1), status: "suspended", live: true });
+    deepEqual(await journal.load(idAt(2)), { ...runAt(2), ...finished });
+    deepEqual(await journal.live(), [idAt(1), idAt(3)]);
+    deepEqual(await journal.dueBy(START + 100, 10), [{ id: idAt(4), wakeAt: START + 9 }]);
+  },
+
   "a run can be accepted and finished in one commit": async ({ open }) => {
     const journal = await open();
     const finished = finishAt(1, 2, { status: "failed", failure: { code: "X", message: "no" } });
