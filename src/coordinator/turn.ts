@@ -28,12 +28,14 @@ export class Turn {
   readonly #failed: (error: unknown) => void;
   #batch = emptyBatch();
   #appended = new Map<RunId, Appended>();
+  #early: (() => void)[] = [];
   #effects: (() => void)[] = [];
   #urgent = false;
   #scheduled = false;
   #flushing = false;
   #lazy = false;
   #dead = false;
+  #died = () => {};
   commits = 0;
   records = 0;
 
@@ -91,6 +93,15 @@ export class Turn {
     this.#require();
   }
 
+  /**
+   * Runs `effect` at the end of this turn, before its commit. Only for what reaches nobody but a coordinator's code: whatever that code
+   * asks for in reply is carried out after the commit, because nothing is received while it lasts, or waits in the next batch (T1).
+   */
+  early(effect: () => void): void {
+    this.#early.push(effect);
+    this.#schedule();
+  }
+
   /** Runs `effect` once all that was recorded before is as durable as it must be. */
   after(effect: () => void): void {
     this.#effects.push(effect);
@@ -105,7 +116,12 @@ export class Turn {
 
   /** Makes everything recorded so far durable, then takes part in nothing any more: what still happens is told by the next life's recovery. */
   async close(): Promise<void> {
-    await this.durable();
+    if (this.#dead) return;
+    // When the journal fails now, `durable` would never resolve.
+    const death = new Promise<void>((resolve) => {
+      this.#died = resolve;
+    });
+    await Promise.race([this.durable(), death]);
     this.#dead = true;
   }
 
@@ -128,7 +144,8 @@ export class Turn {
     if (this.#dead) return;
     this.#flushing = true;
     try {
-      while (this.#effects.length > 0 || this.#urgent) {
+      while (this.#early.length + this.#effects.length > 0 || this.#urgent) {
+        await this.#sendEarly();
         const effects = this.#effects;
         this.#effects = [];
         if (this.#urgent) await this.#commit();
@@ -137,10 +154,20 @@ export class Turn {
       this.#commitLater();
     } catch (error) {
       this.#dead = true;
+      this.#died();
       this.#failed(error);
     } finally {
       this.#flushing = false;
     }
+  }
+
+  async #sendEarly(): Promise<void> {
+    if (this.#early.length === 0) return;
+    const early = this.#early;
+    this.#early = [];
+    for (const effect of early) effect();
+    // Connections write what was sent in a microtask; a commit that blocks the thread must not come before that.
+    await undefined;
   }
 
   async #commit(): Promise<void> {
