@@ -61,6 +61,8 @@ export class MemoryPod {
         return this.#functions?.abort(message.lease, message.reason);
       case "ask":
         return this.#coordinators?.ask(message.run, message.at);
+      case "permit":
+        return this.#coordinators?.permit(message.run, message.seq);
       case "evict":
         return this.#coordinators?.evict(message.run);
       case "load":

@@ -94,8 +94,9 @@ export class RunFeeder {
     this.counters.accepted++;
     this.#turn.accept(head);
     this.#turn.event({ type: "run.accepted", run: head.id, kind: head.kind, name: head.name });
-    if (live.driver === undefined) this.#begin(live, []);
-    else this.drive(live, live.driver.start());
+    if (live.driver !== undefined) return this.drive(live, live.driver.start());
+    live.hosting = "loading";
+    this.#turn.early(() => this.#send(live, []));
   }
 
   /** Puts a run that was read from the journal back to work. */
@@ -317,10 +318,17 @@ export class RunFeeder {
       if (record.t === "done") this.drive(live, live.driver.resolve(record.seq, record));
       return;
     }
-    this.#turn.after(() => {
+    // The coordinator's code may already work on what is being committed: its commands wait for that, and its steps for a permission.
+    this.#turn.early(() => {
       if (live.hosting === "hosted") this.#hosts.deliver(live.head.id, record);
       else if (live.hosting === "loading") live.held.push({ index, record });
     });
+  }
+
+  /** Lets a step execute, which is code with effects of its own: not before all that it can depend on is durable. */
+  permit(live: Live, seq: number): void {
+    live.steps.add(seq);
+    this.#turn.after(() => this.#hosts.permit(live.head.id, seq));
   }
 
   /** Starts a coordinator's code in a pod again, from the journal. */
@@ -338,17 +346,19 @@ export class RunFeeder {
 
   #begin(live: Live, history: JournalRecord[]): void {
     live.hosting = "loading";
-    this.#turn.after(() => {
-      if (live.hosting !== "loading" || live.state.finished !== undefined) return;
-      const { id, name, input, acceptedAt, application, version } = live.head;
-      live.hosting = "hosted";
-      this.#hosts.begin(
-        { application, version, path: this.#parts.pathOf(version) },
-        { t: "begin", run: id, name, input, acceptedAt, history },
-      );
-      for (const { index, record } of live.held) if (index >= history.length) this.#hosts.deliver(id, record);
-      live.held = [];
-    });
+    this.#turn.after(() => this.#send(live, history));
+  }
+
+  #send(live: Live, history: JournalRecord[]): void {
+    if (live.hosting !== "loading" || live.state.finished !== undefined) return;
+    const { id, name, input, acceptedAt, application, version } = live.head;
+    live.hosting = "hosted";
+    this.#hosts.begin(
+      { application, version, path: this.#parts.pathOf(version) },
+      { t: "begin", run: id, name, input, acceptedAt, history },
+    );
+    for (const { index, record } of live.held) if (index >= history.length) this.#hosts.deliver(id, record);
+    live.held = [];
   }
 
   unhost(live: Live): void {

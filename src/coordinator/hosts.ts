@@ -81,6 +81,11 @@ export class CoordinatorHosts {
     if (home?.connected) this.#fleet.send(home.pod, { t: "ask", run, at });
   }
 
+  permit(run: RunId, seq: number): void {
+    const home = this.#podOf.get(run);
+    if (home?.connected) this.#fleet.send(home.pod, { t: "permit", run, seq });
+  }
+
   /** The run is finished or leaves memory. */
   evict(run: RunId, tellPod: boolean): void {
     const home = this.#podOf.get(run);

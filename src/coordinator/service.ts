@@ -202,7 +202,7 @@ export class RunService implements HostEvents {
     if (live === undefined) return;
     live.hostLosses = 0;
     for (const command of commands) {
-      if (command.t === "stepping") live.steps.add(command.seq);
+      if (command.t === "stepping") this.#feeder.permit(live, command.seq);
       else if (command.t === "step") live.steps.delete(command.seq);
     }
     this.#feeder.drive(live, commands);

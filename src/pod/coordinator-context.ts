@@ -19,6 +19,8 @@ export interface Commander {
   issue(command: Command & { seq: number }): Promise<unknown>;
   /** Issues a command without waiting. */
   tell(command: Command & { seq: number }): void;
+  /** Resolves when step `seq` may execute: all that it can depend on is durable. */
+  permission(seq: number): Promise<unknown>;
   /** Whether the journal has this step already, so that it must not execute again. */
   hasRecorded(seq: number): boolean;
 }
@@ -80,7 +82,7 @@ const executeStep = async <T>(instance: Commander, given: string, f: () => T | P
   const name = nameOf(given, "step");
   const seq = instance.nextSeq();
   if (instance.hasRecorded(seq)) return (await instance.issue({ t: "step", seq, name })) as T;
-  instance.tell({ t: "stepping", seq });
+  await instance.permission(seq);
   const command: Command & { seq: number } = { t: "step", seq, name };
   try {
     command.value = json(instance, await f(), `the result of step "${name}"`);

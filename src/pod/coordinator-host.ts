@@ -75,6 +75,10 @@ export class CoordinatorHost {
     this.#instances.get(run)?.whenIdle(() => this.#port.send({ t: "waits", run, at }));
   }
 
+  permit(run: RunId, seq: number): void {
+    this.#instances.get(run)?.permit(seq);
+  }
+
   evict(run: RunId): void {
     this.#instances.get(run)?.abandon();
     this.#instances.delete(run);

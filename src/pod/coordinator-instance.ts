@@ -165,6 +165,15 @@ export class Instance implements LogOwner, Commander {
     this.#push(command);
   }
 
+  permission(seq: number): Promise<unknown> {
+    return this.issue({ t: "stepping", seq });
+  }
+
+  permit(seq: number): void {
+    this.#waiting.get(seq)?.resolve(undefined);
+    this.#waiting.delete(seq);
+  }
+
   hasRecorded(seq: number): boolean {
     return this.#recorded.has(seq);
   }

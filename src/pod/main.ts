@@ -76,6 +76,8 @@ const take = (message: ToPod): void => {
       return functions?.abort(message.lease, message.reason);
     case "ask":
       return coordinators?.ask(message.run, message.at);
+    case "permit":
+      return coordinators?.permit(message.run, message.seq);
     case "evict":
       return coordinators?.evict(message.run);
     case "load":

@@ -21,10 +21,12 @@ export type ToPod =
   | { t: "abort"; lease: number; reason: string }
   /** Starts a coordinator, or brings it back: `history` is its journal so far. */
   | { t: "begin"; run: RunId; name: string; input: Json; acceptedAt: number; history: JournalRecord[] }
-  /** One record that is durable and that the coordinator waits for: `done` or `cancel`. */
+  /** One record that the coordinator waits for: `done` or `cancel`. Its commit may be under way. */
   | { t: "deliver"; run: RunId; record: JournalRecord }
   /** Asks whether the coordinator only waits. `at` is the number of records that its journal has. */
   | { t: "ask"; run: RunId; at: number }
+  /** All that step `seq` can depend on is durable: it may execute. */
+  | { t: "permit"; run: RunId; seq: number }
   | { t: "evict"; run: RunId }
   | { t: "exit" };
 

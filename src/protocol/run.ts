@@ -55,7 +55,7 @@ export type Command =
   | { t: "call"; seq: number; fn: string; input: Json; options?: CallOptions }
   | { t: "sleep"; seq: number; ms: number }
   | { t: "signal"; seq: number; name: string; timeoutMs?: number }
-  /** Not journaled: a step has begun, so the run must stay in its pod until it ends. */
+  /** Not journaled: asks for permission to execute a step. From now until its end the run must stay in its pod. */
   | { t: "stepping"; seq: number }
   | { t: "step"; seq: number; name: string; value?: Json; failure?: Failure }
   | { t: "child"; seq: number; coordinator: string; input: Json; detached: boolean }
