@@ -18,7 +18,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts", "scripts/**/*.test.ts", "examples/**/*.test.ts", "bench/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "scripts/**/*.test.ts", "examples/**/*.test.ts", "bench/**/*.test.ts", "sim/**/*.test.ts"],
           maxWorkers: "100%",
           // From 1: Vitest gives a group 0 of one worker, as on a machine with two cores, the last place.
           sequence: { groupOrder: 1 },
