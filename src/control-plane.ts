@@ -54,6 +54,7 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
 
   const start = async (request: StartRun): Promise<{ id: RunId; existing: boolean }> => {
     checkReady();
+    checkKey(request.key);
     checkSize(request, parts.maxPayloadBytes);
     const { application, version } = homeOf(request, registry, parts.expressionLimits);
     return runs.start({ ...request, application, version });
@@ -172,6 +173,13 @@ const homeOfExpression = (
     home ??= next;
   }
   return home ?? NO_APPLICATION;
+};
+
+// A database keeps neither as it is: two keys that differ here would be one there, and the commit of the second would fail.
+const checkKey = (key: string | undefined): void => {
+  if (key === undefined || (key.isWellFormed() && !key.includes("\0"))) return;
+  const message = `the key ${JSON.stringify(key)} holds U+0000 or half of a surrogate pair`;
+  throw new LockstepError("BAD_REQUEST", message, { details: { field: "key" } });
 };
 
 const checkSize = (request: StartRun, limit: number): void => {
