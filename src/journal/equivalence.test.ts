@@ -61,6 +61,7 @@ const batch: fc.Arbitrary<Batch> = fc
         lines: few(text.map((line) => ({ at: START, level: "info" as const, text: line }))),
       }),
     ),
+    woken: few(slot.map(idAt), 2),
     purged: few(slot.map(idAt), 1),
     trimEventsTo: optional(fc.nat({ max: 12 })),
   })
