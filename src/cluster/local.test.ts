@@ -1,14 +1,15 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { systemClock } from "../lib/clock.ts";
 import type { Beat, FromPod } from "../protocol/pod.ts";
 import { LocalCluster } from "./local.ts";
+import type { PodExit } from "./port.ts";
 
 const frames = new URL("../lib/frames.ts", import.meta.url).href;
 const folder = mkdtempSync(join(tmpdir(), "lockstep-local-"));
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A pod's program that connects and then sends `batch` as one frame. */
 const program = (batch: (FromPod | Beat)[]): string => {
@@ -58,4 +59,20 @@ test("a beat that shares its frame with messages hides none of them, before or a
     expect(heard.filter(({ t }) => t !== "beat")).toEqual([before, after]);
     expect(heard.filter(({ t }) => t === "beat")).toEqual([beat]);
   }
+});
+
+test("stops also when a process could not be started at all", async () => {
+  const options = { heartbeatMs: 1_000, maxPayloadBytes: 1_000, maxLogBytes: 1_000, startTimeoutMs: 10_000 };
+  const cluster = new LocalCluster({ ...options, program: program([]) }, systemClock);
+  const gone = new Promise<PodExit>((resolve) => {
+    const listener = { connected: () => {}, messages: () => {}, beat: () => {}, gone: (_pod: string, exit: PodExit) => resolve(exit) };
+    void cluster.start(listener).then(() => {
+      const { execPath } = process;
+      process.execPath = join(folder, "no-such-program");
+      cluster.create({ id: "a", memoryMb: 64 });
+      process.execPath = execPath;
+    });
+  });
+  expect(await gone).toMatchObject({ reason: "failed-to-start" });
+  await cluster.stop();
 });

@@ -173,7 +173,11 @@ export class LocalCluster implements Cluster {
     pod.process.stderr?.on("data", (chunk: Buffer) => {
       pod.output = (pod.output + chunk.toString()).slice(-OUTPUT_KEPT);
     });
-    pod.process.once("error", (error) => this.#gone(pod, "failed-to-start", error.message));
+    pod.process.once("error", (error) => {
+      // A process that never was has no exit for `stop` to wait for.
+      if (pod.process.pid === undefined) this.#exits.delete(pod.process);
+      this.#gone(pod, "failed-to-start", error.message);
+    });
     const ended = (code: number | null, signal: string | null): void => {
       const connected = pod.socket !== undefined;
       this.#gone(pod, connected ? "exited" : "failed-to-start", signal === null ? `exit code ${code}` : `signal ${signal}`);
