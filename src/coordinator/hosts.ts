@@ -94,7 +94,8 @@ export class CoordinatorHosts {
     home.runs.delete(run);
     home.pod.inFlight = home.runs.size;
     if (home.runs.size === 0) this.#fleet.idle(home.pod);
-    if (tellPod && home.connected) this.#fleet.send(home.pod, { t: "evict", run });
+    if (!home.connected) home.backlog = home.backlog.filter((message) => !("run" in message && message.run === run));
+    else if (tellPod) this.#fleet.send(home.pod, { t: "evict", run });
   }
 
   #homeIn(hosts: VersionHosts): Home {
@@ -113,6 +114,7 @@ export class CoordinatorHosts {
   #waitForRoom(hosts: VersionHosts): Home {
     const home = hosts.adopt({ id: "", state: "starting", inFlight: 0, idleSince: 0 } as Pod);
     const retry = () => {
+      if (home.runs.size === 0) return this.#forget(hosts, "");
       const pod = this.#fleet.acquire(hosts);
       if (pod === undefined) return void this.#clock.after(RETRY_MS, retry);
       hosts.homes.delete("");
@@ -157,17 +159,21 @@ export class CoordinatorHosts {
   gone(hosts: VersionHosts, pod: Pod, exit: PodExit): void {
     const home = hosts.homes.get(pod.id);
     if (home === undefined) return;
-    hosts.homes.delete(pod.id);
+    this.#forget(hosts, pod.id);
     const runs = this.#release(home);
-    if (hosts.homes.size === 0) this.#versions.delete(hosts.version);
     if (runs.length > 0) this.#events.lost(runs, exit, home.culprit);
   }
 
   #refuse(hosts: VersionHosts, home: Home, failure: Failure): void {
-    hosts.homes.delete(home.pod.id);
+    this.#forget(hosts, home.pod.id);
     const runs = this.#release(home);
     this.#fleet.end(home.pod, 0);
     this.#events.refused(runs, failure);
+  }
+
+  #forget(hosts: VersionHosts, pod: string): void {
+    hosts.homes.delete(pod);
+    if (hosts.homes.size === 0) this.#versions.delete(hosts.version);
   }
 
   #release(home: Home): RunId[] {
