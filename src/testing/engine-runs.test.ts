@@ -259,6 +259,27 @@ describe("cancellation", () => {
     expect((await run.logs()).map(({ text }) => text)).toEqual(["cleaned up"]);
   });
 
+  test("reaches a coordinator whose step executes at once, and in each replay at the same place", async () => {
+    const ends: (() => void)[] = [];
+    const slow = coordinator("slow", async (ctx) => {
+      try {
+        return await ctx.step("slow", () => new Promise<void>((resolve) => ends.push(resolve)));
+      } finally {
+        await ctx.sleep(DAY_MS);
+      }
+    });
+    await t.deploy([slow]);
+    const run = await t.start(slow);
+    await run.cancel("changed my mind");
+    expect(await t.controlPlane.run(run.id)).toMatchObject({ status: "running", waitingFor: [expect.stringMatching(/^sleep/)] });
+    ends[0]?.();
+    await t.settle();
+    expect(await run.status()).toBe("waiting");
+    await t.crash();
+    expect(await run.outcome({ withinMs: 2 * DAY_MS })).toMatchObject({ status: "cancelled", failure: { code: "RUN_CANCELLED" } });
+    expect(ends).toHaveLength(1);
+  });
+
   test("of a coordinator that catches it needs force", async () => {
     const run = await t.start(stubborn);
     await run.cancel();

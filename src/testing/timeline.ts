@@ -152,7 +152,7 @@ export class Timeline {
     for (;;) {
       await this.settle();
       if (isSettled) return task;
-      if ((await this.next(Number.MAX_SAFE_INTEGER)) === "idle") throw new Error("nothing is left that could answer the question");
+      if ((await this.next(Number.POSITIVE_INFINITY)) !== "moved") throw new Error("nothing is left that could answer the question");
     }
   }
 
@@ -218,7 +218,7 @@ export class Timeline {
     if (this.#isQuiet) {
       const due = Math.min(this.#timers.firstKey ?? Number.POSITIVE_INFINITY, (await this.#options.horizon()) ?? Number.POSITIVE_INFINITY);
       if (stopWhenIdle && due === Number.POSITIVE_INFINITY) return "idle";
-      this.#passOver(Math.min(due, end) - LEAD_MS);
+      if (due !== Number.POSITIVE_INFINITY || Number.isFinite(end)) this.#passOver(Math.min(due, end) - LEAD_MS);
     }
     const heap = this.#firstHeap();
     if (heap.firstKey === undefined || heap.firstKey > end) return "reached";
@@ -228,6 +228,7 @@ export class Timeline {
   }
 
   get #isQuiet(): boolean {
+    if (this.#firstHeap().firstKey === undefined) return true;
     return this.#now - this.#quietSince >= QUIET_MS && this.#firstHeap() === this.#upkeep;
   }
 
