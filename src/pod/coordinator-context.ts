@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import type { CallRequest, CoordinatorContext, Logger, RunHandle } from "../application/context.ts";
 import type { FunctionDefinition } from "../application/definitions.ts";
-import { failureOf } from "../lib/errors.ts";
+import { failureOf, LockstepError } from "../lib/errors.ts";
 import { toJson } from "../lib/json.ts";
 import { hashText, seeded } from "../lib/random.ts";
 import type { Command } from "../protocol/run.ts";
@@ -19,8 +19,8 @@ export interface Commander {
   issue(command: Command & { seq: number }): Promise<unknown>;
   /** Issues a command without waiting. */
   tell(command: Command & { seq: number }): void;
-  /** Resolves when step `seq` may execute: all that it can depend on is durable. */
-  permission(seq: number): Promise<unknown>;
+  /** Resolves when all that step `seq` can depend on is durable, and tells whether it is still wanted. */
+  permission(seq: number): Promise<boolean>;
   /** Whether the journal has this step already, so that it must not execute again. */
   hasRecorded(seq: number): boolean;
 }
@@ -77,21 +77,30 @@ const withdrawOn = (instance: Commander, signal: AbortSignal, target: number): v
   else signal.addEventListener("abort", withdraw, { once: true });
 };
 
-/** Executes `f` unless the journal has its outcome, then waits until that outcome is durable: only then the coordinator goes on. */
+/**
+ * Executes `f` unless the journal has its outcome, and waits until that outcome is durable: only then the coordinator goes on. A
+ * cancellation ends the wait at once, as it does when the step is replayed; what the step then comes to only the journal learns.
+ */
 const executeStep = async <T>(instance: Commander, given: string, f: () => T | Promise<T>): Promise<T> => {
   const name = nameOf(given, "step");
   const seq = instance.nextSeq();
   if (instance.hasRecorded(seq)) return (await instance.issue({ t: "step", seq, name })) as T;
-  await instance.permission(seq);
+  const outcome = instance.issue({ t: "stepping", seq });
+  void performStep(instance, seq, name, f);
+  return (await outcome) as T;
+};
+
+const performStep = async (instance: Commander, seq: number, name: string, f: () => unknown): Promise<void> => {
   const command: Command & { seq: number } = { t: "step", seq, name };
   try {
+    if (!(await instance.permission(seq))) throw new LockstepError("RUN_CANCELLED", "the run was cancelled before the step began");
     command.value = json(instance, await f(), `the result of step "${name}"`);
   } catch (error) {
     const cause = failureOf(error, "STEP_FAILED");
     command.failure = { ...cause, message: `step "${name}": ${cause.message}` };
     delete command.value;
   }
-  return (await instance.issue(command)) as T;
+  instance.tell(command);
 };
 
 /** A version 4 UUID (RFC 9562, section 5.4) whose random bits are a hash: the same in each replay, different in each run. */

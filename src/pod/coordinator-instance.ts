@@ -48,6 +48,8 @@ export class Instance implements LogOwner, Commander {
   readonly #input: string;
   readonly #recorded = new Map<number, JournalRecord>();
   readonly #waiting = new Map<number, Waiting>();
+  /** Steps that may not execute yet. */
+  readonly #permissions = new Map<number, (isWanted: boolean) => void>();
   readonly #lines: LineBuffer;
   #queue: JournalRecord[] = [];
   #queueAt = 0;
@@ -121,6 +123,7 @@ export class Instance implements LogOwner, Commander {
   abandon(): void {
     this.#over = true;
     this.#waiting.clear();
+    this.#permissions.clear();
   }
 
   takeOutput(): { commands: Command[]; lines: LogLine[] } {
@@ -165,13 +168,13 @@ export class Instance implements LogOwner, Commander {
     this.#push(command);
   }
 
-  permission(seq: number): Promise<unknown> {
-    return this.issue({ t: "stepping", seq });
+  permission(seq: number): Promise<boolean> {
+    return new Promise((resolve) => this.#permissions.set(seq, resolve));
   }
 
   permit(seq: number): void {
-    this.#waiting.get(seq)?.resolve(undefined);
-    this.#waiting.delete(seq);
+    this.#permissions.get(seq)?.(this.#waiting.has(seq));
+    this.#permissions.delete(seq);
   }
 
   hasRecorded(seq: number): boolean {
