@@ -6,6 +6,8 @@ const failure = JSON.stringify({ code: "MINE", message: "no" });
 const line = { at: 1, level: "info", text: "hello" } as const;
 const result = { t: "result", lease: 1, value: "1", failure: "", durationMs: 1, cpuMs: 1, memoryMb: 50, lines: [line] } as const;
 
+const commanding = (command: object) => ({ t: "commands", run: "run_1", commands: [command] });
+
 const good: (FromPod | Beat)[] = [
   { t: "hello", pod: "pod-1", token: "x", pid: 1 },
   { t: "loaded", version: "1", manifest: { functions: [{ name: "f" }], coordinators: [{ name: "c" }] }, ms: 1 },
@@ -15,6 +17,7 @@ const good: (FromPod | Beat)[] = [
   { t: "commands", run: "run_1", commands: [{ t: "call", seq: 1, fn: "f", input: "", options: { timeoutMs: 5 } }] },
   { t: "commands", run: "run_1", commands: [{ t: "step", seq: 1, name: "s", failure: { code: "A", message: "b" } }] },
   { t: "commands", run: "run_1", commands: [{ t: "finish", value: "1" }] },
+  { t: "commands", run: "run_1", commands: [{ t: "child", seq: 1, coordinator: "c", input: "", detached: true }] },
   { t: "waits", run: "run_1", at: 3 },
   { t: "diverged", run: "run_1", failure },
   { t: "lines", run: "run_1", lines: [line] },
@@ -47,6 +50,12 @@ describe("messages of pods", () => {
     ["a sleep without end", { t: "commands", run: "run_1", commands: [{ t: "sleep", seq: 1, ms: Number.POSITIVE_INFINITY }] }],
     ["a step whose value is no text", { t: "commands", run: "run_1", commands: [{ t: "step", seq: 1, name: "s", value: 1 }] }],
     ["an end whose failure is text", { t: "commands", run: "run_1", commands: [{ t: "finish", failure: "no" }] }],
+    ["a failure that the journal could not hold", commanding({ t: "finish", failure: { code: "A", message: "b", details: { n: 1n } } })],
+    ["a call's options that the journal could not hold", commanding({ t: "call", seq: 1, fn: "f", input: "", options: { retry: 1n } })],
+    ["a time limit that is no number", commanding({ t: "call", seq: 1, fn: "f", input: "", options: { timeoutMs: "5" } })],
+    ["a priority that is no number", commanding({ t: "call", seq: 1, fn: "f", input: "", options: { priority: Number.NaN } })],
+    ["a child that is detached in another way", commanding({ t: "child", seq: 1, coordinator: "c", input: "", detached: 1n })],
+    ["a line with more than a line has", { t: "lines", run: "run_1", lines: [{ ...line, extra: 1n }] }],
     ["a beat without measurements", { t: "beat", run: "" }],
   ])("%s is refused", (_, message) => {
     expect(isFromPod(message)).toBe(false);

@@ -91,6 +91,16 @@ const isNumber = (value: unknown): value is number => typeof value === "number" 
 
 const isOptional = (value: unknown, type: "string" | "boolean"): boolean => value === undefined || value === null || typeof value === type;
 
+/** MessagePack also knows what JSON does not, such as a BigInt: a commit that met one would fail, and the platform with it. */
+const isJson = (value: unknown): boolean => {
+  try {
+    return JSON.stringify(value) !== undefined;
+  } catch {
+    // That it is thrown is the answer.
+    return false;
+  }
+};
+
 const isResult = (m: Shape): boolean =>
   typeof m.lease === "number" &&
   typeof m.value === "string" &&
@@ -100,9 +110,18 @@ const isResult = (m: Shape): boolean =>
   isNumber(m.memoryMb) &&
   isLines(m.lines);
 
+const LINE_FIELDS = 3;
+
 const isLines = (lines: unknown): boolean =>
   Array.isArray(lines) &&
-  lines.every((line) => isObject(line) && isNumber(line.at) && typeof line.text === "string" && typeof line.level === "string");
+  lines.every(
+    (line) =>
+      isObject(line) &&
+      isNumber(line.at) &&
+      typeof line.text === "string" &&
+      typeof line.level === "string" &&
+      Object.keys(line).length === LINE_FIELDS,
+  );
 
 const isFailure = (failure: unknown): boolean =>
   isObject(failure) && typeof failure.code === "string" && typeof failure.message === "string";
@@ -126,7 +145,14 @@ const isManifest = (manifest: unknown): boolean =>
   Array.isArray(manifest.coordinators) &&
   manifest.coordinators.every(isNamed);
 
-const isOutcome = (c: Shape): boolean => isOptional(c.value, "string") && (c.failure === undefined || isFailure(c.failure));
+const isOutcome = (c: Shape): boolean =>
+  isOptional(c.value, "string") && (c.failure === undefined || (isFailure(c.failure) && isJson(c.failure)));
+
+const isOptions = (options: unknown): boolean =>
+  isObject(options) &&
+  (options.timeoutMs === undefined || isNumber(options.timeoutMs)) &&
+  (options.priority === undefined || isNumber(options.priority)) &&
+  isJson(options);
 
 const isCommand = (command: unknown): boolean => {
   if (!isObject(command)) return false;
@@ -135,7 +161,7 @@ const isCommand = (command: unknown): boolean => {
   if (!Number.isSafeInteger(c.seq) || (c.seq as number) < 1) return false;
   switch (c.t) {
     case "call":
-      return typeof c.fn === "string" && typeof c.input === "string" && (c.options === undefined || isObject(c.options));
+      return typeof c.fn === "string" && typeof c.input === "string" && (c.options === undefined || isOptions(c.options));
     case "sleep":
       return isNumber(c.ms);
     case "stepping":
@@ -145,7 +171,7 @@ const isCommand = (command: unknown): boolean => {
     case "step":
       return typeof c.name === "string" && isOutcome(c);
     case "child":
-      return typeof c.coordinator === "string" && typeof c.input === "string" && isOptional(c.key, "string");
+      return typeof c.coordinator === "string" && typeof c.input === "string" && typeof c.detached === "boolean";
     case "withdraw":
       return Number.isSafeInteger(c.target);
     default:
