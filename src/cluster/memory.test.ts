@@ -62,6 +62,14 @@ test("a pod that fails to start is gone without having connected", async () => {
   await cluster.stop();
 });
 
+test("a pod that hangs while it starts is given up when the time for that is over", async () => {
+  const { cluster, listener } = await bench({ startTimeoutMs: 30 });
+  cluster.create({ id: "a", memoryMb: 64 });
+  cluster.hang("a");
+  expect((await listener.until("gone", "a")).exit.reason).toBe("failed-to-start");
+  await cluster.stop();
+});
+
 test("a lost message is lost alone; a delayed one holds up those behind it", async () => {
   const lost = invoke("echo", '"lost"');
   const late = invoke("echo", '"late"');

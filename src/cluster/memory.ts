@@ -20,6 +20,8 @@ import type { Cluster, ClusterListener, PodExit, PodSpec, PodStatus } from "./po
 export interface MemoryClusterOptions extends MemoryPodOptions {
   /** Default 250. */
   heartbeatMs?: number;
+  /** A pod that has not connected by then failed to start. Default 10,000. */
+  startTimeoutMs?: number;
   /** How long the next pod takes to connect. Default: until the next turn. */
   startMs?(): number | undefined;
   /** Whether the next pod fails to start. Default: none does. */
@@ -45,10 +47,12 @@ interface Member {
   /** Since when its event loop stands still. */
   blockedSince: number | undefined;
   cancelBeat: () => void;
+  cancelLate: () => void;
   cancels: (() => void)[];
 }
 
 const HEARTBEAT_MS = 250;
+const START_TIMEOUT_MS = 10_000;
 
 export class MemoryCluster implements Cluster {
   readonly #options: MemoryClusterOptions;
@@ -71,6 +75,8 @@ export class MemoryCluster implements Cluster {
     const member = this.#member(spec);
     this.#pods.set(spec.id, member);
     if (this.#options.failsToStart?.()) return this.#end(member, "failed-to-start", { detail: "exit code 1" });
+    const late = (): void => this.#end(member, "failed-to-start");
+    member.cancelLate = this.#clock.after(this.#options.startTimeoutMs ?? START_TIMEOUT_MS, late);
     const connect = (): void => this.#connect(member);
     const startMs = this.#options.startMs?.();
     if (startMs === undefined) this.#clock.endOfTurn(connect);
@@ -169,6 +175,7 @@ export class MemoryCluster implements Cluster {
       hung: false,
       blockedSince: undefined,
       cancelBeat: () => {},
+      cancelLate: () => {},
       cancels: [],
     };
   }
@@ -176,6 +183,7 @@ export class MemoryCluster implements Cluster {
   #connect(member: Member): void {
     if (member.dead || member.hung) return;
     member.connected = true;
+    member.cancelLate();
     member.outbound.open();
     this.#listener.connected(member.spec.id, member.pid);
     member.inbound.open();
@@ -198,7 +206,7 @@ export class MemoryCluster implements Cluster {
     member.dead = true;
     member.inbound.close();
     member.outbound.close();
-    for (const cancel of [member.cancelBeat, ...member.cancels]) cancel();
+    for (const cancel of [member.cancelBeat, member.cancelLate, ...member.cancels]) cancel();
     this.#clock.endOfTurn(() => {
       this.#pods.delete(member.spec.id);
       const why = member.connected ? reason : "failed-to-start";
