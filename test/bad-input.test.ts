@@ -84,6 +84,22 @@ describe("requests", () => {
   });
 });
 
+test("more work than the platform may hold is refused with the time to come back, and room is made by what finishes", async () => {
+  const small = createSandbox();
+  try {
+    const { client, deploy, url } = await startPlatformProcess(small, { limits: { maxLiveRuns: 3 } });
+    await deploy("test/apps/hostile");
+    const runs = await Promise.all([1, 2, 3].map((x) => client.start("patient", { x })));
+    const { status, headers, json } = await ask(url, "/v1/functions/innocent/calls", { body: { input: 1 } });
+    expect({ status, code: json.code, retryAfter: headers["retry-after"] }).toEqual({ status: 429, code: "OVERLOADED", retryAfter: "1" });
+    for (const run of runs) await run.signal("go");
+    for (const run of runs) await run.result({ timeoutMs: 10_000 });
+    expect(await client.call("innocent", 1)).toBe(2);
+  } finally {
+    await small.dispose();
+  }
+});
+
 describe("what handlers throw", () => {
   test.each([
     ["throws-text", "FUNCTION_FAILED", '"just text"'],

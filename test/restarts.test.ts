@@ -174,6 +174,28 @@ describe("runs that only wait", () => {
   });
 });
 
+describe("a run that is out of attempts", () => {
+  test("is suspended with its dead letter, in the next life as well, until somebody resumes it", async () => {
+    const sandbox = newSandbox();
+    const first = await startWork(sandbox);
+    const run = await first.client.start("persevering", { folder: sandbox.root, name: "ready" });
+    const suspended = { status: "suspended", failure: { code: "FUNCTION_FAILED", message: "not ready", attempts: 2 } };
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject(suspended);
+    expect((await first.client.layers()).find((layer) => layer.function === "unready")?.dead).toBe(1);
+    await first.kill();
+
+    const { client } = await restart(sandbox, first);
+    expect(await run.outcome({ timeoutMs: 5_000 })).toMatchObject(suspended);
+    expect((await Array.fromAsync(client.runs({ status: "suspended" }))).map(({ id }) => id)).toEqual([run.id]);
+    await run.resume();
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ ...suspended, failure: { attempts: 4 } });
+    sandbox.write("ready.open", "");
+    await run.resume();
+    expect(await run.result({ timeoutMs: 10_000 })).toEqual([2, 5]);
+    await expect(run.resume()).rejects.toMatchObject({ code: "RUN_FINISHED" });
+  });
+});
+
 describe("the data directory", () => {
   test("has one owner: a second platform is refused, and the first goes on", async () => {
     const sandbox = newSandbox();

@@ -79,6 +79,18 @@ export const parent = coordinator("parent", async (ctx, input: { children: numbe
   return results.reduce((sum, result) => sum + result, 0);
 });
 
+/** Fails until `<name>.open` is there. */
+export const unready = fn(
+  "unready",
+  ({ folder, name }: Gate, ctx) => {
+    if (!existsSync(join(folder, `${name}.open`))) throw new Error("not ready");
+    return ctx.attempt;
+  },
+  { retry: { attempts: 2, backoff: { initialMs: 5 } } },
+);
+
+export const persevering = coordinator("persevering", async (ctx, gate: Gate) => [await ctx.call(increment, 1), await ctx.call(unready, gate)]);
+
 export const refuse = fn("refuse", () => {
   throw new TerminalError("no", { code: "MY_OWN" });
 });

@@ -1,0 +1,11 @@
+/** A short soak, the same kills each time; `npm run soak` is the long one. */
+import { expect, test } from "vitest";
+import { soak } from "../scripts/soak/soak.ts";
+
+test("fifteen kills at random moments break no promise", { timeout: 120_000 }, async () => {
+  const report = await soak({ seed: 7, rounds: 15 });
+  expect(report.violations).toEqual([]);
+  expect(report.auditRepairs).toBe(0);
+  expect(report.kills).toMatchObject({ controlPlanes: 7, duringStart: 2 });
+  expect(report.runs.accepted).toBeGreaterThan(50);
+});
