@@ -74,11 +74,7 @@ const EVENTS_PER_PAGE = 10_000;
  * Starts a whole platform in this process: the real control plane, on a journal in memory, with pods in memory, under a clock that the test
  * moves. Nothing is written, no process or connection is opened, and no real time is spent waiting.
  */
-export const createTestPlatform = async (options: TestPlatformOptions): Promise<TestPlatform> => {
-  const platform = new TestPlatform(options);
-  await platform.begin(options.application);
-  return platform;
-};
+export const createTestPlatform = (options: TestPlatformOptions): Promise<TestPlatform> => TestPlatform.create(options);
 
 export class TestPlatform {
   readonly #lives: Lives;
@@ -91,7 +87,16 @@ export class TestPlatform {
   #failingStarts = 0;
   #disturb: ((message: ToPod | FromPod, pod: string) => Disturbance | undefined) | undefined;
 
-  constructor({ seed = 1, faults = {}, startMs = START_MS, limits = {}, patienceMs = PATIENCE_MS }: TestPlatformOptions) {
+  /** `createTestPlatform`. */
+  static async create(options: TestPlatformOptions): Promise<TestPlatform> {
+    const platform = new TestPlatform(options);
+    await platform.#lives.boot();
+    await platform.deploy(options.application);
+    platform.#chance.isOn = true;
+    return platform;
+  }
+
+  private constructor({ seed = 1, faults = {}, startMs = START_MS, limits = {}, patienceMs = PATIENCE_MS }: TestPlatformOptions) {
     this.#chance = new Chance(seeded(seed), faults);
     this.#lives = new Lives({
       startMs,
@@ -104,13 +109,6 @@ export class TestPlatform {
       disturb: (pod, message) => this.#befall(pod, message),
     });
     this.#faults = new FunctionFaults(this.#lives.timeline, (ms, callback) => this.#lives.clock.after(ms, callback));
-  }
-
-  /** @internal */
-  async begin(application: TestApplication): Promise<void> {
-    await this.#lives.boot();
-    await this.deploy(application);
-    this.#chance.isOn = true;
   }
 
   // ---------------------------------------------------------------- runs
@@ -126,7 +124,7 @@ export class TestPlatform {
 
   /** Starts a coordinator and gives its result, moving time on as far as needed. Throws like `TestRun.result`. */
   run<Input, Output>(target: CoordinatorDefinition<Input, Output>, ...input: InputAnd<Input, StartOptions>): Promise<Output>;
-  run<Output = unknown>(coordinator: string, input?: unknown): Promise<Output>;
+  run<Output = unknown>(coordinator: string, input?: unknown, options?: StartOptions): Promise<Output>;
   async run(target: CoordinatorDefinition | string, input?: unknown, options?: StartOptions): Promise<unknown> {
     return (await this.start(target as string, input, options)).result();
   }
