@@ -133,7 +133,7 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
     inspectTimeoutMs: INSPECT_TIMEOUT_MS,
   });
   const runs = new RunService(
-    { journal, clock, turn, registry, pathOf: applications.pathOf },
+    { journal, clock, turn, registry, pathOf: applications.pathOf, maxPayloadBytes: limits.maxPayloadBytes },
     {
       defaultTimeoutMs: limits.callTimeoutMs,
       maxLiveRuns: limits.maxLiveRuns,

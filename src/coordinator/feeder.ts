@@ -36,6 +36,7 @@ export interface FeederParts {
   /** Where pods find a version's bundle. */
   pathOf(version: string): string;
   defaultTimeoutMs: number;
+  maxPayloadBytes: number;
 }
 
 export interface RunCounters {
@@ -116,7 +117,9 @@ export class RunFeeder {
   driverOf(head: AcceptedRun): Driver | undefined {
     if (head.kind === "coordinator") return undefined;
     if (head.kind === "function") return createDirectRun(head.name, head.input);
-    return createExpressionRun(head.name, head.input, (fn) => this.#parts.registry.spec(fn, head.version)?.deterministic ?? false);
+    const { registry, maxPayloadBytes } = this.#parts;
+    const isDeterministic = (fn: string): boolean => registry.spec(fn, head.version)?.deterministic ?? false;
+    return createExpressionRun(head.name, head.input, isDeterministic, undefined, maxPayloadBytes);
   }
 
   /** Changes the run's head row. */

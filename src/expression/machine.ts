@@ -42,6 +42,7 @@ export interface ExpressionRun {
  * @param variables JSON of an object, or "" for none
  * @param deterministic by the application version of the run, so that a replay shares the same sub-expressions
  * @param limits default: none. `validateExpression` applied them before the run was accepted; stricter ones since then must not strand it
+ * @param maxInputBytes a call whose input would be longer fails the run with PAYLOAD_TOO_LARGE. Default: none
  * @throws {LockstepError} EXPRESSION_INVALID, UNKNOWN_VARIABLE, BAD_REQUEST when `variables` is no object, EXPRESSION_TOO_LARGE by `limits`
  */
 export const createExpressionRun = (
@@ -49,7 +50,8 @@ export const createExpressionRun = (
   variables: Json,
   deterministic: (name: string) => boolean,
   limits: Partial<ExpressionLimits> = UNLIMITED,
-): ExpressionRun => new GraphRun(text, buildGraph(parse(text, limits), readVariables(variables), deterministic));
+  maxInputBytes = Number.POSITIVE_INFINITY,
+): ExpressionRun => new GraphRun(text, buildGraph(parse(text, limits), readVariables(variables), deterministic), maxInputBytes);
 
 /**
  * Checks an expression before it is accepted. Of several unknown names the first in the text is reported.
@@ -74,6 +76,7 @@ export const validateExpression = (
 class GraphRun implements ExpressionRun {
   readonly #text: string;
   readonly #graph: Graph;
+  readonly #maxInputBytes: number;
   /** By seq: the calls that use the result, once per use. */
   readonly #dependents: CallNode[][] = [[]];
   /** By seq: how many operands have not arrived. */
@@ -81,16 +84,17 @@ class GraphRun implements ExpressionRun {
   readonly #results: (Json | undefined)[] = [];
   #finished = false;
 
-  constructor(text: string, graph: Graph) {
+  constructor(text: string, graph: Graph, maxInputBytes: number) {
     this.#text = text;
     this.#graph = graph;
+    this.#maxInputBytes = maxInputBytes;
     for (const call of graph.calls) this.#awaitOperandsOf(call);
   }
 
   start(): Command[] {
     const { calls, root } = this.#graph;
     if (typeof root !== "number") return this.#finish({ value: root });
-    return calls.filter((call) => this.#missing[call.seq] === 0).map((call) => this.#command(call));
+    return this.#commandAll(calls.filter((call) => this.#missing[call.seq] === 0));
   }
 
   resolve(seq: number, { value = UNDEFINED, failure }: Outcome): Command[] {
@@ -116,17 +120,26 @@ class GraphRun implements ExpressionRun {
   }
 
   #advance(seq: number): Command[] {
-    const commands: Command[] = [];
+    const ready: CallNode[] = [];
     for (const call of this.#dependents[seq] as CallNode[]) {
       const missing = (this.#missing[call.seq] as number) - 1;
       this.#missing[call.seq] = missing;
-      if (missing === 0) commands.push(this.#command(call));
+      if (missing === 0) ready.push(call);
     }
-    return commands;
+    return this.#commandAll(ready);
   }
 
-  #command({ seq, fn, operands }: CallNode): Command {
-    return { t: "call", seq, fn, input: this.#inputOf(operands) };
+  #commandAll(ready: readonly CallNode[]): Command[] {
+    // Looked for before the input is composed: a few large operands, often enough repeated, are longer than any string can be.
+    const excess = ready.find(({ operands }) => this.#lengthOf(operands) > this.#maxInputBytes);
+    if (excess !== undefined) return this.#finish({ failure: this.#locate(inputTooLarge(excess.fn, this.#maxInputBytes), excess) });
+    return ready.map(({ seq, fn, operands }) => ({ t: "call", seq, fn, input: this.#inputOf(operands) }));
+  }
+
+  #lengthOf(operands: readonly Operand[]): number {
+    let length = operands.length;
+    for (const operand of operands) length += (typeof operand === "number" ? (this.#results[operand] as Json) : operand).length;
+    return length;
   }
 
   #inputOf(operands: readonly Operand[]): Json {
@@ -154,6 +167,13 @@ class GraphRun implements ExpressionRun {
     };
   }
 }
+
+const inputTooLarge = (fn: string, limit: number): Failure => ({
+  code: "PAYLOAD_TOO_LARGE",
+  message: `the input of function "${fn}" is larger than the limit of ${limit} bytes`,
+  details: { limit },
+  terminal: true,
+});
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 

@@ -315,6 +315,16 @@ describe("expressions", () => {
     });
   });
 
+  test("fail when a call's input would be larger than a payload may be, also when it is made of results", async () => {
+    const big = fn("big", () => "x".repeat(1_000));
+    t = await createTestPlatform({ application: [big, double], limits: { maxPayloadBytes: 4_000 } });
+    for (const operand of ["x", "big()"]) {
+      const run = await t.startExpression(`double(${Array(4).fill(operand)})`, { x: "x".repeat(1_000) });
+      const failure = { code: "PAYLOAD_TOO_LARGE", call: { function: "double" }, details: { limit: 4_000, position: 0 } };
+      expect(await run.outcome()).toMatchObject({ status: "failed", failure });
+    }
+  });
+
   test("are refused before they are accepted when they make no sense", async () => {
     await expect(t.eval("1+")).rejects.toMatchObject({ code: "EXPRESSION_INVALID" });
     await expect(t.eval("foo(1)")).rejects.toMatchObject({ code: "UNKNOWN_FUNCTION" });
