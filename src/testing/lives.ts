@@ -4,11 +4,9 @@
  * Owns: starting, killing and restarting it; what each version executes. Does not own: time (Timeline) or the test's interface.
  */
 
-import type { MemoryClusterOptions } from "../cluster/memory.ts";
 import { MemoryCluster } from "../cluster/memory.ts";
 import type { MemoryJournal } from "../journal/memory.ts";
 import { createMemoryJournal } from "../journal/memory.ts";
-import type { Batch } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
@@ -16,20 +14,15 @@ import type { Platform, PlatformLimits } from "../platform.ts";
 import { startPlatform } from "../platform.ts";
 import type { LoadedApplication } from "../pod/bundle.ts";
 import type { ControlPlane } from "../protocol/control-plane.ts";
-import type { CrashPoint } from "./mortal-journal.ts";
 import { mortalJournal } from "./mortal-journal.ts";
+import type { PlatformFaults } from "./platform-faults.ts";
 import { type Life, Timeline } from "./timeline.ts";
 
 export interface LivesOptions {
   startMs: number;
   patienceMs: number;
   limits: Partial<PlatformLimits>;
-  /** Asked at each commit whether the control plane dies there. */
-  crash(batch: Batch): CrashPoint | undefined;
-  commitMs(): number;
-  podStartMs(): number | undefined;
-  failsToStart(): boolean;
-  disturb: NonNullable<MemoryClusterOptions["disturb"]>;
+  faults: PlatformFaults;
 }
 
 interface Current {
@@ -138,8 +131,8 @@ export class Lives {
     this.#current = current;
     this.#journal = this.#journal.reopen();
     const faults = {
-      crash: (batch: Batch) => this.#options.crash(batch),
-      commitMs: () => this.#options.commitMs(),
+      crash: () => this.#options.faults.crash(),
+      commitMs: () => this.#options.faults.commitMs(),
       die: () => {
         this.crash();
         void this.boot();
@@ -167,14 +160,15 @@ export class Lives {
       die = () => resolve(undefined);
     });
     const { maxPayloadBytes, maxLogBytesPerCall } = this.#limits;
+    const { faults } = this.#options;
     const cluster = new MemoryCluster(
       {
         maxPayloadBytes,
         maxLogBytes: maxLogBytesPerCall,
         load: (version) => this.#load(version),
-        startMs: () => this.#options.podStartMs(),
-        failsToStart: () => this.#options.failsToStart(),
-        disturb: (pod, message) => this.#options.disturb(pod, message),
+        startMs: () => faults.podStartMs(),
+        failsToStart: () => faults.failsToStart(),
+        disturb: (pod, message) => faults.befall(pod, message),
       },
       life.clock,
     );

@@ -6,7 +6,7 @@ export type CrashPoint = "before" | "after";
 
 export interface CommitFaults {
   /** Asked at each commit whether the control plane dies there. */
-  crash(batch: Batch): CrashPoint | undefined;
+  crash(): CrashPoint | undefined;
   /** How long this commit takes, in milliseconds of virtual time. */
   commitMs(): number;
   /** Carries out the death. */
@@ -20,7 +20,7 @@ export const mortalJournal = (journal: Journal, life: Life, faults: CommitFaults
     return life.ended ? forever() : value;
   };
   const commit = async (batch: Batch): Promise<number> => {
-    const point = faults.crash(batch);
+    const point = faults.crash();
     if (point === "before") faults.die();
     const ms = faults.commitMs();
     if (ms > 0) await new Promise<void>((resolve) => void life.clock.after(ms, resolve));

@@ -3,42 +3,24 @@ import type { FunctionContext } from "../application/context.ts";
 import type { CoordinatorDefinition, Definition, FunctionDefinition } from "../application/definitions.ts";
 import { isFunction } from "../application/definitions.ts";
 import type { InputAnd } from "../client/client.ts";
-import type { Disturbance } from "../cluster/memory-wire.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { toJson } from "../lib/json.ts";
-import type { Random } from "../lib/random.ts";
-import { seeded } from "../lib/random.ts";
 import type { PlatformLimits } from "../platform.ts";
 import { collect } from "../pod/bundle.ts";
 import type { ApplicationVersion } from "../protocol/application.ts";
 import type { ControlPlane } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
-import type { FromPod, ToPod } from "../protocol/pod.ts";
 import type { StartRun } from "../protocol/run.ts";
 import type { FailureOf } from "./function-faults.ts";
 import { FunctionFaults } from "./function-faults.ts";
 import { Lives } from "./lives.ts";
 import type { CrashPoint } from "./mortal-journal.ts";
+import type { Disturber, RandomFaults } from "./platform-faults.ts";
+import { PlatformFaults } from "./platform-faults.ts";
 import { TestRun } from "./test-run.ts";
 
 /** A module (`import * as application from "./index.ts"`) or a list of definitions. */
 export type TestApplication = Record<string, unknown> | readonly Definition[];
-
-/** Faults that happen by chance, drawn from the seed. Everything is 0 by default. */
-export interface RandomFaults {
-  /** Probability that the control plane dies at a commit, just before or just after it became durable. */
-  crashes?: number;
-  /** Probability that a message kills the pod that sends or gets it. */
-  podDeaths?: number;
-  /** Probability that a pod fails to start. */
-  failedStarts?: number;
-  /** The longest time that a pod takes to start. */
-  podStartMs?: number;
-  /** The longest time that a message is under way. */
-  messageDelayMs?: number;
-  /** The longest time that a commit takes. */
-  commitMs?: number;
-}
 
 export interface TestPlatformOptions {
   application: TestApplication;
@@ -79,35 +61,23 @@ export const createTestPlatform = (options: TestPlatformOptions): Promise<TestPl
 export class TestPlatform {
   readonly #lives: Lives;
   readonly #faults: FunctionFaults;
-  readonly #chance: Chance;
+  readonly #platformFaults: PlatformFaults;
   readonly #names = new Set<string>();
   #deployed = 0;
   #current = "";
-  #crashAt: { commits: number; point: CrashPoint } | undefined;
-  #failingStarts = 0;
-  #disturb: ((message: ToPod | FromPod, pod: string) => Disturbance | undefined) | undefined;
 
   /** `createTestPlatform`. */
   static async create(options: TestPlatformOptions): Promise<TestPlatform> {
     const platform = new TestPlatform(options);
     await platform.#lives.boot();
     await platform.deploy(options.application);
-    platform.#chance.isOn = true;
+    platform.#platformFaults.isOn = true;
     return platform;
   }
 
   private constructor({ seed = 1, faults = {}, startMs = START_MS, limits = {}, patienceMs = PATIENCE_MS }: TestPlatformOptions) {
-    this.#chance = new Chance(seeded(seed), faults);
-    this.#lives = new Lives({
-      startMs,
-      patienceMs,
-      limits,
-      crash: () => this.#crashHere(),
-      commitMs: () => this.#chance.upTo("commitMs") ?? 0,
-      podStartMs: () => this.#chance.upTo("podStartMs"),
-      failsToStart: () => (this.#failingStarts > 0 ? this.#failingStarts-- > 0 : this.#chance.happens("failedStarts")),
-      disturb: (pod, message) => this.#befall(pod, message),
-    });
+    this.#platformFaults = new PlatformFaults(seed, faults, (pod) => void this.#lives.cluster.kill(pod));
+    this.#lives = new Lives({ startMs, patienceMs, limits, faults: this.#platformFaults });
     this.#faults = new FunctionFaults(this.#lives.timeline, (ms, callback) => this.#lives.clock.after(ms, callback));
   }
 
@@ -232,12 +202,12 @@ export class TestPlatform {
 
   /** The next `count` pods fail to start. */
   failStarts(count: number): void {
-    this.#failingStarts = count;
+    this.#platformFaults.failingStarts = count;
   }
 
   /** Decides what befalls each message between control plane and pods, until it is called with `undefined`. */
-  disturb(decide: ((message: ToPod | FromPod, pod: string) => Disturbance | undefined) | undefined): void {
-    this.#disturb = decide;
+  disturb(decide: Disturber | undefined): void {
+    this.#platformFaults.decide = decide;
   }
 
   /** Kills the control plane and all pods, and starts it again on its journal after `downMs`: all runs go on. */
@@ -250,7 +220,7 @@ export class TestPlatform {
 
   /** Lets the control plane die at the `commits`-th commit from now, before or after it became durable, and start again at once. */
   crashAtCommit(commits: number, point: CrashPoint = "after"): void {
-    this.#crashAt = { commits, point };
+    this.#platformFaults.crashAt = { commits, point };
   }
 
   /** How often the control plane has died. */
@@ -260,10 +230,7 @@ export class TestPlatform {
 
   /** Ends random and planned faults of pods and control plane, so that what is under way can come to its end. */
   calm(): void {
-    this.#chance.isOn = false;
-    this.#crashAt = undefined;
-    this.#failingStarts = 0;
-    this.#disturb = undefined;
+    this.#platformFaults.calm();
   }
 
   // ---------------------------------------------------------------- applications
@@ -341,27 +308,6 @@ export class TestPlatform {
 
   // ---------------------------------------------------------------- inside
 
-  #crashHere(): CrashPoint | undefined {
-    if (this.#crashAt !== undefined && --this.#crashAt.commits === 0) {
-      const { point } = this.#crashAt;
-      this.#crashAt = undefined;
-      return point;
-    }
-    if (!this.#chance.happens("crashes")) return undefined;
-    return this.#chance.coin() ? "before" : "after";
-  }
-
-  #befall(pod: string, message: ToPod | FromPod): Disturbance | undefined {
-    const decided = this.#disturb?.(message, pod);
-    if (decided !== undefined) return decided;
-    if (this.#chance.happens("podDeaths")) {
-      this.#lives.cluster.kill(pod);
-      return "lose";
-    }
-    const delayMs = this.#chance.upTo("messageDelayMs");
-    return delayMs === undefined ? undefined : { delayMs };
-  }
-
   async #harm(role: Named, harm: (pod: string) => boolean): Promise<string> {
     const name = nameOf(role);
     const pods = this.controlPlane.pods().filter((pod) => pod.role === name && pod.state !== "draining");
@@ -379,32 +325,6 @@ export class TestPlatform {
     const name = nameOf(target);
     if (this.#names.has(name)) return name;
     throw new LockstepError("UNKNOWN_FUNCTION", `the application has no function "${name}"; it has ${[...this.#names].sort().join(", ")}`);
-  }
-}
-
-/** What happens by chance. */
-class Chance {
-  readonly #random: Random;
-  readonly #faults: RandomFaults;
-  isOn = false;
-
-  constructor(random: Random, faults: RandomFaults) {
-    this.#random = random;
-    this.#faults = faults;
-  }
-
-  happens(fault: "crashes" | "podDeaths" | "failedStarts"): boolean {
-    const probability = this.#faults[fault] ?? 0;
-    return this.isOn && probability > 0 && this.#random.next() < probability;
-  }
-
-  upTo(fault: "podStartMs" | "messageDelayMs" | "commitMs"): number | undefined {
-    const longest = this.#faults[fault] ?? 0;
-    return this.isOn && longest > 0 ? this.#random.below(longest + 1) : undefined;
-  }
-
-  coin(): boolean {
-    return this.#random.next() < 0.5;
   }
 }
 
