@@ -71,11 +71,12 @@ export class RunFeeder {
   constructor(parts: FeederParts) {
     this.#parts = parts;
     this.#turn = parts.turn;
-    this.#timers = new Timers(parts.clock, (run, seq) => {
+    const fire = (run: RunId, seq: number): void => {
       // Timers of runs that have finished or left memory find nothing to do.
       const live = this.#memory.get(run);
       if (live !== undefined) this.feed(live, { t: "timer", seq });
-    });
+    };
+    this.#timers = new Timers(parts.clock, fire, (run, seq) => this.#memory.get(run)?.state.pending.has(seq) === true);
   }
 
   connect(memory: RunMemory, scheduler: Scheduler, hosts: CoordinatorHosts): void {

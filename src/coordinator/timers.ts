@@ -2,29 +2,52 @@ import type { Clock } from "../lib/clock.ts";
 import { Heap } from "../lib/heap.ts";
 import type { RunId } from "../lib/ids.ts";
 
+// Below it, what is meaningless costs less than looking for it.
+const SMALL = 1_000;
+
 /**
- * The timers of the runs in memory, on one timer of the clock. A timer is never taken out: one that has become meaningless fires, and the
- * run machine finds that it has nothing to do.
+ * The timers of the runs in memory, on one timer of the clock. A timer is not taken out at once: one that has become meaningless fires, and
+ * the run machine finds that it has nothing to do, or it is dropped with all others of its kind when they may be the half of all.
  */
 export class Timers {
   readonly #clock: Clock;
   readonly #fire: (run: RunId, seq: number) => void;
+  readonly #isAwaited: (run: RunId, seq: number) => boolean;
   readonly #heap = new Heap<{ run: RunId; seq: number }>();
+  #crowdedAt = SMALL;
   #nextAt = Number.POSITIVE_INFINITY;
   #cancel = () => {};
 
-  constructor(clock: Clock, fire: (run: RunId, seq: number) => void) {
+  /** @param isAwaited whether a timer that was armed still means anything */
+  constructor(clock: Clock, fire: (run: RunId, seq: number) => void, isAwaited: (run: RunId, seq: number) => boolean) {
     this.#clock = clock;
     this.#fire = fire;
+    this.#isAwaited = isAwaited;
+  }
+
+  get size(): number {
+    return this.#heap.size;
   }
 
   arm(run: RunId, seq: number, dueAt: number): void {
+    if (this.#heap.size >= this.#crowdedAt) this.#tidy();
     this.#heap.push(dueAt, { run, seq });
     this.#set();
   }
 
   stop(): void {
     this.#cancel();
+  }
+
+  #tidy(): void {
+    const seen = new Set<string>();
+    this.#heap.retain(({ run, seq }) => {
+      const name = `${run}/${seq}`;
+      if (seen.has(name) || !this.#isAwaited(run, seq)) return false;
+      seen.add(name);
+      return true;
+    });
+    this.#crowdedAt = Math.max(SMALL, 2 * this.#heap.size);
   }
 
   #set(): void {

@@ -30,6 +30,15 @@ export class Heap<T> {
     items[at] = item;
   }
 
+  /** Drops the values that `keep` refuses. */
+  retain(keep: (value: T) => boolean): void {
+    const kept = this.#items.filter(({ value }) => keep(value));
+    // In order of their keys, items are a heap.
+    kept.sort((a, b) => (before(a, b) ? -1 : 1));
+    this.#items.length = 0;
+    for (const item of kept) this.#items.push(item);
+  }
+
   pop(): T | undefined {
     const items = this.#items;
     const top = items[0];
