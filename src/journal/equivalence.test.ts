@@ -98,7 +98,7 @@ const step = fc.record({
   reopen: fc.nat({ max: 9 }).map((n) => n === 0),
 });
 
-test("both adapters give the same answers after any commits", async () => {
+test("both adapters give the same answers after any commits", { timeout: 60_000 }, async () => {
   let files = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 15 }), async (steps) => {
@@ -120,6 +120,6 @@ test("both adapters give the same answers after any commits", async () => {
         await sqlite.close();
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });

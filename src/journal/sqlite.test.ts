@@ -85,7 +85,9 @@ describe("the data directory", () => {
     expect(existsSync(join(directory, "owner.pid"))).toBe(false);
   });
 
-  test("is refused at once while another process owns it, also a busy one, and is free when that is killed", async () => {
+  test("is refused at once while another process owns it, also a busy one, and is free when that is killed", {
+    timeout: 60_000,
+  }, async () => {
     const { child, lines } = startOwner('say("open"); for (;;);');
     expect(await nextLine(lines)).toBe("open");
     const start = performance.now();
@@ -135,7 +137,7 @@ describe("the data directory", () => {
 });
 
 describe("what was acknowledged", () => {
-  test("is there after kill -9, however often", async () => {
+  test("is there after kill -9, however often", { timeout: 60_000 }, async () => {
     let acknowledged = 0;
     for (let round = 0; round < 5; round++) {
       const { child, lines } = startOwner(`
@@ -162,7 +164,7 @@ describe("what was acknowledged", () => {
     }
   });
 
-  test("is intact when the disk takes no more, and can still be read", async () => {
+  test("is intact when the disk takes no more, and can still be read", { timeout: 60_000 }, async () => {
     const { lines } = startOwner(
       `
         let n = 0;
