@@ -55,6 +55,10 @@ export const childFailure = (child: AcceptedRun, failure: Failure): Failure => (
 });
 
 const MOST_SHOWN = 20;
+const LAST_DATE_MS = 8.64e15;
+
+// `ctx.sleep(Infinity)` is as long as a number can say, and longer than dates go.
+const untilText = (ms: number): string => (ms > LAST_DATE_MS ? "for ever" : `until ${new Date(ms).toISOString()}`);
 
 /** What a run waits for, as text for people. */
 export const describePending = (state: RunState): string[] => {
@@ -62,7 +66,7 @@ export const describePending = (state: RunState): string[] => {
   for (const pending of state.pending.values()) {
     if (described.length >= MOST_SHOWN) return [...described, `and ${state.pending.size - MOST_SHOWN} more`];
     if (pending.t === "call") described.push(`call ${pending.seq} of ${pending.fn}${pending.dead === undefined ? "" : " (dead letter)"}`);
-    else if (pending.t === "sleep") described.push(`sleep until ${new Date(pending.dueAt).toISOString()}`);
+    else if (pending.t === "sleep") described.push(`sleep ${untilText(pending.dueAt)}`);
     else if (pending.t === "signal") described.push(`signal "${pending.name}"`);
     else described.push(`child ${pending.child} of ${pending.coordinator}`);
   }

@@ -157,6 +157,16 @@ describe("time", () => {
     expect(t.now() - start).toBe(30 * DAY_MS);
   });
 
+  test("a sleep without end can be looked at, and cancelled", async () => {
+    const sleeper = coordinator("sleeper", (ctx) => ctx.sleep(Number.POSITIVE_INFINITY));
+    t = await createTestPlatform({ application: [sleeper] });
+    const run = await t.start(sleeper);
+    await t.advance(DAY_MS);
+    expect((await t.controlPlane.run(run.id)).waitingFor).toEqual(["sleep for ever"]);
+    await run.cancel();
+    expect(await run.outcome()).toMatchObject({ status: "cancelled" });
+  });
+
   test("a sleep goes on while the control plane is down, and ends when it is back", async () => {
     const run = await t.start(sleeper, 60_000);
     await t.crash({ downMs: 3_600_000 });
