@@ -18,7 +18,12 @@ const isSame = (recorded: JournalRecord, command: Command): boolean => {
     case "stepping":
       return recorded.t === "step" && (command.t === "stepping" || recorded.name === command.name);
     case "child":
-      return recorded.t === "child" && recorded.coordinator === command.coordinator && recorded.input === command.input;
+      return (
+        recorded.t === "child" &&
+        recorded.coordinator === command.coordinator &&
+        recorded.input === command.input &&
+        recorded.detached === command.detached
+      );
     case "withdraw":
       return recorded.t === "withdraw" && recorded.target === command.target;
     case "finish":
@@ -41,7 +46,7 @@ export const describeRecord = (made: JournalRecord | Command): string => {
     case "step":
       return `step "${made.name}"`;
     case "child":
-      return `a child "${made.coordinator}" with ${shown(made.input) || "no input"}`;
+      return `a ${made.detached ? "detached " : ""}child "${made.coordinator}" with ${shown(made.input) || "no input"}`;
     case "withdraw":
       return `a cancellation of step ${made.target}`;
     default:
