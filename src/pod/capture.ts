@@ -18,6 +18,7 @@ export class LineBuffer {
   #lines: LogLine[] = [];
   #bytes = 0;
   #dropped = 0;
+  #isMarked = false;
   readonly #limit: number;
   readonly #now: () => number;
 
@@ -27,7 +28,7 @@ export class LineBuffer {
   }
 
   get isEmpty(): boolean {
-    return this.#lines.length === 0;
+    return this.#lines.length === 0 && (this.#dropped === 0 || this.#isMarked);
   }
 
   push(line: LogLine): void {
@@ -43,12 +44,14 @@ export class LineBuffer {
 
   take(): LogLine[] {
     const lines = this.#lines;
-    if (this.#dropped > 0)
+    if (this.#dropped > 0 && !this.#isMarked) {
+      this.#isMarked = true;
       lines.push({
         at: this.#now(),
         level: "warn",
         text: `[truncated: ${this.#dropped} more lines were dropped, the limit is ${this.#limit} bytes]`,
       });
+    }
     this.#lines = [];
     this.#dropped = 0;
     return lines;
