@@ -26,7 +26,8 @@ export class CoordinatorHost {
   readonly #port: HostPort;
   readonly #instances = new Map<RunId, Instance>();
   readonly #dirty = new Set<Instance>();
-  #batch = 0;
+  #isClaimed = false;
+  #isScheduling = false;
 
   constructor(coordinators: Map<string, CoordinatorDefinition>, limits: InstanceLimits, port: HostPort) {
     this.#coordinators = coordinators;
@@ -36,7 +37,7 @@ export class CoordinatorHost {
 
   /** Called once for each batch of messages: between two batches all that the first set off has run. */
   nextBatch(): void {
-    this.#batch++;
+    this.#isClaimed = false;
   }
 
   begin(message: ToPod & { t: "begin" }): void {
@@ -49,21 +50,23 @@ export class CoordinatorHost {
     const instance = new Instance(definition, message, this.#limits, {
       changed: (changed) => {
         this.#dirty.add(changed);
-        this.#port.schedule();
+        this.#schedule();
       },
-      executing: () => this.#port.executing(message.run),
-      batch: () => this.#batch,
-      later: (callback) => {
-        if (this.#port.later === undefined) setImmediate(callback);
-        else this.#port.later(callback);
+      executing: () => {
+        this.#port.executing(message.run);
+        this.#schedule();
       },
+      claim: () => this.#claim(),
+      later: (callback) => this.#later(callback),
       diverged: (failure) => {
         this.#instances.delete(message.run);
         this.#port.send({ t: "diverged", run: message.run, failure: JSON.stringify(failure) });
       },
     });
+    this.#instances.get(message.run)?.abandon();
     this.#instances.set(message.run, instance);
-    instance.start();
+    if (this.#claim()) instance.start();
+    else this.#later(() => instance.start());
   }
 
   deliver(run: RunId, record: JournalRecord): void {
@@ -92,5 +95,29 @@ export class CoordinatorHost {
       if (commands.length > 0) this.#port.send({ t: "commands", run: instance.run, commands });
     }
     this.#dirty.clear();
+  }
+
+  // What one coordinator sets off runs in microtasks. Were two of them given something in one turn, the liveness thread could not tell which
+  // of them keeps the pod busy, and the wrong one would be held to be stuck.
+  #claim(): boolean {
+    if (this.#isClaimed) return false;
+    this.#isClaimed = true;
+    return true;
+  }
+
+  #later(callback: () => void): void {
+    if (this.#port.later === undefined) setImmediate(callback);
+    else this.#port.later(callback);
+  }
+
+  // Not before the whole batch was taken, so that the turns it asked for come first and one flush serves them all. It also ends the turn of
+  // a coordinator that has nothing to say.
+  #schedule(): void {
+    if (this.#isScheduling) return;
+    this.#isScheduling = true;
+    queueMicrotask(() => {
+      this.#isScheduling = false;
+      this.#port.schedule();
+    });
   }
 }

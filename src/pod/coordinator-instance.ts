@@ -29,7 +29,8 @@ export interface InstanceLimits {
 export interface InstancePort {
   changed(instance: Instance): void;
   executing(): void;
-  batch(): number;
+  /** Whether no coordinator has executed yet in this batch of messages: every other one gets a turn of its own. */
+  claim(): boolean;
   later(callback: () => void): void;
   diverged(failure: Failure): void;
 }
@@ -59,7 +60,9 @@ export class Instance implements LogOwner, Commander {
   /** Records of the history that are still to be delivered. */
   #toReplay: number;
   #replayed: boolean;
-  #lastBatch = -1;
+  #started = false;
+  /** The input's validator takes its time, and the code has asked for nothing yet. */
+  #validating = false;
   #over = false;
   #cancelled: string | undefined;
   #commands: Command[] = [];
@@ -97,25 +100,31 @@ export class Instance implements LogOwner, Commander {
   }
 
   start(): void {
-    this.#lastBatch = this.#port.batch();
+    if (this.#over) return;
+    this.#started = true;
     this.#port.executing();
     owner.run(this, () => void this.#execute());
-    if (this.#queue.length === 0 && !this.#replayed) this.#port.later(() => this.#endReplay());
-    for (let i = 0; i < this.#queue.length; i++) this.#port.later(this.#deliverNext);
+    if (!this.#validating) this.#deliverQueue();
+  }
+
+  #deliverQueue(): void {
+    if (this.#toReplay === 0 && !this.#replayed) this.#port.later(() => this.#endReplay());
+    for (let i = this.#queueAt; i < this.#queue.length; i++) this.#port.later(this.#deliverNext);
   }
 
   /** One record of after the history, in order. */
   take(record: JournalRecord): void {
-    const alone = this.#queueAt === this.#queue.length && this.#lastBatch !== this.#port.batch();
+    const isNext = this.#queueAt === this.#queue.length;
     this.#queue.push(record);
-    if (alone) this.#deliverNext();
+    if (!this.#started || this.#validating) return;
+    if (isNext && this.#port.claim()) this.#deliverNext();
     else this.#port.later(this.#deliverNext);
   }
 
   /** Calls back after all that was given before, if the code then waits. */
   whenIdle(callback: () => void): void {
     this.#port.later(() => {
-      const isIdle = this.#replayed && this.#queueAt === this.#queue.length && this.#commands.length === 0;
+      const isIdle = this.#replayed && !this.#validating && this.#queueAt === this.#queue.length && this.#commands.length === 0;
       if (isIdle && !this.#over) callback();
     });
   }
@@ -129,7 +138,7 @@ export class Instance implements LogOwner, Commander {
   takeOutput(): { commands: Command[]; lines: LogLine[] } {
     const lines = this.#lines.isEmpty ? [] : this.#lines.take();
     // Until the history is replayed nothing leaves (C3): what the code does beyond it may still turn out to diverge.
-    if (this.replaying) return { commands: [], lines };
+    if (this.replaying || this.#over) return { commands: [], lines };
     const commands = this.#commands;
     this.#commands = [];
     return { commands, lines };
@@ -194,7 +203,6 @@ export class Instance implements LogOwner, Commander {
       this.#queue = [];
       this.#queueAt = 0;
     }
-    this.#lastBatch = this.#port.batch();
     this.#port.executing();
     if ("at" in record) this.#now = record.at;
     if (record.t === "cancel") this.#cancel(record.reason);
@@ -247,7 +255,7 @@ export class Instance implements LogOwner, Commander {
     const { name, options, handler } = this.#definition;
     try {
       const checked = validate(options.input, fromJson(this.#input), "INPUT_INVALID", `the input of coordinator "${name}"`);
-      const input = checked instanceof Promise ? await checked : checked;
+      const input = checked instanceof Promise ? await this.#validated(checked) : checked;
       const result = await handler(createContext(this), input);
       const value =
         options.output === undefined
@@ -256,6 +264,17 @@ export class Instance implements LogOwner, Commander {
       this.#push({ t: "finish", value: toJson(value, `the result of coordinator "${name}"`, this.maxPayloadBytes) });
     } catch (error) {
       this.#push(this.#ending(error));
+    }
+  }
+
+  /** Outcomes are held back as long as the code could not ask for them. */
+  async #validated<T>(checking: Promise<T>): Promise<T> {
+    this.#validating = true;
+    try {
+      return await checking;
+    } finally {
+      this.#validating = false;
+      this.#deliverQueue();
     }
   }
 
