@@ -90,6 +90,22 @@ describe("the control plane dies", () => {
     },
   );
 
+  test.each<CrashPoint>(["before", "after"])("%s each commit of an expression and of a function's own run", async (point) => {
+    const add = fn("add", ([a, b]: [number, number]) => a + b);
+    const multiply = fn("multiply", ([a, b]: [number, number]) => a * b);
+    for (let commits = 1, crashed = true; crashed; commits++) {
+      await begin([add, multiply]);
+      t.delay(add, 100);
+      t.crashAtCommit(commits, point);
+      const expression = await t.startExpression("(1+2)*(3+4)*(a+b)", { a: 1, b: 1 }, { key: "e" });
+      const call = await t.start(add, [20, 22], { key: "c" });
+      expect([await expression.result(), await call.result()], `crash ${point} commit ${commits}`).toEqual([42, 42]);
+      expect((await expression.journal()).filter((record) => record.t === "call")).toHaveLength(5);
+      crashed = t.crashes > 0;
+      if (crashed) await t.stop();
+    }
+  });
+
   test("at every second commit, and the run still ends", async () => {
     await begin([token, pick, child, everything]);
     t.crashAtCommit(2);

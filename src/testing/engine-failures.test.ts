@@ -20,7 +20,7 @@ const wide = coordinator("wide", (ctx, n: number) => Promise.all(Array.from({ le
 
 let t: TestPlatform;
 beforeEach(async () => {
-  t = await createTestPlatform({ application: [work, optional, narrow, job, lenient, wide] });
+  t = await createTestPlatform({ application: [work, optional, narrow, job, lenient, wide], patienceMs: 20 });
 });
 afterEach(async () => {
   expect((await t.audit()).repaired).toBe(0);

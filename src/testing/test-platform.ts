@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import type { FunctionContext } from "../application/context.ts";
 import type { CoordinatorDefinition, Definition, FunctionDefinition } from "../application/definitions.ts";
 import { isFunction } from "../application/definitions.ts";
-import type { InputAnd } from "../client/client.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { toJson } from "../lib/json.ts";
 import type { PlatformLimits } from "../platform.ts";
@@ -84,7 +83,8 @@ export class TestPlatform {
   // ---------------------------------------------------------------- runs
 
   /** Starts a coordinator (by its definition or name) or a function, and lets everything happen that can happen now. */
-  start<Input, Output>(target: Target<Input, Output>, ...inputAndOptions: InputAnd<Input, StartOptions>): Promise<TestRun<Output>>;
+  start<Output>(target: Target<void, Output>, input?: undefined, options?: StartOptions): Promise<TestRun<Output>>;
+  start<Input, Output>(target: Target<Input, Output>, input: NoInfer<Input>, options?: StartOptions): Promise<TestRun<Output>>;
   start<Output = unknown>(coordinator: string, input?: unknown, options?: StartOptions): Promise<TestRun<Output>>;
   async start(target: Definition | string, input?: unknown, options: StartOptions = {}): Promise<TestRun<never>> {
     const kind = typeof target !== "string" && isFunction(target) ? "function" : "coordinator";
@@ -93,14 +93,16 @@ export class TestPlatform {
   }
 
   /** Starts a coordinator and gives its result, moving time on as far as needed. Throws like `TestRun.result`. */
-  run<Input, Output>(target: CoordinatorDefinition<Input, Output>, ...input: InputAnd<Input, StartOptions>): Promise<Output>;
+  run<Output>(target: CoordinatorDefinition<void, Output>, input?: undefined, options?: StartOptions): Promise<Output>;
+  run<Input, Output>(target: CoordinatorDefinition<Input, Output>, input: NoInfer<Input>, options?: StartOptions): Promise<Output>;
   run<Output = unknown>(coordinator: string, input?: unknown, options?: StartOptions): Promise<Output>;
-  async run(target: CoordinatorDefinition | string, input?: unknown, options?: StartOptions): Promise<unknown> {
+  async run(target: Named, input?: unknown, options?: StartOptions): Promise<unknown> {
     return (await this.start(target as string, input, options)).result();
   }
 
   /** Calls one function as a run of its own and gives its result. Throws like `TestRun.result`. */
-  call<Input, Output>(target: FunctionDefinition<Input, Output>, ...input: InputAnd<Input, StartOptions>): Promise<Output>;
+  call<Output>(target: FunctionDefinition<void, Output>, input?: undefined, options?: StartOptions): Promise<Output>;
+  call<Input, Output>(target: FunctionDefinition<Input, Output>, input: NoInfer<Input>, options?: StartOptions): Promise<Output>;
   call<Output = unknown>(name: string, input?: unknown, options?: StartOptions): Promise<Output>;
   async call(target: Named, input?: unknown, options: StartOptions = {}): Promise<unknown> {
     const name = nameOf(target);

@@ -15,7 +15,7 @@ export interface TestOutcome<Output = unknown> {
   failure?: Failure;
 }
 
-export interface TestRunDetails extends RunSummary {
+export interface TestRunDetails<Output = unknown> extends RunSummary, Omit<TestOutcome<Output>, "id" | "status"> {
   input: unknown;
   /** What an unfinished run waits for, as text for people. */
   waitingFor: string[];
@@ -75,9 +75,9 @@ export class TestRun<Output = unknown> {
   }
 
   /** The run with everything that the platform tells of it. */
-  async get(): Promise<TestRunDetails> {
-    const { value: _value, failure: _failure, input, ...details } = await this.#ask((controlPlane) => controlPlane.run(this.id));
-    return { ...details, input: fromJson(input) };
+  async get(): Promise<TestRunDetails<Output>> {
+    const { value, input, ...details } = await this.#ask((controlPlane) => controlPlane.run(this.id));
+    return { ...details, input: fromJson(input), ...(value === undefined ? {} : { value: fromJson(value) as Output }) };
   }
 
   async journal(): Promise<JournalRecord[]> {
