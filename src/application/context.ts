@@ -40,16 +40,16 @@ export interface RunHandle {
 export interface CoordinatorContext {
   readonly runId: string;
   /** Calls a function in a pod of its own. Rejects with a `CallError`. */
-  call<Input, Output>(fn: FunctionDefinition<Input, Output>, input: Input, options?: CallRequest): Promise<Output>;
+  call<Input, Output>(fn: FunctionDefinition<Input, Output>, input: NoInfer<Input>, options?: CallRequest): Promise<Output>;
   call<Output = unknown>(name: string, input?: unknown, options?: CallRequest): Promise<Output>;
   /** Resolves after `ms` milliseconds, also across restarts. */
   sleep(ms: number): Promise<void>;
   /** Executes `f` here, once, and journals what it returns or throws. It may execute again only if the platform died before that. */
   step<Output>(name: string, f: () => Output | Promise<Output>): Promise<Output>;
   /** Runs another coordinator as a child and waits for its result. */
-  run<Input, Output>(child: CoordinatorDefinition<Input, Output>, input: Input): Promise<Output>;
+  run<Input, Output>(child: CoordinatorDefinition<Input, Output>, input: NoInfer<Input>): Promise<Output>;
   /** Starts a child that lives on by itself. */
-  start<Input, Output>(child: CoordinatorDefinition<Input, Output>, input: Input): Promise<RunHandle>;
+  start<Input, Output>(child: CoordinatorDefinition<Input, Output>, input: NoInfer<Input>): Promise<RunHandle>;
   /** Waits for a signal by name; rejects with SIGNAL_TIMEOUT after `timeoutMs`. Signals that came earlier wait in order. */
   signal<Value = unknown>(name: string, options?: { timeoutMs?: number }): Promise<Value>;
   /** The time of the event that this code reacts to, in Unix milliseconds: the same in every replay. */

@@ -145,6 +145,12 @@ describe("calls", () => {
     await expect(t.call("nowhere")).rejects.toMatchObject({ code: "UNKNOWN_FUNCTION" });
   });
 
+  test("a tuple may be given as it is written", async () => {
+    const sum = coordinator("sum", (ctx) => ctx.call(add, [40, 2]));
+    await t.deploy([...application, sum]);
+    expect([await t.run(sum), await t.call(add, [1, 2])]).toEqual([42, 3]);
+  });
+
   test("a function called by itself is a run", async () => {
     expect(await t.call(double, 4)).toBe(8);
   });
