@@ -190,8 +190,8 @@ describe("the end of a pod", () => {
   test("that never connected loses its runs too", async () => {
     const { cluster, begin, told } = await setUp();
     begin(A!);
-    cluster.die("pod-1", { reason: "failed-to-start" });
-    expect(told).toEqual([["lost", [A], "failed-to-start", undefined]]);
+    cluster.die("pod-1", { reason: "killed" });
+    expect(told).toEqual([["lost", [A], "killed", undefined]]);
   });
 
   test("does not lose a run that was evicted before", async () => {
@@ -294,6 +294,17 @@ describe("a machine without room", () => {
     expect(told).toEqual([["commands", A, [SLEEP]]]);
   });
 
+  test("asks for none any more once it stops", async () => {
+    const { cluster, clock, hosts, fleet, begin } = await setUp({}, { maxPods: 1 });
+    begin(C!, { ...VERSION, version: "v2" });
+    cluster.connect("pod-1");
+    begin(A!);
+    hosts.stop();
+    await fleet.stop();
+    clock.advance(1_000);
+    expect(clock.timers).toBe(0);
+  });
+
   test("takes no pod for runs that were evicted while they waited, and leaves no timer for them", async () => {
     const { cluster, clock, hosts, fleet, begin } = await setUp({}, { maxPods: 1 });
     begin(C!, { ...VERSION, version: "v2" });
@@ -334,4 +345,27 @@ describe("pods without runs", () => {
     clock.advance(60_000);
     expect(cluster.pods).toEqual(["pod-1"]);
   });
+});
+
+test("pods that do not start lose no run: the next one is asked for, later each time", async () => {
+  const { cluster, clock, hosts, told, begin, got } = await setUp();
+  const times: number[] = [];
+  begin(A!);
+  for (let i = 1; i <= 12; i++) {
+    const startedAt = clock.now();
+    cluster.die(`pod-${i}`, { reason: "failed-to-start" });
+    if (i === 2) begin(B!);
+    while (cluster.created === i) clock.advance(10);
+    times.push(clock.now() - startedAt);
+  }
+  hosts.deliver(A!, record(1));
+  clock.advance(700);
+  expect(hosts.connectedMs(B!)).toBe(0);
+  cluster.connect("pod-13");
+  expect(got("pod-13")).toEqual(["begin a", "begin b", "deliver a"]);
+  clock.advance(30);
+  expect(hosts.connectedMs(B!)).toBe(30);
+  expect([told, hosts.isHosted(A!), hosts.isHosted(B!)]).toEqual([[], true, true]);
+  expect(times.slice(0, 4)).toEqual([50, 100, 200, 400]);
+  expect(times.at(-1)).toBe(5_000);
 });

@@ -34,6 +34,7 @@ export interface HostOptions {
 }
 
 const RETRY_MS = 50;
+const LONGEST_RETRY_MS = 5_000;
 
 export class CoordinatorHosts {
   readonly #fleet: Fleet;
@@ -42,6 +43,7 @@ export class CoordinatorHosts {
   readonly #events: HostEvents;
   readonly #versions = new Map<string, VersionHosts>();
   readonly #podOf = new Map<RunId, Home>();
+  #stopped = false;
 
   constructor(fleet: Fleet, clock: Clock, options: HostOptions, events: HostEvents) {
     this.#fleet = fleet;
@@ -50,8 +52,19 @@ export class CoordinatorHosts {
     this.#events = events;
   }
 
+  /** Asks for no pod any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   isHosted(run: RunId): boolean {
     return this.#podOf.has(run);
+  }
+
+  /** For how long the run's pod has been connected; 0 while it has none that is. */
+  connectedMs(run: RunId): number {
+    const home = this.#podOf.get(run);
+    return home?.connected ? this.#clock.now() - home.connectedAt : 0;
   }
 
   begin(version: { application: string; version: string; path: string }, message: ToPod & { t: "begin" }): void {
@@ -112,24 +125,48 @@ export class CoordinatorHosts {
 
   // No room for a pod on this machine: the runs gather in a home without one, which asks again until it gets one.
   #waitForRoom(hosts: VersionHosts): Home {
-    const home = hosts.adopt({ id: "", state: "starting", inFlight: 0, idleSince: 0 } as Pod);
+    const home = hosts.adopt(nowhere());
+    this.#askAgain(hosts, home, RETRY_MS);
+    return home;
+  }
+
+  #askAgain(hosts: VersionHosts, home: Home, delayMs: number): void {
     const retry = () => {
+      if (this.#stopped) return;
       if (home.runs.size === 0) return this.#forget(hosts, "");
       const pod = this.#fleet.acquire(hosts);
-      if (pod === undefined) return void this.#clock.after(RETRY_MS, retry);
+      if (pod === undefined) return this.#askAgain(hosts, home, RETRY_MS);
       hosts.homes.delete("");
       home.pod = pod;
       hosts.homes.set(pod.id, home);
       pod.inFlight = home.runs.size;
       if (pod.state === "ready") this.connected(hosts, pod);
     };
-    this.#clock.after(RETRY_MS, retry);
-    return home;
+    this.#clock.after(delayMs, retry);
+  }
+
+  /** Its pod did not even start, which is no fault of its runs: they wait for another one, longer each time. */
+  #startAgain(hosts: VersionHosts, home: Home): void {
+    hosts.homes.delete(home.pod.id);
+    const waiting = hosts.homes.get("");
+    if (waiting === undefined) {
+      home.pod = nowhere();
+      hosts.homes.set("", home);
+      this.#askAgain(hosts, home, Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** hosts.failedStarts++));
+      return;
+    }
+    for (const run of home.runs) {
+      waiting.runs.add(run);
+      this.#podOf.set(run, waiting);
+    }
+    for (const message of home.backlog) waiting.backlog.push(message);
   }
 
   connected(hosts: VersionHosts, pod: Pod): void {
     const home = hosts.homes.get(pod.id) ?? hosts.adopt(pod);
     home.connected = true;
+    home.connectedAt = this.#clock.now();
+    hosts.failedStarts = 0;
     for (const message of home.backlog) this.#fleet.send(pod, message);
     home.backlog = [];
   }
@@ -159,6 +196,7 @@ export class CoordinatorHosts {
   gone(hosts: VersionHosts, pod: Pod, exit: PodExit): void {
     const home = hosts.homes.get(pod.id);
     if (home === undefined) return;
+    if (exit.reason === "failed-to-start" && home.runs.size > 0) return this.#startAgain(hosts, home);
     this.#forget(hosts, pod.id);
     const runs = this.#release(home);
     if (runs.length > 0) this.#events.lost(runs, exit, home.culprit);
@@ -185,9 +223,13 @@ export class CoordinatorHosts {
   }
 }
 
+/** Stands for the pod of a home that has none yet. */
+const nowhere = (): Pod => ({ id: "", state: "starting", inFlight: 0, idleSince: 0 }) as Pod;
+
 interface Home {
   pod: Pod;
   connected: boolean;
+  connectedAt: number;
   runs: Set<RunId>;
   /** What waits for the pod's connection. */
   backlog: ToPod[];
@@ -202,6 +244,8 @@ class VersionHosts implements Tenant {
   readonly path: string;
   readonly memoryMb: number;
   readonly homes = new Map<string, Home>();
+  /** Pods in a row that did not start. */
+  failedStarts = 0;
   readonly #hosts: CoordinatorHosts;
 
   constructor(version: { application: string; version: string; path: string }, memoryMb: number, hosts: CoordinatorHosts) {
@@ -215,7 +259,7 @@ class VersionHosts implements Tenant {
   adopt(pod: Pod): Home {
     const found = this.homes.get(pod.id);
     if (found !== undefined) return found;
-    const home: Home = { pod, connected: false, runs: new Set(), backlog: [], culprit: undefined };
+    const home: Home = { pod, connected: false, connectedAt: 0, runs: new Set(), backlog: [], culprit: undefined };
     this.homes.set(pod.id, home);
     return home;
   }

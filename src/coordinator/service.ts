@@ -99,6 +99,7 @@ export class RunService implements HostEvents {
   stop(): void {
     this.#memory.stop();
     this.#feeder.stop();
+    this.#hosts.stop();
   }
 
   get size(): number {
@@ -276,8 +277,10 @@ export class RunService implements HostEvents {
   }
 
   /** A coordinator that waits for nothing of ours and says nothing: a message was lost, or it awaits a promise that is not of its `ctx`. */
-  #isSilent({ hosting, state, steps, touchedAt }: Live): boolean {
-    return hosting === "hosted" && state.pending.size === 0 && steps.size === 0 && this.#parts.clock.now() - touchedAt > SILENCE_MS;
+  #isSilent({ head, hosting, state, steps, touchedAt }: Live): boolean {
+    if (hosting !== "hosted" || state.pending.size > 0 || steps.size > 0) return false;
+    // A pod that is long in coming is no silence of the coordinator's.
+    return Math.min(this.#parts.clock.now() - touchedAt, this.#hosts.connectedMs(head.id)) > SILENCE_MS;
   }
 
   #rehost(live: Live): boolean {
