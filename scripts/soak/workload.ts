@@ -8,11 +8,13 @@ export interface Task {
   kind: RunKind;
   name: string;
   input: unknown;
+  /** How it must end. */
+  status: "completed" | "cancelled";
   /** Waits for the signal `go` with this value. */
   signal?: number;
   /** Must not finish earlier than this after it was accepted. */
   leastMs: number;
-  /** What is wrong with the result of the completed run; its journal is given in full. */
+  /** What is wrong with the result of the finished run; its journal is given in full. */
   faults(value: unknown, journal: readonly JournalEntry[]): string[];
 }
 
@@ -42,6 +44,7 @@ const chain: Maker = (random, effects) => {
     kind: "coordinator",
     name: "chain",
     input,
+    status: "completed",
     leastMs: 0,
     faults: (value, journal) => [
       ...same("the result", value, stampsOf(journal)),
@@ -56,6 +59,7 @@ const fan: Maker = (random, effects) => {
     kind: "coordinator",
     name: "fan",
     input,
+    status: "completed",
     leastMs: 0,
     faults: (value, journal) => [
       ...same("the result", value, stampsOf(journal)),
@@ -72,6 +76,7 @@ const signalled: Maker = (random, effects) => {
     name: "signalled",
     input,
     signal,
+    status: "completed",
     leastMs: 0,
     faults: (value, journal) => [
       ...same("the result", value, stampsOf(journal)),
@@ -86,6 +91,7 @@ const sleeper: Maker = (random, effects) => {
     kind: "coordinator",
     name: "sleeper",
     input,
+    status: "completed",
     leastMs: input.sleepMs,
     faults: (value, journal) => [...same("the result", value, stampsOf(journal)), ...same("the numbers", numbers(value), upTo(input.n, 2))],
   };
@@ -97,6 +103,7 @@ const family: Maker = (random, effects) => {
     kind: "coordinator",
     name: "family",
     input,
+    status: "completed",
     leastMs: 0,
     faults: (value, journal) => {
       const { detached, results } = value as { detached: string; results: Stamp[][] };
@@ -126,6 +133,7 @@ const stepper: Maker = (random, effects) => {
     kind: "coordinator",
     name: "stepper",
     input,
+    status: "completed",
     leastMs: 0,
     faults: (value, journal) => {
       const { drawn, stamps } = value as { drawn: number; stamps: Stamp[] };
@@ -143,6 +151,7 @@ const racer: Maker = (random, effects) => ({
   kind: "coordinator",
   name: "racer",
   input: work(random, effects),
+  status: "completed",
   leastMs: 0,
   faults: (value, journal) => {
     const { winner, draws, stamps, refused, slow } = value as {
@@ -177,6 +186,7 @@ const call: Maker = (random, effects) => {
     kind: "function",
     name,
     input,
+    status: "completed",
     leastMs: 0,
     faults: (value, journal) => [...same("the result", [value], stampsOf(journal)), ...same("the number", (value as Stamp).n, input.n + 1)],
   };
@@ -197,25 +207,44 @@ const expressionOf = (random: Random, depth: number): { text: string; value: num
 
 const expression: Maker = (random) => {
   const { text, value } = expressionOf(random, 1 + random.below(4));
-  return { kind: "expression", name: text, input: {}, leastMs: 0, faults: (result) => same("the value", result, value) };
+  return {
+    kind: "expression",
+    name: text,
+    input: {},
+    status: "completed",
+    leastMs: 0,
+    faults: (result) => same("the value", result, value),
+  };
 };
 
+const bulky: Maker = (random) => {
+  const bytes = 2 * random.below(60_000) + 4;
+  return {
+    kind: "coordinator",
+    name: "bulky",
+    input: { bytes },
+    status: "completed",
+    leastMs: 0,
+    faults: (value) => same("the result", value, { there: "baba", back: "abab", bytes }),
+  };
+};
+
+const cancelled: Maker = (random, effects) => ({
+  kind: "coordinator",
+  name: "cancelled",
+  input: work(random, effects),
+  status: "cancelled",
+  leastMs: 0,
+  faults: (_value, journal) => {
+    const cancelledAt = journal.findIndex(({ t }) => t === "cancel");
+    const tidied = journal.slice(cancelledAt).filter((entry) => entry.t === "done" && entry.value !== undefined);
+    return same("the count of calls that tidied up", tidied.length, 1);
+  },
+});
+
 const MAKERS: readonly Maker[] = [
-  chain,
-  chain,
-  fan,
-  fan,
-  signalled,
-  signalled,
-  sleeper,
-  sleeper,
-  family,
-  stepper,
-  racer,
-  racer,
-  call,
-  expression,
-  expression,
+  ...[chain, fan, signalled, sleeper, racer, expression].flatMap((maker) => [maker, maker]),
+  ...[family, stepper, call, bulky, cancelled],
 ];
 
 /** A task drawn by chance. @param effects the file that executions write to */

@@ -1,11 +1,13 @@
 /**
  * The platform under soak: launches it, kills it and its pods, and notices what goes wrong with its processes.
  */
+import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "lockstep/client";
 import { createClient } from "lockstep/client";
 import { bundleApplication } from "../../src/application/bundler.ts";
 import type { PlatformLimits } from "../../src/platform.ts";
+import type { Bundle } from "../../src/protocol/application.ts";
 import type { LaunchedPlatform, PlatformProcess } from "../../test/support/platform-process.ts";
 import { launchPlatform } from "../../test/support/platform-process.ts";
 import { isAlive, signal } from "../../test/support/processes.ts";
@@ -25,6 +27,8 @@ export class World {
   readonly #violations: Violations;
   #platform: PlatformProcess | undefined;
   #client: Client | undefined;
+  #bundle: Bundle | undefined;
+  #deployments = 0;
   #port = 0;
   #killing = false;
   #repaired = 0;
@@ -47,7 +51,19 @@ export class World {
 
   async start(application: string): Promise<void> {
     await this.#ready(this.#launch());
-    await this.client.deploy(await bundleApplication(application));
+    this.#bundle = await bundleApplication(application);
+    await this.deploy();
+  }
+
+  /** Makes a new version of the application the current one. */
+  async deploy(): Promise<void> {
+    const { application, code } = this.#bundle as Bundle;
+    const changed = `${code}\n// ${++this.#deployments}\n`;
+    const version = createHash("sha256").update(changed).digest("hex").slice(0, 16);
+    await this.client.deploy({ application, version, code: changed }).catch((error: { code?: string }) => {
+      // There may be no room for the pod that inspects it: then it is not deployed this time.
+      if (error.code !== "POD_FAILED_TO_START") throw error;
+    });
   }
 
   /** Kills the control plane and starts the next one, which may be killed once more while it starts, after `againAfterMs`. */

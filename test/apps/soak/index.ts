@@ -107,3 +107,21 @@ export const racer = coordinator("racer", async (ctx, work: Work) => {
   const refused = await ctx.call(refuse, undefined).catch((error: CallError) => error.code);
   return { winner, draws, stamps, refused, id: ctx.uuid(), slow: await slow };
 });
+
+export const reverse = fn("reverse", (text: string) => [...text].reverse().join(""));
+
+/** Payloads that are too large to stand in the records themselves. */
+export const bulky = coordinator("bulky", async (ctx, { bytes }: { bytes: number }) => {
+  const there = await ctx.call(reverse, "ab".repeat(bytes / 2));
+  const back = await ctx.call(reverse, there);
+  return { there: there.slice(0, 4), back: back.slice(0, 4), bytes: back.length };
+});
+
+/** Waits for ever, and tidies up when it is cancelled. */
+export const cancelled = coordinator("cancelled", async (ctx, work: Work) => {
+  try {
+    await Promise.all([ctx.call(stamp, { ...work, ms: 5_000 }), ctx.signal("never")]);
+  } finally {
+    await ctx.call(stamp, work);
+  }
+});
