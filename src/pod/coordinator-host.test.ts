@@ -328,16 +328,11 @@ describe("a replay", () => {
   });
 
   test("withholds its commands until the whole history is replayed (C3)", async () => {
-    const pod = podOf(async (ctx) => {
-      const first = await ctx.call(pay, 1);
-      void ctx.call(pay, 99);
-      await ctx.sleep(5);
-      return first;
-    });
-    // The journal has a call at 4 that the code no longer makes: the call of 99, which it makes before, must not leave.
-    await pod.begin("it", [called(1, "1"), done(1), slept(3, 5), called(4, "4"), done(3)]);
+    // The code ends with the first outcome; that the journal goes on with a third call only shows when all outcomes are delivered.
+    const pod = podOf(async (ctx) => Promise.race([ctx.call(pay, 1), ctx.call(pay, 2)]));
+    await pod.begin("it", [called(1, "1"), called(2, "2"), done(1), done(2), called(3, "3")]);
     expect(pod.commands()).toEqual([]);
-    expect(pod.divergence()).toBeDefined();
+    expect(pod.divergence()?.message).toContain('the journal has a call of "pay" with 3 here, but the code no longer makes it');
   });
 
   test("gives the same times, random numbers and UUIDs", async () => {
