@@ -252,6 +252,17 @@ describe("coordinators", () => {
     },
   );
 
+  test("an exception in a timer fails the run that set it, and ends no pod", async () => {
+    const { pid } = await platform.pod("coordinator");
+    const { status, failure } = await coordinate("throws-in-timer-too");
+    expect({ status, code: failure?.code, name: failure?.name }).toEqual({
+      status: "failed",
+      code: "COORDINATOR_FAILED",
+      name: "RangeError",
+    });
+    expect((await platform.pod("coordinator")).pid).toBe(pid);
+  });
+
   test("one that never yields is suspended as stuck", { timeout: 30_000 }, async () => {
     expect(await coordinate("stuck")).toMatchObject({ status: "suspended", failure: { code: "COORDINATOR_STUCK" } });
   });

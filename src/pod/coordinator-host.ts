@@ -62,6 +62,10 @@ export class CoordinatorHost {
         this.#instances.delete(message.run);
         this.#port.send({ t: "diverged", run: message.run, failure: JSON.stringify(failure) });
       },
+      crashed: (ending) => {
+        this.#instances.delete(message.run);
+        this.#port.send({ t: "commands", run: message.run, commands: [ending] });
+      },
     });
     this.#instances.get(message.run)?.abandon();
     this.#instances.set(message.run, instance);

@@ -33,6 +33,8 @@ export interface InstancePort {
   claim(): boolean;
   later(callback: () => void): void;
   diverged(failure: Failure): void;
+  /** The run can't go on here: `ending` is its last command. */
+  crashed(ending: Command): void;
 }
 
 interface Waiting {
@@ -119,6 +121,13 @@ export class Instance implements LogOwner, Commander {
     if (!this.#started || this.#validating) return;
     if (isNext && this.#port.claim()) this.#deliverNext();
     else this.#port.later(this.#deliverNext);
+  }
+
+  /** Ends the run for an exception that no promise of its code leads to, such as one in a timer's callback. */
+  crash(error: unknown): void {
+    if (this.#over) return;
+    this.abandon();
+    this.#port.crashed(this.#ending(error));
   }
 
   /** Calls back after all that was given before, if the code then waits. */

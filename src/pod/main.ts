@@ -114,9 +114,11 @@ process.exit = ((code?: number) => {
 }) as typeof process.exit;
 
 process.on("uncaughtException", (error) => {
-  const call = owner.getStore() as { fail?: (error: unknown) => void } | undefined;
+  const culprit = owner.getStore() as { fail?(error: unknown): void; crash?(error: unknown): void } | undefined;
   if (error instanceof LockstepError && error.code === "PROCESS_EXIT") return;
-  if (call?.fail !== undefined) return call.fail(error);
+  if (culprit?.fail !== undefined) return culprit.fail(error);
+  // A coordinator that took the pod with it would do so in each replay, and with it every other run of this version.
+  if (culprit?.crash !== undefined) return culprit.crash(error);
   process.stderr.write(`uncaught exception outside of any call: ${error instanceof Error ? error.stack : String(error)}`);
   exit(70);
 });

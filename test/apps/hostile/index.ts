@@ -183,5 +183,11 @@ export const wrongArguments = coordinator("wrong-arguments", async (ctx, input: 
 });
 export const unserializable = coordinator("unserializable", async (ctx) => ctx.call("innocent", { big: 10n }));
 export const strangerCalls = coordinator("stranger-calls", async (ctx) => ctx.call("no-such-function"));
+export const throwsInTimerToo = coordinator("throws-in-timer-too", async (ctx) => {
+  setTimeout(() => {
+    throw new RangeError("nobody catches this");
+  });
+  await ctx.signal("never");
+});
 export const rejectsText = coordinator("rejects-text", async () => Promise.reject("text of a coordinator"));
 export const returnsTooMuch = coordinator("returns-too-much", async () => "x".repeat(10_000_000));
