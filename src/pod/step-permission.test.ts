@@ -1,5 +1,6 @@
 import { coordinator } from "lockstep";
 import { expect, test } from "vitest";
+import type { CoordinatorDefinition } from "../application/definitions.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { JournalRecord } from "../protocol/run.ts";
 import { CoordinatorHost } from "./coordinator-host.ts";
@@ -12,7 +13,7 @@ const start = async (history: JournalRecord[]) => {
   const stepper = coordinator("stepper", (ctx) => ctx.step("charge", () => executed.push("charge")));
   const sent: FromPod[] = [];
   const host = new CoordinatorHost(
-    new Map([["stepper", stepper]]),
+    new Map([["stepper", stepper as CoordinatorDefinition]]),
     { maxPayloadBytes: 1_000, maxLogBytes: 1_000 },
     { send: (message) => sent.push(message), schedule: () => undefined, executing: () => undefined },
   );
