@@ -89,7 +89,10 @@ export const unready = fn(
   { retry: { attempts: 2, backoff: { initialMs: 5 } } },
 );
 
-export const persevering = coordinator("persevering", async (ctx, gate: Gate) => [await ctx.call(increment, 1), await ctx.call(unready, gate)]);
+export const persevering = coordinator("persevering", async (ctx, gate: Gate) => [
+  await ctx.call(increment, 1),
+  await ctx.call(unready, gate),
+]);
 
 export const refuse = fn("refuse", () => {
   throw new TerminalError("no", { code: "MY_OWN" });
