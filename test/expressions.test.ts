@@ -29,7 +29,7 @@ test("a balanced expression takes one sleep for each level, not for each operato
   const outcomes = timesOf(journal, "done");
   expect(calls).toHaveLength(7);
   expect(Math.max(...calls.slice(0, 4))).toBeLessThan(Math.min(...outcomes));
-  expect(Math.max(...outcomes) - Math.min(...calls)).toBeLessThan(600);
+  expect(Math.max(...outcomes) - Math.min(...calls)).toBeLessThan(690);
 });
 
 test("a dependent sub-expression does not wait for an independent one", async () => {

@@ -54,7 +54,7 @@ describe("kill -9", () => {
     const killedAt = Date.now();
     signal(pid, "SIGKILL");
     await started("killed", 2);
-    expect(Date.now() - killedAt).toBeLessThan(2_000);
+    expect(Date.now() - killedAt).toBeLessThan(3_000);
     open("killed");
     expect((await run.result({ timeoutMs: 10_000 })).held).toMatchObject({ attempt: 2, key: `${run.id}/2` });
 
