@@ -16,11 +16,14 @@ const cut = (bytes: Buffer, places: readonly number[]): Buffer[] => {
   return at.slice(1).map((end, i) => bytes.subarray(at[i], end));
 };
 
-// MessagePack keeps integers and floats apart, but -0 is a float that equals the integer 0.
+// The encoder writes -0 as the integer 0.
 const value = fc.jsonValue().map((json) => JSON.parse(JSON.stringify(json)) as unknown);
 const message = fc.oneof(
   fc.record({ t: fc.constant("call"), seq: fc.nat(), fn: fc.string(), input: fc.string({ unit: "grapheme" }) }),
-  fc.record({ t: fc.constantFrom("a", "b"), at: fc.double({ noNaN: true }), flag: fc.boolean() }, { requiredKeys: ["t"] }),
+  fc.record(
+    { t: fc.constantFrom("a", "b"), at: fc.double({ noNaN: true }).map((at) => at + 0), flag: fc.boolean() },
+    { requiredKeys: ["t"] },
+  ),
   value,
 );
 const turns = fc.array(fc.array(message, { maxLength: 5 }), { maxLength: 12 });
