@@ -93,7 +93,8 @@ export class FunctionHost {
     };
     try {
       const result = run(definition, fromJson(input), call);
-      if (isThenable(result)) result.then(finish, (error: unknown) => end("", functionFailure(error)));
+      // Not the thenable's own `then`, which may answer at once, more than once, or with another thenable.
+      if (isThenable(result)) Promise.resolve(result).then(finish, (error: unknown) => end("", functionFailure(error)));
       else finish(result);
     } catch (error) {
       end("", functionFailure(error));
@@ -118,11 +119,10 @@ const round = (ms: number): number => Math.round(ms * 1000) / 1000;
 
 const TERMINAL_CODES = new Set(["INPUT_INVALID", "OUTPUT_INVALID", "RESULT_NOT_JSON", "PAYLOAD_TOO_LARGE", "PROCESS_EXIT"]);
 
-/** A throw of user code as a failure. Its own code stays when it has one; anything else is FUNCTION_FAILED with the throw as its cause. */
+/** A throw of user code as a failure. A terminal one keeps its own code; anything else is FUNCTION_FAILED with the throw as its cause. */
 export const functionFailure = (thrown: unknown): Failure => {
   const failure = failureOf(thrown, "FUNCTION_FAILED");
-  const terminal = (thrown as { terminal?: unknown } | null)?.terminal === true;
-  if (terminal || TERMINAL_CODES.has(failure.code)) return { ...failure, terminal: true };
+  if (failure.terminal || TERMINAL_CODES.has(failure.code)) return { ...failure, terminal: true };
   const { stack, ...cause } = failure;
   if (cause.code === "FUNCTION_FAILED") cause.code = "ERROR";
   const own: Failure = { code: "FUNCTION_FAILED", message: failure.message, cause };
