@@ -571,6 +571,12 @@ describe("the end of a coordinator", () => {
     expect(await endOf(sync as never)).toMatchObject({ failure: { code: "COORDINATOR_FAILED" } });
   });
 
+  test("comes also when what was thrown can't even be looked at", async () => {
+    const revoked = Proxy.revocable({}, {});
+    revoked.revoke();
+    expect(await endOf(() => Promise.reject(revoked.proxy as Error))).toMatchObject({ failure: { code: "COORDINATOR_FAILED" } });
+  });
+
   test("with an application's terminal error keeps its code", async () => {
     const error = new TerminalError("sold out", { code: "SOLD_OUT", details: { seats: 0 } });
     const failure = { code: "SOLD_OUT", details: { seats: 0 }, terminal: true };

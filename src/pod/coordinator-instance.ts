@@ -288,13 +288,22 @@ export class Instance implements LogOwner, Commander {
   }
 
   #ending(error: unknown): Command {
-    if (this.#cancelled !== undefined && error instanceof CancelledError) {
+    if (this.#cancelled !== undefined && isA(error, CancelledError)) {
       return { t: "finish", cancelled: true, failure: { code: "RUN_CANCELLED", message: this.#cancelled } };
     }
     // A failure that the coordinator did not catch keeps its identity: code, call, attempts and cause.
-    if (error instanceof CallError) return { t: "finish", failure: error.failure };
+    if (isA(error, CallError)) return { t: "finish", failure: error.failure };
     const failure = failureOf(error, "COORDINATOR_FAILED");
-    const own = (error as { terminal?: unknown } | null)?.terminal === true || failure.name === "LockstepError";
+    const own = failure.terminal === true || failure.name === "LockstepError";
     return { t: "finish", failure: own ? failure : { ...failure, code: "COORDINATOR_FAILED" } };
   }
 }
+
+const isA = <T>(thrown: unknown, type: new (...parts: never[]) => T): thrown is T => {
+  try {
+    return thrown instanceof type;
+  } catch {
+    // A proxy that throws when it is looked at; then it is none of ours.
+    return false;
+  }
+};
