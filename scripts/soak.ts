@@ -23,6 +23,9 @@ const numberOf = (name: "rounds" | "seed" | "lanes"): number => {
   process.exit(2);
 };
 
+// What was started and written ends with this process, if it ends in order.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
+
 const seed = numberOf("seed");
 console.error(`soak: seed ${seed}`);
 const report = await soak({ seed, rounds: numberOf("rounds"), lanes: numberOf("lanes"), say: (line) => console.error(`soak: ${line}`) });

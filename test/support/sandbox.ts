@@ -25,6 +25,18 @@ export const createSandbox = (): Sandbox => {
   const root = mkdtempSync(join(tmpdir(), "ls-"));
   const temporary = join(root, "tmp");
   mkdirSync(temporary);
+  const killAll = (): number => {
+    const left = processesAtHome(root);
+    for (const pid of left) signal(pid, "SIGKILL");
+    return left.length;
+  };
+  const remove = (): void => rmSync(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+  // For a process that ends before it disposes, such as one that is interrupted.
+  const onExit = (): void => {
+    killAll();
+    remove();
+  };
+  process.once("exit", onExit);
   return {
     root,
     data: join(root, "data"),
@@ -38,12 +50,9 @@ export const createSandbox = (): Sandbox => {
     },
     processes: () => processesAtHome(root),
     dispose: async () => {
-      await eventually("the sandbox's processes end", () => {
-        const left = processesAtHome(root);
-        for (const pid of left) signal(pid, "SIGKILL");
-        return left.length === 0;
-      });
-      rmSync(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+      await eventually("the sandbox's processes end", () => killAll() === 0);
+      remove();
+      process.off("exit", onExit);
     },
   };
 };
