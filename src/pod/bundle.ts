@@ -14,21 +14,26 @@ export interface LoadedApplication {
 
 /**
  * Executes a bundle in this process and collects what it exports.
- * @throws {LockstepError} APPLICATION_INVALID when it throws, exports nothing, or defines a name twice
+ * @throws {LockstepError} APPLICATION_INVALID when it is no JavaScript, throws, exports nothing, or defines a name twice
  */
 export const loadBundle = (path: string): LoadedApplication => {
-  const script = new Script(`(function (exports, require, module) {${readFileSync(path, "utf8")}\n})`, { filename: path });
-  const module = { exports: {} as Record<string, unknown> };
-  try {
+  const code = `(function (exports, require, module) {${readFileSync(path, "utf8")}\n})`;
+  const script = attempt("is no JavaScript", () => new Script(code, { filename: path }));
+  const module = { exports: {} as unknown };
+  const values = attempt("threw while it loaded", () => {
     (script.runInThisContext() as (...parts: unknown[]) => void)(module.exports, requireFrom(path), module);
+    return exported(module.exports);
+  });
+  return definitionsAmong(values);
+};
+
+const attempt = <T>(what: string, part: () => T): T => {
+  try {
+    return part();
   } catch (cause) {
-    throw new LockstepError(
-      "APPLICATION_INVALID",
-      `the application threw while it loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new LockstepError("APPLICATION_INVALID", `the application ${what}: ${message}`, { cause });
   }
-  return collect(module.exports);
 };
 
 /** The one module that is not in the bundle is the SDK, so that its errors are the same classes for user code and pod. */
@@ -42,9 +47,11 @@ const requireFrom = (path: string): ((name: string) => unknown) => {
 };
 
 /** Finds the definitions among a module's exports. @throws {LockstepError} APPLICATION_INVALID */
-export const collect = (exports: Record<string, unknown>): LoadedApplication => {
+export const collect = (exports: unknown): LoadedApplication => definitionsAmong(exported(exports));
+
+const definitionsAmong = (values: readonly unknown[]): LoadedApplication => {
   const application: LoadedApplication = { functions: new Map(), coordinators: new Map() };
-  for (const value of exported(exports)) {
+  for (const value of values) {
     if (!isDefinition(value)) continue;
     const [kind, into] = isFunction(value)
       ? (["function", application.functions] as const)
@@ -62,10 +69,12 @@ export const collect = (exports: Record<string, unknown>): LoadedApplication => 
   );
 };
 
-// A default export may be one definition, an array or an object of them.
-const exported = (exports: Record<string, unknown>): unknown[] => {
+// CommonJS may put one definition in place of its exports; a default export may be one definition, an array or an object of them.
+const exported = (exports: unknown): unknown[] => {
+  if (isDefinition(exports)) return [exports];
+  if (typeof exports !== "object" || exports === null) return [];
   const values = Object.values(exports);
-  const more = exports.default;
+  const more = (exports as { default?: unknown }).default;
   return typeof more === "object" && more !== null && !isDefinition(more) ? [...values, ...Object.values(more)] : values;
 };
 
