@@ -92,6 +92,11 @@ export class Layer {
     this.#gate = gate;
   }
 
+  /** Whether its function has a limit, which it shares with other versions. */
+  get isLimited(): boolean {
+    return this.#gate.limit !== Number.POSITIVE_INFINITY;
+  }
+
   enqueue(entry: Entry, now: number): void {
     this.#enqueued.count(now);
     if (entry.notBefore > now) {

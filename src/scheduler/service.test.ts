@@ -181,6 +181,20 @@ describe("the concurrency limit", () => {
     expect(executing("pod-2")).toEqual([2, 3]);
   });
 
+  test("is shared by versions in the order of arrival: the backlog of one starves no other", async () => {
+    const { call, cluster, clock, answer, settled } = await setUp({}, { specs: { pay: { concurrency: 1 } } });
+    const calls = ["v1", "v1", "v2", "v1", "v2"].map((version) => {
+      clock.advance(1);
+      return call({ version });
+    });
+    for (let i = 0; i < 5; i++) {
+      cluster.connectAll();
+      const [executing] = calls.filter(({ state }) => state === "leased");
+      answer(executing!);
+    }
+    expect(settled.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5]);
+  });
+
   test("does not have pods started for calls that may not execute", async () => {
     const { call, cluster, clock } = await setUp({ patienceMs: 0 }, { specs: { pay: { concurrency: 2 } } });
     for (let i = 0; i < 10; i++) call();

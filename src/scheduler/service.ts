@@ -146,7 +146,7 @@ export class Scheduler {
     held.pod.zombies++;
     this.#fleet.send(held.pod, { t: "abort", lease, reason });
     if (entry.solo) this.#fleet.end(held.pod, 0, "killed");
-    this.#match(held.host, this.#clock.now());
+    this.#matchFreed(held.host, this.#clock.now());
   }
 
   views(): LayerView[] {
@@ -181,6 +181,17 @@ export class Scheduler {
       this.#dispatch(host, pod, next, now);
     }
     if (layer.waiting > 0) this.#provide(host, now);
+  }
+
+  /** Gives what a lease of `host` has freed to its layer, or to the version whose calls have waited the longest when versions share a limit. */
+  #matchFreed(host: LayerHost, now: number): void {
+    if (!host.layer.isLimited) {
+      if (host.layer.waiting > 0) this.#match(host, now);
+      return;
+    }
+    const waiting = [...this.#hosts.values()].filter(({ layer }) => layer.fn === host.layer.fn && layer.waiting > 0);
+    waiting.sort((a, b) => b.layer.oldestWaitingMs(now) - a.layer.oldestWaitingMs(now));
+    for (const each of waiting) this.#match(each, now);
   }
 
   #freePod(host: LayerHost, entry: Entry): Pod | undefined {
@@ -260,8 +271,8 @@ export class Scheduler {
       host.layer.settle(held.entry, false, now);
       this.#settled(held.entry, { failure, lines: [] });
     }
-    if (host.layer.waiting > 0) this.#match(host, now);
-    else this.#closeIfIdle(host);
+    this.#matchFreed(host, now);
+    if (host.layer.waiting === 0) this.#closeIfIdle(host);
   }
 
   #refuse(host: LayerHost, pod: Pod, cause: Failure): void {
@@ -301,7 +312,7 @@ export class Scheduler {
       },
       lines: message.lines,
     });
-    if (host.layer.waiting > 0) this.#match(host, now);
+    this.#matchFreed(host, now);
   }
 
   #endLease(lease: number): Lease | undefined {
