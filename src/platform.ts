@@ -87,11 +87,12 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const readiness = { reason: "the platform is starting" as string | undefined };
     const fatal = (error: unknown): void => {
       readiness.reason = "the journal can't be written";
-      options.log?.(`fatal: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      options.log?.(`fatal: ${describe(error)}`);
       if (options.onFatal === undefined) throw error;
       options.onFatal(error);
     };
-    const parts = connect({ limits, clock, journal, cluster, dataDirectory, readiness, fatal });
+    const report = (error: unknown): void => options.log?.(`defect: ${describe(error)}`);
+    const parts = connect({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report });
     const recovered = await start(parts, limits, clock, stops);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
     for (const bundle of await applications) parts.turn.event(deployedEvent(await parts.applications.deploy(bundle)));
@@ -107,6 +108,8 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
   }
 };
 
+const describe = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
+
 interface Choices {
   limits: PlatformLimits;
   clock: Clock;
@@ -116,13 +119,15 @@ interface Choices {
   /** Why no work is taken; `undefined` when it is. */
   readiness: { reason: string | undefined };
   fatal(error: unknown): void;
+  /** Told of defects that end nothing. */
+  report(error: unknown): void;
 }
 
 type Connected = Parts & { controlPlane: ControlPlane };
 
 /** Makes the parts and tells each of those that it works with. Nothing runs yet. */
-const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fatal }: Choices): Connected => {
-  const events = new EventBus(journal);
+const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report }: Choices): Connected => {
+  const events = new EventBus(journal, report);
   const turn = new Turn(journal, clock, events.publish, fatal);
   const counts = { podsStarted: 0, podsLost: 0, auditRepairs: 0 };
   const fleet = new Fleet(cluster, clock, fleetOptions(limits), fleetObserver(turn, counts));

@@ -14,7 +14,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../lib/clock.ts";
-import { FrameDecoder, FrameEncoder } from "../lib/frames.ts";
+import { FrameDecoder, FrameEncoder, MAX_FRAME_BYTES } from "../lib/frames.ts";
 import { type Beat, type FromPod, isFromPod, type PodBootstrap, type ToPod } from "../protocol/pod.ts";
 import type { Cluster, ClusterListener, PodExit, PodSpec, PodStatus } from "./port.ts";
 
@@ -49,6 +49,8 @@ interface LocalPod {
 
 const OUTPUT_KEPT = 4_096;
 const OUTPUT_GRACE_MS = 30;
+/** Nobody may make us buffer more before it has shown a token. */
+const GREETING_BYTES = 4_096;
 const KEPT_VARIABLES = ["PATH", "HOME", "TZ", "LANG"];
 
 const isBeat = (message: FromPod | Beat): message is Beat & { t: "beat" } => message.t === "beat";
@@ -194,16 +196,19 @@ export class LocalCluster implements Cluster {
   }
 
   #greet(socket: Socket): void {
-    const decoder = new FrameDecoder<FromPod | Beat>();
+    const decoder = new FrameDecoder<FromPod | Beat>(GREETING_BYTES);
     let speaker: Speaker | undefined;
     // Errors end in "close"; what they mean for the pod is decided there.
     socket.on("error", () => {});
     socket.on("data", (chunk: Buffer) => {
       const batch = decode(decoder, chunk);
+      const isEmpty = batch?.length === 0;
       speaker ??= batch === undefined ? undefined : this.#introduce(socket, batch);
       // Not our protocol, or nobody we know: whoever this is may not go on. If it was a pod, its end is reported by "close".
-      if (batch === undefined || (speaker === undefined && batch.length > 0)) return void socket.destroy();
-      if (speaker !== undefined && !speaker.pod.gone) this.#listen(speaker.pod, batch);
+      if (batch === undefined || (speaker === undefined && !isEmpty)) return void socket.destroy();
+      if (speaker === undefined) return;
+      decoder.limit = MAX_FRAME_BYTES;
+      if (!speaker.pod.gone) this.#listen(speaker.pod, batch);
     });
     socket.once("close", () => {
       if (speaker?.main) this.#disconnected(speaker.pod);

@@ -19,7 +19,7 @@ import type { Entry } from "../queue/machine.ts";
 import type { Scheduler } from "../scheduler/service.ts";
 import { createDirectRun, type Driver } from "./direct.ts";
 import type { CoordinatorHosts } from "./hosts.ts";
-import { childFailure, createLive, type Live, statusOfLive } from "./live.ts";
+import { childFailure, createLive, isSuspended, type Live, statusOfLive } from "./live.ts";
 import { createRun, type PendingCall, type ResolvedCommand, type RunEffect, type RunInput, step } from "./machine.ts";
 import type { RunMemory } from "./memory.ts";
 import { Timers } from "./timers.ts";
@@ -89,14 +89,21 @@ export class RunFeeder {
     this.#timers.stop();
   }
 
+  checkTimers(): void {
+    this.#timers.check();
+  }
+
   // ---------------------------------------------------------------- runs come and go
 
   accept(head: AcceptedRun): void {
-    const live = this.#make(head);
+    const live = createLive(head, createRun(head), this.driverOf(head), this.#parts.clock.now());
+    // Asked before anything is recorded: a run that cannot even begin must not be accepted.
+    const commands = live.driver?.start() ?? [];
+    this.#memory.add(live);
     this.counters.accepted++;
     this.#turn.accept(head);
     this.#turn.event({ type: "run.accepted", run: head.id, kind: head.kind, name: head.name });
-    if (live.driver !== undefined) return this.drive(live, live.driver.start());
+    if (live.driver !== undefined) return this.drive(live, commands);
     live.hosting = "loading";
     this.#turn.early(() => this.#send(live, []));
   }
@@ -129,12 +136,6 @@ export class RunFeeder {
     this.#turn.change({ id: live.head.id, status, live: isLive, ...(wakeAt === undefined ? {} : { wakeAt }) });
   }
 
-  #make(head: AcceptedRun): Live {
-    const live = createLive(head, createRun(head), this.driverOf(head), this.#parts.clock.now());
-    this.#memory.add(live);
-    return live;
-  }
-
   // ---------------------------------------------------------------- inputs and effects
 
   feed(live: Live, input: RunInput): void {
@@ -144,6 +145,10 @@ export class RunFeeder {
     step(live.state, input, live.touchedAt, effects);
     // What has happened to a run that had left memory makes it one that recovery must find again.
     if (!live.stored.live && live.state.finished === undefined && live.state.next > first) this.store(live, statusOfLive(live), true);
+    // A dead letter that was cancelled suspends its run no longer.
+    if (live.stored.status === "suspended" && live.stored.live && !isSuspended(live) && live.state.finished === undefined) {
+      this.store(live, "running", true);
+    }
     let index = first;
     for (const effect of effects) {
       if (effect.t === "record") this.#record(live, effect.record, index++);
@@ -360,6 +365,7 @@ export class RunFeeder {
     this.#hosts.begin(
       { application, version, path: this.#parts.pathOf(version) },
       { t: "begin", run: id, name, input, acceptedAt, history },
+      live.company,
     );
     for (const { index, record } of live.held) if (index >= history.length) this.#hosts.deliver(id, record);
     live.held = [];

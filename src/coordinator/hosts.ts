@@ -67,13 +67,21 @@ export class CoordinatorHosts {
     return home?.connected ? this.#clock.now() - home.connectedAt : 0;
   }
 
-  begin(version: { application: string; version: string; path: string }, message: ToPod & { t: "begin" }): void {
+  /**
+   * Starts a run's code in a pod. `company` bounds how many runs may share that pod with it: after deaths of its pod a run is a suspect, and
+   * halving the suspects' company each time separates the one that ends its pods from those that only lived beside it.
+   */
+  begin(
+    version: { application: string; version: string; path: string },
+    message: ToPod & { t: "begin" },
+    company = Number.POSITIVE_INFINITY,
+  ): void {
     let hosts = this.#versions.get(version.version);
     if (hosts === undefined) {
       hosts = new VersionHosts(version, this.#options.memoryMb, this);
       this.#versions.set(version.version, hosts);
     }
-    const home = this.#homeIn(hosts);
+    const home = company === Number.POSITIVE_INFINITY ? this.#homeIn(hosts) : this.#quarantineIn(hosts, company);
     home.runs.add(message.run);
     this.#podOf.set(message.run, home);
     home.pod.inFlight = home.runs.size;
@@ -113,14 +121,26 @@ export class CoordinatorHosts {
 
   #homeIn(hosts: VersionHosts): Home {
     let best: Home | undefined;
+    let open = 0;
     for (const home of hosts.homes.values()) {
-      if (home.pod.state === "draining") continue;
+      if (home.pod.state === "draining" || home.capacity !== Number.POSITIVE_INFINITY) continue;
+      open++;
       if (best === undefined || home.runs.size < best.runs.size) best = home;
     }
-    if (best !== undefined && (best.runs.size === 0 || hosts.homes.size >= this.#options.podsPerVersion)) return best;
+    if (best !== undefined && (best.runs.size === 0 || open >= this.#options.podsPerVersion)) return best;
     const pod = this.#fleet.acquire(hosts);
     if (pod !== undefined) return hosts.adopt(pod);
     return best ?? this.#waitForRoom(hosts);
+  }
+
+  #quarantineIn(hosts: VersionHosts, company: number): Home {
+    for (const home of hosts.homes.values()) {
+      if (home.pod.state !== "draining" && home.capacity <= company && home.runs.size < home.capacity) return home;
+    }
+    const pod = this.#fleet.acquire(hosts);
+    const home = pod === undefined ? this.#waitForRoom(hosts) : hosts.adopt(pod);
+    home.capacity = company;
+    return home;
   }
 
   // No room for a pod on this machine: the runs gather in a home without one, which asks again until it gets one.
@@ -234,6 +254,8 @@ interface Home {
   /** What waits for the pod's connection. */
   backlog: ToPod[];
   culprit: RunId | undefined;
+  /** How many runs it may hold; without a bound unless it holds suspects. */
+  capacity: number;
 }
 
 /** The coordinators of one version as the tenant of their pods. */
@@ -259,7 +281,15 @@ class VersionHosts implements Tenant {
   adopt(pod: Pod): Home {
     const found = this.homes.get(pod.id);
     if (found !== undefined) return found;
-    const home: Home = { pod, connected: false, connectedAt: 0, runs: new Set(), backlog: [], culprit: undefined };
+    const home: Home = {
+      pod,
+      connected: false,
+      connectedAt: 0,
+      runs: new Set(),
+      backlog: [],
+      culprit: undefined,
+      capacity: Number.POSITIVE_INFINITY,
+    };
     this.homes.set(pod.id, home);
     return home;
   }

@@ -16,8 +16,11 @@ export interface Live {
   /** `loading`: its history is on its way to a pod, and `held` keeps what must follow it. */
   hosting: "none" | "loading" | "hosted";
   held: { index: number; record: JournalRecord }[];
-  /** Consecutive times that its host died while it made no progress. */
+  /** Consecutive times that its host died while it made no progress, and how many of these it was alone there. */
   hostLosses: number;
+  soloLosses: number;
+  /** How many runs may share a pod with it. */
+  company: number;
   /** Steps that execute in its pod now: they would be lost with an eviction. */
   readonly steps: Set<number>;
   /** What the journal's head row says of it. */
@@ -33,10 +36,19 @@ export const createLive = (head: AcceptedRun, state: RunState, driver: Driver | 
   hosting: "none",
   held: [],
   hostLosses: 0,
+  soloLosses: 0,
+  company: Number.POSITIVE_INFINITY,
   steps: new Set(),
   stored: { status: "running", live: true },
   touchedAt: now,
 });
+
+/** It has shown that it does not end its pods. */
+export const absolve = (live: Live): void => {
+  live.hostLosses = 0;
+  live.soloLosses = 0;
+  live.company = Number.POSITIVE_INFINITY;
+};
 
 export const isSuspended = ({ state }: Live): boolean => state.dead > 0 || state.halted !== undefined;
 

@@ -479,6 +479,13 @@ export const nextTimer = (run: RunState): number | undefined => {
   return due;
 };
 
+/** Signals that have come and were not awaited yet. */
+export const signalsOf = (run: RunState): number => {
+  let count = 0;
+  for (const signals of run.signals.values()) count += signals.length;
+  return count;
+};
+
 /** The first dead letter's failure, or why the run was halted. */
 export const suspensionOf = (run: RunState): Failure | undefined => {
   if (run.halted !== undefined) return run.halted;

@@ -9,6 +9,7 @@
  */
 import type { Journal, StoredRun } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
+import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { JournalRecord } from "../protocol/run.ts";
 import { isSuspended, type Live, statusOfLive } from "./live.ts";
@@ -24,6 +25,10 @@ export interface MemoryPort {
   /** Whether somebody waits for its result. */
   isAwaited(run: RunId): boolean;
   failed(error: unknown): void;
+  /** Called with each sweep. */
+  swept(): void;
+  /** A run cannot be brought back: it is left to a person. */
+  abandon(run: RunId, error: unknown): void;
 }
 
 const SWEEP_MS = 1_000;
@@ -48,7 +53,7 @@ export class RunMemory {
   /** Brings back every run that was under way. Returns how many. */
   async recover(): Promise<number> {
     const ids = await this.#journal.live();
-    for (const id of ids) await this.find(id);
+    for (const id of ids) await this.#bringBack(id);
     this.#sweep();
     return ids.length;
   }
@@ -106,11 +111,23 @@ export class RunMemory {
       else this.#evict(live);
     }
     void this.#wake(now + SWEEP_MS).catch((error: unknown) => this.#port.failed(error));
+    this.#port.swept();
     this.#cancelSweep = this.#clock.after(SWEEP_MS, () => this.#sweep(), "upkeep");
   }
 
   async #wake(until: number): Promise<void> {
-    for (const { id } of await this.#journal.dueBy(until, WAKE_BATCH)) await this.find(id);
+    for (const { id } of await this.#journal.dueBy(until, WAKE_BATCH)) await this.#bringBack(id);
+  }
+
+  /** One run that can't be brought back must not keep the platform from the others; a journal that can't be read must. */
+  async #bringBack(run: RunId): Promise<void> {
+    try {
+      await this.find(run);
+    } catch (error) {
+      if (error instanceof LockstepError && error.code === "JOURNAL_UNAVAILABLE") throw error;
+      this.#runs.delete(run);
+      this.#port.abandon(run, error);
+    }
   }
 
   /** The run's code waits, and has acted on the first `at` records of its journal. */

@@ -6,7 +6,7 @@
  */
 import type { PodExit } from "../cluster/port.ts";
 import type { StoredRun } from "../journal/port.ts";
-import { type Failure, LockstepError } from "../lib/errors.ts";
+import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import { type RunId, RunIds } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { Command, LogLine, RunKind, RunResult, RunStatus } from "../protocol/run.ts";
@@ -15,8 +15,8 @@ import { lostFailure } from "../scheduler/exit.ts";
 import type { Outcome, Scheduler } from "../scheduler/service.ts";
 import { type FeederParts, type RunCounters, RunFeeder } from "./feeder.ts";
 import type { CoordinatorHosts, HostEvents } from "./hosts.ts";
-import { createLive, describePending, isSuspended, type Live, resultOfLive, statusOfLive } from "./live.ts";
-import { apply, createRun, suspensionOf } from "./machine.ts";
+import { absolve, createLive, describePending, isSuspended, type Live, resultOfLive, statusOfLive } from "./live.ts";
+import { apply, createRun, signalsOf, suspensionOf } from "./machine.ts";
 import { RunMemory } from "./memory.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -41,10 +41,12 @@ export interface NewRun {
   priority?: number;
 }
 
-const MAX_HOST_LOSSES = 5;
+const MAX_SOLO_LOSSES = 5;
 const RETRY_AFTER_MS = 1_000;
 /** A call that was decided longer ago than this and is in no layer was forgotten. */
 const SETTLED_MS = 1_000;
+/** Signals that one run may have waiting: they are in memory with it. */
+const MAX_SIGNALS = 10_000;
 /** The longest that a coordinator may have nothing to wait for and yet not say what comes next. */
 const SILENCE_MS = 15_000;
 
@@ -76,6 +78,12 @@ export class RunService implements HostEvents {
       ask: (live) => this.#hosts.ask(live.head.id, live.state.next),
       isAwaited: (run) => this.#waiters.has(run),
       failed: this.#feeder.readFailed,
+      swept: () => this.#feeder.checkTimers(),
+      abandon: (run, error) => {
+        const failure = failureOf(error, "INTERNAL");
+        parts.turn.change({ id: run, status: "suspended", live: false });
+        parts.turn.event({ type: "run.suspended", run, name: "", failure });
+      },
     });
   }
 
@@ -141,23 +149,25 @@ export class RunService implements HostEvents {
   }
 
   async signal(id: RunId, name: string, value: Json): Promise<void> {
-    this.#feeder.feed(await this.#get(id), { t: "signal", name, value });
-    await this.#parts.turn.durable();
+    await this.#tell(id, (live) => {
+      if (signalsOf(live.state) >= MAX_SIGNALS)
+        throw new LockstepError("OVERLOADED", `run ${id} has ${MAX_SIGNALS} signals that nobody took`);
+      this.#feeder.feed(live, { t: "signal", name, value });
+    });
   }
 
   async cancel(id: RunId, reason: string, force: boolean): Promise<void> {
-    this.#feeder.feed(await this.#get(id), { t: "cancel", reason, force });
-    await this.#parts.turn.durable();
+    await this.#tell(id, (live) => this.#feeder.feed(live, { t: "cancel", reason, force }));
   }
 
   /** @throws {LockstepError} RUN_NOT_SUSPENDED */
   async resume(id: RunId): Promise<void> {
-    const live = await this.#get(id);
-    if (!isSuspended(live)) throw new LockstepError("RUN_NOT_SUSPENDED", `run ${id} is ${statusOfLive(live)}`);
-    this.#feeder.feed(live, { t: "resume" });
-    live.hostLosses = 0;
-    if (live.driver === undefined && live.hosting === "none") this.#feeder.host(live);
-    await this.#parts.turn.durable();
+    await this.#tell(id, (live) => {
+      if (!isSuspended(live)) throw new LockstepError("RUN_NOT_SUSPENDED", `run ${id} is ${statusOfLive(live)}`);
+      this.#feeder.feed(live, { t: "resume" });
+      absolve(live);
+      if (live.driver === undefined && live.hosting === "none") this.#feeder.host(live);
+    });
   }
 
   /** How a run in memory stands; `undefined` when it isn't there. */
@@ -201,7 +211,7 @@ export class RunService implements HostEvents {
   commands(id: RunId, commands: readonly Command[]): void {
     const live = this.#memory.get(id);
     if (live === undefined) return;
-    live.hostLosses = 0;
+    absolve(live);
     for (const command of commands) {
       if (command.t === "stepping") this.#feeder.permit(live, command.seq);
       else if (command.t === "step") live.steps.delete(command.seq);
@@ -233,6 +243,9 @@ export class RunService implements HostEvents {
       live.hosting = "none";
       live.steps.clear();
       live.hostLosses++;
+      if (runs.length === 1) live.soloLosses++;
+      // One death may be anybody's bad luck. From the second on its company is halved, until the culprit is alone.
+      if (live.hostLosses > 1) live.company = Math.max(1, Math.floor(runs.length / 2));
       const failure = lostHostFailure(live, exit, culprit);
       if (failure === undefined) this.#feeder.host(live);
       else this.#feeder.feed(live, { t: "halt", failure });
@@ -273,20 +286,25 @@ export class RunService implements HostEvents {
       this.#feeder.host(live);
       return true;
     }
-    return this.#isSilent(live) ? this.#rehost(live) : repaired;
+    if (this.#isSilent(live)) return this.#rehost(live);
+    if (this.#quietMs(live) > SILENCE_MS) absolve(live);
+    return repaired;
   }
 
   /** A coordinator that waits for nothing of ours and says nothing: a message was lost, or it awaits a promise that is not of its `ctx`. */
-  #isSilent({ head, hosting, state, steps, touchedAt }: Live): boolean {
-    if (hosting !== "hosted" || state.pending.size > 0 || steps.size > 0) return false;
-    // A pod that is long in coming is no silence of the coordinator's.
-    return Math.min(this.#parts.clock.now() - touchedAt, this.#hosts.connectedMs(head.id)) > SILENCE_MS;
+  #isSilent(live: Live): boolean {
+    return live.hosting === "hosted" && live.state.pending.size === 0 && live.steps.size === 0 && this.#quietMs(live) > SILENCE_MS;
+  }
+
+  /** For how long nothing has happened to the run while it had a pod: one that is long in coming is no silence of the coordinator's. */
+  #quietMs({ head, touchedAt }: Live): number {
+    return Math.min(this.#parts.clock.now() - touchedAt, this.#hosts.connectedMs(head.id));
   }
 
   #rehost(live: Live): boolean {
     this.#feeder.unhost(live);
     live.touchedAt = this.#parts.clock.now();
-    if (++live.hostLosses < MAX_HOST_LOSSES) {
+    if (++live.soloLosses < MAX_SOLO_LOSSES) {
       this.#feeder.host(live);
       return true;
     }
@@ -324,10 +342,19 @@ export class RunService implements HostEvents {
     throw new LockstepError("IDEMPOTENCY_CONFLICT", message, { details: { run: earlier.id } });
   }
 
-  /** A run that must exist and be unfinished. @throws {LockstepError} UNKNOWN_RUN, RUN_FINISHED */
-  async #get(id: RunId): Promise<Live> {
-    const live = await this.#memory.find(id);
-    if (live !== undefined && live.state.finished === undefined) return live;
+  /** Does `change` to a run that must exist and be unfinished, and makes it durable. @throws {LockstepError} UNKNOWN_RUN, RUN_FINISHED */
+  async #tell(id: RunId, change: (live: Live) => void): Promise<void> {
+    for (;;) {
+      const live = await this.#memory.find(id);
+      if (live === undefined || live.state.finished !== undefined) return this.#refuseFinished(id, live);
+      // Its eviction may have become durable while it was looked up: then what is held here is no longer the run.
+      if (this.#memory.get(id) !== live) continue;
+      change(live);
+      return this.#parts.turn.durable();
+    }
+  }
+
+  async #refuseFinished(id: RunId, live: Live | undefined): Promise<never> {
     const status = live?.state.finished ?? (await this.#parts.journal.load(id))?.status;
     if (status === undefined) throw unknownRun(id);
     throw new LockstepError("RUN_FINISHED", `run ${id} is ${status}`);
@@ -359,10 +386,10 @@ export class RunService implements HostEvents {
 }
 
 /** Why a coordinator whose pod is gone is not started again; `undefined` when it is. */
-const lostHostFailure = ({ head, hostLosses }: Live, exit: PodExit, culprit: RunId | undefined): Failure | undefined => {
+const lostHostFailure = ({ head, hostLosses, soloLosses }: Live, exit: PodExit, culprit: RunId | undefined): Failure | undefined => {
   if (head.id === culprit) return { code: "COORDINATOR_STUCK", message: `coordinator "${head.name}" never yielded` };
-  if (hostLosses < MAX_HOST_LOSSES) return undefined;
-  const message = `the pod of coordinator "${head.name}" died ${hostLosses} times without progress`;
+  if (soloLosses < MAX_SOLO_LOSSES) return undefined;
+  const message = `the pod of coordinator "${head.name}" died ${hostLosses} times without progress, ${soloLosses} times with no other in it`;
   return { code: "COORDINATOR_CRASHED", message, cause: lostFailure("its pod", exit) };
 };
 

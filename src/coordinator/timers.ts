@@ -35,6 +35,12 @@ export class Timers {
     this.#set();
   }
 
+  /** Fires what is due. The clock's own timer may stand still while a machine sleeps; its time does not. */
+  check(): void {
+    const first = this.#heap.firstKey;
+    if (first !== undefined && first <= this.#clock.now()) this.#expire();
+  }
+
   stop(): void {
     this.#cancel();
   }

@@ -8,18 +8,28 @@ type Listener = (events: readonly PlatformEvent[]) => void;
  */
 export class EventBus {
   readonly #journal: Journal;
+  readonly #failed: (error: unknown) => void;
   readonly #listeners = new Set<Listener>();
   /** Position of the newest event that is on disk. */
   position: number;
 
-  constructor(journal: Journal) {
+  /** @param failed told when a listener throws */
+  constructor(journal: Journal, failed: (error: unknown) => void) {
     this.#journal = journal;
+    this.#failed = failed;
     this.position = journal.lastPosition;
   }
 
   readonly publish = (events: readonly PlatformEvent[]): void => {
     this.position = events.at(-1)?.position ?? this.position;
-    for (const listener of this.#listeners) listener(events);
+    for (const listener of this.#listeners) {
+      try {
+        listener(events);
+      } catch (error) {
+        // What is told here is on disk already: a listener that fails must not look like a commit that did.
+        this.#failed(error);
+      }
+    }
   };
 
   listen(listener: Listener): () => void {

@@ -23,13 +23,14 @@ export class FrameEncoder<Message> {
 
 export class FrameDecoder<Message> {
   readonly #unpackr = new Unpackr({ useRecords: true, sequential: true });
-  readonly #limit: number;
+  /** The longest frame that is taken, in bytes. */
+  limit: number;
   #rest: Buffer | undefined;
   #parts: Buffer[] = [];
   #missing = 0;
 
   constructor(limit = MAX_FRAME_BYTES) {
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   /**
@@ -58,7 +59,7 @@ export class FrameDecoder<Message> {
     let at = 0;
     while (input.length - at >= HEADER) {
       const length = input.readUInt32BE(at);
-      if (length > this.#limit) throw new RangeError(`a frame of ${length} bytes exceeds the limit of ${this.#limit}`);
+      if (length > this.limit) throw new RangeError(`a frame of ${length} bytes exceeds the limit of ${this.limit}`);
       const end = at + HEADER + length;
       if (end > input.length) {
         this.#missing = end - input.length;
