@@ -46,3 +46,22 @@ test("one that a run arms anew each time that it comes back is kept once, and no
   expect(fired[0]).toBe("patient/2999 at 2001");
   expect(fired).toContain("back/1 at 6000");
 });
+
+test("a timer that the clock was set back under, and that is armed again, waits for its time", () => {
+  const clock = createStepClock(1_000);
+  const fired: number[] = [];
+  const timers: Timers = new Timers(
+    clock,
+    (run, seq) => {
+      fired.push(clock.now());
+      if (fired.length > 3) throw new Error("it fires for ever");
+      if (fired.length > 1) return;
+      clock.pause(-300);
+      timers.arm(run, seq, 1_100);
+    },
+    () => true,
+  );
+  timers.arm("run_00000000001", 1, 1_100);
+  clock.advance(100);
+  expect(fired).toEqual([1_100, 1_100]);
+});

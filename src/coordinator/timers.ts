@@ -65,9 +65,9 @@ export class Timers {
   }
 
   #expire(): void {
-    const now = this.#clock.now();
     this.#nextAt = Number.POSITIVE_INFINITY;
-    for (let due = this.#heap.firstKey; due !== undefined && due <= now; due = this.#heap.firstKey) {
+    // The time is asked again for each: were the clock set back meanwhile, a timer that is armed again as too early would fire for ever.
+    for (let due = this.#heap.firstKey; due !== undefined && due <= this.#clock.now(); due = this.#heap.firstKey) {
       const { run, seq } = this.#heap.pop() as { run: RunId; seq: number };
       this.#fire(run, seq);
     }
