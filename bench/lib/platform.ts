@@ -37,7 +37,8 @@ export const startBenchPlatform = async (application: string, data = temporaryFo
       method,
       ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
     });
-    const answer = (await response.json()) as T;
+    const text = await response.text();
+    const answer = (text === "" ? undefined : JSON.parse(text)) as T;
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(answer)}`);
     return answer;
   };

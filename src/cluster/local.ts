@@ -85,10 +85,8 @@ export class LocalCluster implements Cluster {
   }
 
   create(spec: PodSpec): void {
-    const child = spawn(process.execPath, [`--max-old-space-size=${spec.memoryMb}`, this.#options.program], {
-      env: this.#environment(),
-      stdio: ["pipe", "ignore", "pipe"],
-    });
+    const child = this.#spawn(spec);
+    if (child === undefined) return;
     const pod: LocalPod = {
       spec,
       process: child,
@@ -108,6 +106,21 @@ export class LocalCluster implements Cluster {
     this.#exits.set(child, new Promise((resolve) => child.once("exit", () => resolve())));
     this.#watch(pod);
     this.#bootstrap(pod);
+  }
+
+  #spawn(spec: PodSpec): ChildProcess | undefined {
+    try {
+      return spawn(process.execPath, [`--max-old-space-size=${spec.memoryMb}`, this.#options.program], {
+        env: this.#environment(),
+        stdio: ["pipe", "ignore", "pipe"],
+      });
+    } catch (error) {
+      // The machine is out of processes or memory: that is the end of this pod, and not of whoever asked for it.
+      const detail = error instanceof Error ? error.message : String(error);
+      const exit: PodExit = { reason: "failed-to-start", memory: false, detail, output: "" };
+      this.#clock.after(0, () => this.#listener.gone(spec.id, exit));
+      return undefined;
+    }
   }
 
   get(id: string): PodStatus | undefined {
