@@ -137,6 +137,7 @@ export class Applications {
         ),
       );
       const pod = this.#fleet.acquire(inspection);
+      this.#fleet.expectDemand();
       if (pod === undefined)
         inspection.end(
           new LockstepError("POD_FAILED_TO_START", "no pod is free to inspect the application: the machine has as many as it may"),

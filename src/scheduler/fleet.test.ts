@@ -57,6 +57,8 @@ describe("the warm pool", () => {
     const pod = fleet.acquire(tenant) as Pod;
     expect([pod.id, pod.state, tenant.log]).toEqual(["pod-1", "ready", ["pod-1 connected"]]);
     expect(cluster.to("pod-1", "load")).toEqual([{ t: "load", version: "v1", path: "/bundles/pay" }]);
+    expect(cluster.pods).toEqual(["pod-1", "pod-2"]);
+    clock.advance(250);
     expect(cluster.pods).toEqual(["pod-1", "pod-2", "pod-3"]);
   });
 

@@ -103,8 +103,14 @@ export class Fleet implements ClusterListener {
     pod.tenant = tenant;
     pod.takenAt = this.#clock.now();
     if (pod.state === "ready") this.#join(pod, tenant);
-    this.#refill();
+    // The tick fills the pool up: starting a process at once would take the processors from the pod that was just taken, and from the
+    // call that waits for it.
     return pod;
+  }
+
+  /** More pods will be asked for soon: the pool is filled up without a pause. */
+  expectDemand(): void {
+    this.#refill();
   }
 
   send(pod: Pod, message: ToPod): void {
