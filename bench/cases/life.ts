@@ -139,6 +139,8 @@ const recovery = (history: number): Case => ({
 });
 
 const killIfAlive = (pid: number): void => {
+  // A pod that still starts has no pid yet, and 0 would mean this process's own group.
+  if (pid <= 0) return;
   try {
     process.kill(pid, "SIGKILL");
   } catch (error) {
