@@ -30,8 +30,8 @@ const setUp = async (options: Partial<HostOptions> = {}, { maxPods = 10, warmPod
     },
   );
   await fleet.start();
-  const begin = (run: string, version = VERSION): void =>
-    hosts.begin(version, { t: "begin", run, name: "booking", input: "", acceptedAt: 1, history: [] });
+  const begin = (run: string, version = VERSION, company?: number): void =>
+    hosts.begin(version, { t: "begin", run, name: "booking", input: "", acceptedAt: 1, history: [] }, company);
   /** What a pod got after it was told to load, as `begin a`. */
   const got = (pod: string): string[] =>
     (cluster.sent.get(pod) ?? []).flatMap((message: ToPod) => ("run" in message ? [`${message.t} ${message.run.slice(-1)}`] : []));
@@ -41,6 +41,26 @@ const setUp = async (options: Partial<HostOptions> = {}, { maxPods = 10, warmPod
 const commandsOf = (run: string, ...commands: Command[]): FromPod => ({ t: "commands", run, commands });
 const record = (seq: number): JournalRecord => ({ t: "done", seq, at: 1, value: "" });
 const SLEEP: Command = { t: "sleep", seq: 1, ms: 5 };
+
+describe("a suspect", () => {
+  test("shares its pod with no more runs than its company allows, and with none that is not suspected", async () => {
+    const { cluster, begin, got } = await setUp();
+    begin(A!);
+    begin(B!, VERSION, 1);
+    begin(C!, VERSION, 1);
+    cluster.connectAll();
+    expect([got("pod-1"), got("pod-2"), got("pod-3")]).toEqual([["begin a"], ["begin b"], ["begin c"]]);
+  });
+
+  test("shares its pod with suspects of the same group", async () => {
+    const { cluster, begin, got } = await setUp();
+    begin(A!, VERSION, 2);
+    begin(B!, VERSION, 2);
+    begin(C!, VERSION, 2);
+    cluster.connectAll();
+    expect([got("pod-1"), got("pod-2")]).toEqual([["begin a", "begin b"], ["begin c"]]);
+  });
+});
 
 describe("a run", () => {
   test("begins in a pod of its version as soon as that is connected; what is for it waits until then, in order", async () => {

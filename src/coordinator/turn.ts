@@ -4,7 +4,7 @@
  *
  * Owns: the batch and the order "persist, then send". Does not own: what is recorded or sent.
  *
- * T1  An effect is released after the commit of every record that was made before it and must be durable (P1, DESIGN section 5).
+ * T1  An effect is released after the commit of every record that was made before it and must be durable (P1).
  * T2  Records that nothing depends on yet (a call that was scheduled) wait for the next commit, at most `lazyMs`.
  * T3  When a commit fails, nothing is released any more: memory and disk have parted, and only a restart mends that.
  */
