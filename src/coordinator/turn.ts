@@ -14,6 +14,7 @@ import type { RunId } from "../lib/ids.ts";
 import type { CallLog } from "../protocol/control-plane.ts";
 import type { EventBody, PlatformEvent } from "../protocol/events.ts";
 import type { JournalRecord } from "../protocol/run.ts";
+import type { StateChange } from "../protocol/state.ts";
 
 const LAZY_MS = 5;
 
@@ -36,6 +37,7 @@ export class Turn {
   #lazy = false;
   #dead = false;
   #died = () => {};
+  #observe: (event: EventBody, at: number) => void = () => {};
   commits = 0;
   records = 0;
 
@@ -77,9 +79,23 @@ export class Turn {
     this.#require();
   }
 
+  /** Rows of the state store, which commit with all else of this turn. */
+  state(changes: readonly StateChange[]): void {
+    this.#batch.state ??= [];
+    this.#batch.state.push(...changes);
+    this.#require();
+  }
+
   event(body: EventBody): void {
-    this.#batch.events.push({ at: this.#clock.now(), body });
+    const at = this.#clock.now();
+    this.#batch.events.push({ at, body });
     this.#schedule();
+    this.#observe(body, at);
+  }
+
+  /** `observe` is told of each event when it is made: what it records then commits with the event. */
+  observe(observe: (event: EventBody, at: number) => void): void {
+    this.#observe = observe;
   }
 
   log(log: CallLog): void {

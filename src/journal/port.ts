@@ -2,9 +2,10 @@ import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { ApplicationVersion, Bundle } from "../protocol/application.ts";
-import type { CallLog } from "../protocol/control-plane.ts";
+import type { CallLog, LogFilter } from "../protocol/control-plane.ts";
 import type { EventBody, PlatformEvent } from "../protocol/events.ts";
 import type { JournalRecord, RunFilter, RunKind, RunPage, RunStatus, RunSummary } from "../protocol/run.ts";
+import type { Space, StateChange, StateEntry } from "../protocol/state.ts";
 
 /**
  * A run's head row, as accepted. `parent` and `parentSeq` name the command of the run that started it. `name` and `key` hold no U+0000, which
@@ -52,10 +53,24 @@ export interface Batch {
   logs: CallLog[];
   /** Sleeping runs that become live again, before `changed` applies: recovery must load them. Those that don't sleep are left alone. */
   woken?: RunId[];
+  /** Rows of the state store; of several changes of one key the last holds. */
+  state?: StateChange[];
   /** Runs that retention removes with all that belongs to them. */
   purged: RunId[];
   /** Events at or before this position are dropped. */
   trimEventsTo?: number;
+}
+
+/** Reading of the state store as it is on disk. Expired rows are still there until they are dropped by a change. */
+export interface StateRows {
+  /** The greatest version ever written; 0 for none. */
+  readonly lastVersion: number;
+  get(space: Space, key: string): Promise<StateEntry | undefined>;
+  /** Rows whose keys begin with `prefix` and come after `after`, in order of their UTF-8 bytes. */
+  list(space: Space, prefix: string, limit: number, after?: string): Promise<StateEntry[]>;
+  stale(): Promise<(StateEntry & { space: Space })[]>;
+  /** Expired at or before `now`, soonest first. */
+  expired(now: number, limit: number): Promise<{ space: Space; key: string }[]>;
 }
 
 /**
@@ -67,6 +82,8 @@ export interface Journal {
   /** The greatest run ordinal ever accepted and the position of the last event; 0 for none. */
   readonly lastOrdinal: number;
   readonly lastPosition: number;
+  /** The state store's rows: what commits have written into `state`. */
+  readonly state: StateRows;
   /**
    * Durable when it resolves. Events get consecutive positions after `lastPosition`; the first one is returned (the next one when there are
    * none). Rejects, and keeps nothing, with EPOCH_FENCED, JOURNAL_UNAVAILABLE, IDEMPOTENCY_CONFLICT for a key that is taken, or INTERNAL
@@ -87,7 +104,7 @@ export interface Journal {
   purgeable(policy: { before: number; keep: number }, limit: number): Promise<RunId[]>;
   events(after: number, limit: number): Promise<PlatformEvent[]>;
   /** In the order written, those after the cursor `after`; `next` is the cursor to go on with. */
-  logs(filter: { run?: RunId; function?: string; after?: number }, limit: number): Promise<{ logs: CallLog[]; next: number }>;
+  logs(filter: Omit<LogFilter, "limit">, limit: number): Promise<{ logs: CallLog[]; next: number }>;
   /** Saves or replaces a version; one that is current takes that from the others of its application. */
   saveApplication(bundle: Bundle, version: ApplicationVersion): Promise<void>;
   applications(): Promise<ApplicationVersion[]>;

@@ -2,7 +2,10 @@ import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { ApplicationVersion, Bundle } from "./application.ts";
 import type { PlatformEvent } from "./events.ts";
-import type { JournalRecord, LogLine, RunFilter, RunPage, RunResult, RunSummary, StartRun } from "./run.ts";
+import type { ByteRange, ObjectInfo, ObjectPage, PutOptions } from "./objects.ts";
+import type { Resolution } from "./recovery.ts";
+import type { ExecutionReport, JournalRecord, LogLine, RunFilter, RunPage, RunResult, RunSummary, StartRun } from "./run.ts";
+import type { StateEntry, StateWrite } from "./state.ts";
 
 /** A pod as it is shown. */
 export interface PodView {
@@ -44,6 +47,87 @@ export interface CallLog {
   attempt: number;
   function: string;
   lines: LogLine[];
+  /** Present when the lines are those of an attempt that has ended. */
+  report?: ExecutionReport;
+}
+
+/** Which log entries are wanted. */
+export interface LogFilter {
+  run?: RunId;
+  function?: string;
+  /** Entries that hold a line of this level or a graver one; only those lines are given. */
+  level?: LogLine["level"];
+  /** Entries that hold a line with this text in it, in any case; only those lines are given. */
+  text?: string;
+  /** Written at or after: Unix ms. */
+  since?: number;
+  limit: number;
+  /** A cursor, or the end of what there is now. */
+  after?: number | "latest";
+}
+
+/** What a bulk repair does, or would do. */
+export interface Repair {
+  run: RunId;
+  name: string;
+  /** The dead letters' functions. */
+  functions: string[];
+  failure: string;
+}
+
+export interface RepairFilter {
+  name?: string;
+  function?: string;
+  /** Suspended runs accepted at or after: Unix ms. */
+  since?: number;
+  /** At most so many; default 1,000. */
+  limit?: number;
+}
+
+/** How an unfinished run would fare under new code. */
+export interface Rehearsal {
+  run: RunId;
+  name: string;
+  version: string;
+  /** Why it would diverge; absent when it replays. */
+  failure?: { code: string; message: string };
+}
+
+/** Objects as the edges use them. Operating errors: UNKNOWN_BUCKET, UNKNOWN_OBJECT, PRECONDITION_FAILED, STORAGE_FULL, STORAGE_UNAVAILABLE. */
+export interface ObjectPlane {
+  buckets(): Promise<string[]>;
+  createBucket(bucket: string): Promise<void>;
+  /** Resolves when the object, its event and the runs that it starts are durable (P5). */
+  put(bucket: string, key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<ObjectInfo>;
+  get(bucket: string, key: string, range?: ByteRange): Promise<{ info: ObjectInfo; range?: ByteRange; body: AsyncIterable<Uint8Array> }>;
+  head(bucket: string, key: string): Promise<ObjectInfo>;
+  list(bucket: string, options: { prefix?: string; cursor?: string; limit?: number }): Promise<ObjectPage>;
+  copy(from: { bucket: string; key: string }, to: { bucket: string; key: string }): Promise<ObjectInfo>;
+  /** Whether there was one. */
+  delete(bucket: string, key: string, options?: { ifMatch?: string }): Promise<boolean>;
+  /** An S3 event notification, parsed: starts what its PUTs start, each version once. Gives how many events it held. */
+  notify(notification: unknown): Promise<number>;
+}
+
+/** The state store as the edges use it: outside of any invocation. */
+export interface StatePlane {
+  get(application: string, key: string): Promise<StateEntry>;
+  list(application: string, prefix: string, limit: number, after?: string): Promise<StateEntry[]>;
+  /** @throws {LockstepError} STATE_CONFLICT, STATE_KEY_INVALID */
+  write(application: string, write: StateWrite): Promise<StateEntry>;
+  /** Keys that are stale now. */
+  stale(application?: string): Promise<(StateEntry & { application: string })[]>;
+}
+
+/** A webhook's request. */
+export interface HookRequest {
+  method: string;
+  /** What follows `/v1/hooks/`. */
+  path: string;
+  query: Record<string, string>;
+  headers: Record<string, string>;
+  /** The body as it came: signatures cover its bytes. */
+  body: Uint8Array;
 }
 
 /** Figures for `/metrics`; counters since the start of the platform. */
@@ -73,12 +157,24 @@ export interface ControlPlane {
   run(id: RunId): Promise<RunSummary & RunResult & { input: Json; waitingFor: string[] }>;
   runs(filter: RunFilter, limit: number, cursor?: string): Promise<RunPage>;
   journal(id: RunId): Promise<JournalRecord[]>;
-  logs(filter: { run?: RunId; function?: string; limit: number; after?: number }): Promise<{ logs: CallLog[]; next: number }>;
+  logs(filter: LogFilter): Promise<{ logs: CallLog[]; next: number }>;
   signal(id: RunId, name: string, value: Json): Promise<void>;
   /** `force` ends the run at once, even if its coordinator catches the cancellation. */
   cancel(id: RunId, options: { reason: string; force?: boolean }): Promise<void>;
   /** Gives the dead letters of a suspended run a fresh set of attempts. */
   resume(id: RunId): Promise<void>;
+  /** Answers for a suspended run. @throws {LockstepError} RUN_NOT_SUSPENDED, CALL_NOT_FOUND */
+  resolve(id: RunId, resolution: Resolution, by: string): Promise<void>;
+  /** Gives the dead letters of all suspended runs that fit fresh attempts; with `dryRun` only tells which. */
+  repair(filter: RepairFilter, dryRun: boolean): Promise<Repair[]>;
+  /** A new run of the same target and input, which reuses what the run did before call `from` (default: nothing). Current version. */
+  restart(id: RunId, from?: number): Promise<{ id: RunId; reused: number }>;
+  /** Replays all unfinished runs of the bundle's application against its code. */
+  rehearse(bundle: Bundle): Promise<Rehearsal[]>;
+  readonly objects: ObjectPlane;
+  readonly state: StatePlane;
+  /** Starts what the webhook starts. @throws {LockstepError} UNKNOWN_ROUTE, METHOD_NOT_ALLOWED, SIGNATURE_INVALID */
+  hook(request: HookRequest): Promise<{ runs: RunId[] }>;
   deploy(bundle: Bundle): Promise<ApplicationVersion>;
   applications(): Promise<ApplicationVersion[]>;
   pods(): PodView[];

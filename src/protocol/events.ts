@@ -1,6 +1,9 @@
 import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
+import type { FaultClass } from "../lib/verdict.ts";
+import type { ObjectInfo } from "./objects.ts";
 import type { RunKind, RunStatus } from "./run.ts";
+import type { Staleness } from "./state.ts";
 
 /** What happens on the platform. Every event has a position: a number that only grows, and the cursor of the stream. */
 export type PlatformEvent = { position: number; at: number } & EventBody;
@@ -11,6 +14,16 @@ export type EventBody =
   | { type: "run.suspended"; run: RunId; name: string; failure: Failure }
   | { type: "run.resumed"; run: RunId; name: string }
   | { type: "call.retrying"; run: RunId; seq: number; function: string; attempt: number; retryAt: number; failure: Failure }
+  /** A call (`seq` 0: the coordinator itself) has failed for good, and its recovery begins. */
+  | { type: "run.recovering"; run: RunId; name: string; seq: number; function: string; fault: FaultClass; recovery: RunId }
+  /** `tookMs`: from the failure to the decision. */
+  | { type: "run.recovered"; run: RunId; name: string; seq: number; function: string; decision: string; tookMs: number; by?: string }
+  | { type: "object.put"; object: ObjectInfo }
+  | { type: "object.deleted"; bucket: string; key: string; version: string }
+  | { type: "state.stale"; application: string; key: string; stale: Staleness }
+  | { type: "state.fresh"; application: string; key: string }
+  | { type: "alert.raised"; alert: string; function: string; measure: string; value: number; bound: number }
+  | { type: "alert.cleared"; alert: string; function: string; measure: string; value: number; bound: number }
   | { type: "application.deployed"; application: string; version: string; functions: string[]; coordinators: string[] }
   | { type: "pod.started"; pod: string; function: string; pid: number; startMs: number }
   | { type: "pod.stopped"; pod: string; function: string; reason: string }
@@ -25,6 +38,14 @@ export const EVENT_TYPES: readonly EventBody["type"][] = [
   "run.suspended",
   "run.resumed",
   "call.retrying",
+  "run.recovering",
+  "run.recovered",
+  "object.put",
+  "object.deleted",
+  "state.stale",
+  "state.fresh",
+  "alert.raised",
+  "alert.cleared",
   "application.deployed",
   "pod.started",
   "pod.stopped",

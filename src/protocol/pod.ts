@@ -1,7 +1,9 @@
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { Manifest } from "./application.ts";
+import type { ObjectRequest, ObjectWrite } from "./objects.ts";
 import type { Command, JournalRecord, LogLine } from "./run.ts";
+import type { StateRead, StateWrite } from "./state.ts";
 
 /** Written to a pod's standard input as one line of JSON: the join token must appear neither in arguments nor in the environment. */
 export interface PodBootstrap {
@@ -17,10 +19,32 @@ export interface PodBootstrap {
 /** What the control plane tells a pod. `lease` numbers one attempt of one call and is never used again. */
 export type ToPod =
   | { t: "load"; version: string; path: string }
-  | { t: "invoke"; lease: number; fn: string; input: Json; run: RunId; seq: number; attempt: number; timeoutMs: number }
+  /**
+   * One attempt. `undo` is the output of the call to be compensated (then `seq` is the negative one of that call's); `progress` is the last
+   * that an earlier attempt told. Both are absent for most.
+   */
+  | {
+      t: "invoke";
+      lease: number;
+      fn: string;
+      input: Json;
+      run: RunId;
+      seq: number;
+      attempt: number;
+      timeoutMs: number;
+      undo?: Json;
+      progress?: Json;
+    }
+  /** Answers `request` `id` of this lease. `failure` is empty when it succeeded; `data` is a chunk of an object. */
+  | { t: "reply"; lease: number; id: number; value: Json; failure: Json; data?: Uint8Array }
   | { t: "abort"; lease: number; reason: string }
-  /** Starts a coordinator, or brings it back: `history` is its journal so far. */
-  | { t: "begin"; run: RunId; name: string; input: Json; acceptedAt: number; history: JournalRecord[] }
+  /**
+   * Starts a coordinator, or brings it back: `history` is its journal so far. A recovery (`name` is `function/<name>` or
+   * `coordinator/<name>`) gets `about`: the journal of the run that failed, up to its failure.
+   */
+  | { t: "begin"; run: RunId; name: string; input: Json; acceptedAt: number; history: JournalRecord[]; about?: JournalRecord[] }
+  /** Replays a journal against this pod's code without acting on anything. Answered by `rehearsed`. */
+  | { t: "rehearse"; run: RunId; name: string; input: Json; acceptedAt: number; history: JournalRecord[]; about?: JournalRecord[] }
   /** One record that the coordinator waits for: `done` or `cancel`. Its commit may be under way. */
   | { t: "deliver"; run: RunId; record: JournalRecord }
   /** Asks whether the coordinator only waits. `at` is the number of records that its journal has. */
@@ -30,12 +54,34 @@ export type ToPod =
   | { t: "evict"; run: RunId }
   | { t: "exit" };
 
+export type Request = StateRead | ObjectRequest;
+
 /** Failures travel as JSON text: their shapes vary without bound, and the frames' shared structures are for the few that recur. */
 export type FromPod =
   | { t: "hello"; pod: string; token: string; pid: number }
   | { t: "loaded"; version: string; manifest: Manifest; ms: number }
   | { t: "refused"; version: string; failure: Json }
-  | { t: "result"; lease: number; value: Json; failure: Json; durationMs: number; cpuMs: number; memoryMb: number; lines: LogLine[] }
+  /**
+   * `writes` and `objects` are what the attempt has changed, in order; of a failed attempt only the writes' keys matter. Both are absent
+   * when there are none.
+   */
+  | {
+      t: "result";
+      lease: number;
+      value: Json;
+      failure: Json;
+      durationMs: number;
+      cpuMs: number;
+      memoryMb: number;
+      lines: LogLine[];
+      writes?: StateWrite[];
+      objects?: ObjectWrite[];
+    }
+  /** What an attempt wants to know; answered by `reply`. `id` counts within the lease. */
+  | { t: "request"; lease: number; id: number; ask: Request }
+  | { t: "progress"; lease: number; value: Json }
+  /** `failure` is empty when the journal replays against this pod's code. */
+  | { t: "rehearsed"; run: RunId; failure: Json }
   | { t: "commands"; run: RunId; commands: Command[] }
   /** The answer to `ask`: the coordinator has acted on all that it was given before, and waits. One that doesn't gives no answer. */
   | { t: "waits"; run: RunId; at: number }

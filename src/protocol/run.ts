@@ -1,9 +1,12 @@
 import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
+import type { Verdict } from "../lib/verdict.ts";
+import type { Decision } from "./recovery.ts";
+import type { Staleness, StateOp } from "./state.ts";
 
-/** What a run executes. */
-export type RunKind = "coordinator" | "expression" | "function";
+/** What a run executes. A `recovery` is the `recover` of a definition: its name is `function/<name>` or `coordinator/<name>`. */
+export type RunKind = "coordinator" | "expression" | "function" | "recovery";
 
 /**
  * `running`: something is under way. `waiting`: only timers, signals or children are awaited. `suspended`: a person must act.
@@ -60,6 +63,12 @@ export type Command =
   | { t: "step"; seq: number; name: string; value?: Json; failure?: Failure }
   | { t: "child"; seq: number; coordinator: string; input: Json; detached: boolean }
   | { t: "withdraw"; seq: number; target: number }
+  /** One operation on the state store; its outcome is what was read, as JSON of `StateEntry` or of a list of them. */
+  | { t: "state"; seq: number; op: StateOp }
+  /** Compensates the completed calls, the last to complete first. Its outcome is a list of `{ seq, function }`. */
+  | { t: "compensate"; seq: number }
+  /** From here on the run is told when a value that it has read becomes stale, by `stale` records. Done at once. */
+  | { t: "on-stale"; seq: number }
   | { t: "finish"; value?: Json; failure?: Failure; cancelled?: boolean };
 
 /**
@@ -67,19 +76,43 @@ export type Command =
  * in this order and compares its commands with those recorded.
  */
 export type JournalRecord =
-  | { t: "call"; seq: number; at: number; fn: string; version: string; input: Json; options?: CallOptions }
+  | { t: "call"; seq: number; at: number; fn: string; version: string; input: Json; options?: CallOptions; undoable?: boolean }
   | { t: "sleep"; seq: number; at: number; ms: number; dueAt: number }
   | { t: "signal"; seq: number; at: number; name: string; dueAt?: number }
   | { t: "step"; seq: number; at: number; name: string }
   | { t: "child"; seq: number; at: number; coordinator: string; input: Json; detached: boolean; child: RunId }
   | { t: "withdraw"; seq: number; at: number; target: number }
+  | { t: "state"; seq: number; at: number; op: StateOp }
+  | { t: "compensate"; seq: number; at: number }
+  | { t: "on-stale"; seq: number; at: number }
+  /** Compensates call `-seq`: from here on it is a call itself, whose number is the negative one of what it undoes. */
+  | { t: "undo"; seq: number; at: number }
   /** An attempt that failed and will be tried again at `retryAt`. */
-  | { t: "attempt"; seq: number; attempt: number; at: number; failure: Failure; retryAt: number }
-  /** The outcome of command `seq`: exactly one of `value` and `failure`. */
-  | { t: "done"; seq: number; at: number; attempt?: number; value?: Json; failure?: Failure; metrics?: CallMetrics }
+  | { t: "attempt"; seq: number; attempt: number; at: number; failure: Failure; retryAt: number; metrics?: CallMetrics }
+  /** How far an attempt says that it has come. */
+  | { t: "progress"; seq: number; attempt: number; at: number; value: Json }
+  /** The outcome of command `seq`: exactly one of `value` and `failure`. `reads`: the state keys that it depends on. */
+  | {
+      t: "done";
+      seq: number;
+      at: number;
+      attempt?: number;
+      value?: Json;
+      failure?: Failure;
+      metrics?: CallMetrics;
+      reads?: string[];
+    }
+  /** A value that the run has read is stale now. */
+  | { t: "stale"; at: number; key: string; stale: Staleness }
+  /** Call `seq` (0: the coordinator itself) has failed for good, and recovery decides what follows. */
+  | { t: "recover"; seq: number; attempt: number; at: number; failure: Failure; recovery: RunId }
+  /** What was decided of it, by its recovery or (`by`) a person. */
+  | { t: "recovered"; seq: number; at: number; decision: Decision; by?: string }
+  /** The failure that call `seq` was done with is void: it is pending again. */
+  | { t: "reopen"; seq: number; at: number; input?: Json; notBefore: number }
   | { t: "signalled"; name: string; at: number; value: Json }
   | { t: "cancel"; at: number; reason: string }
-  | { t: "suspend"; at: number; seq: number; attempt: number; failure: Failure }
+  | { t: "suspend"; at: number; seq: number; attempt: number; failure: Failure; metrics?: CallMetrics }
   | { t: "resume"; at: number }
   | { t: "finish"; at: number; status: "completed" | "failed" | "cancelled"; value?: Json; failure?: Failure };
 
@@ -117,6 +150,17 @@ export interface RunResult {
   value?: Json;
   /** Present when failed, cancelled or suspended. */
   failure?: Failure;
+}
+
+/** How one execution went: written after each, beside what it logged. */
+export interface ExecutionReport {
+  startedAt: number;
+  endedAt: number;
+  outcome: "ok" | "fault";
+  metrics?: CallMetrics;
+  verdict?: Verdict;
+  /** The failure's message. */
+  message?: string;
 }
 
 export interface RunFilter {

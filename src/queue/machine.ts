@@ -29,6 +29,10 @@ export interface Entry {
   /** Must execute in a pod of its own: its pod died often enough to suspect it. */
   readonly solo: boolean;
   readonly notBefore: number;
+  /** The output of the call to be compensated; then `seq` is the negative one of that call's. */
+  readonly undo?: Json;
+  /** What an earlier attempt told last of its progress. */
+  readonly progress?: Json;
   state: "delayed" | "waiting" | "leased" | "gone";
   waitingSince: number;
   /** Set while leased. */

@@ -13,18 +13,28 @@ import type { Json } from "../lib/json.ts";
 import { getOrMake } from "../lib/map.ts";
 import type { FunctionSpec } from "../protocol/application.ts";
 import type { LayerView } from "../protocol/control-plane.ts";
-import type { Beat, FromPod } from "../protocol/pod.ts";
+import type { ObjectWrite } from "../protocol/objects.ts";
+import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
 import type { CallMetrics, LogLine } from "../protocol/run.ts";
+import type { StateWrite } from "../protocol/state.ts";
 import { type Entry, type Layer, Layers } from "../queue/machine.ts";
 import { lostFailure } from "./exit.ts";
 import type { Fleet, Pod, Tenant } from "./fleet.ts";
 
-/** How an attempt ended. */
+/** How an attempt ended, and what it wants to have changed. */
 export interface Outcome {
   value?: Json;
   failure?: Failure;
   metrics?: CallMetrics;
   lines: LogLine[];
+  writes?: StateWrite[];
+  objects?: ObjectWrite[];
+}
+
+/** Who serves attempts while they execute: what they ask for and tell, each under the lease that it holds. */
+export interface AttemptService {
+  request(entry: Entry, message: FromPod & { t: "request" }, reply: (message: ToPod) => void): void;
+  progress(entry: Entry, value: Json): void;
 }
 
 /** What the scheduler must know of a function's version. */
