@@ -358,7 +358,8 @@ test.each([
 });
 
 const logsOf = (plane: FakeControlPlane, count: number): void => {
-  plane.logs = async ({ after = 0, limit, run }) => {
+  plane.logs = async ({ after: from = 0, limit, run }) => {
+    const after = from === "latest" ? count : from;
     const numbers = Array.from({ length: count }, (_, i) => i + 1).filter((n) => n > after && (run === undefined || run.endsWith("1")));
     const page = numbers.slice(0, limit);
     const logs = page.map((n) => ({

@@ -28,7 +28,23 @@ export const ref = (name: keyof typeof components): DocumentSchema => ({ $ref: `
 const failure = { $ref: "#/components/schemas/Failure" };
 
 const Status = { enum: ["running", "waiting", "suspended", "completed", "failed", "cancelled"], description: "The last three are final." };
-const Kind = { enum: ["coordinator", "expression", "function"] };
+const Kind = { enum: ["coordinator", "expression", "function", "recovery"] };
+const Fault = {
+  enum: [
+    "invocation",
+    "execution",
+    "timeout",
+    "permission",
+    "resource-not-found",
+    "storage-unavailable",
+    "out-of-memory",
+    "pod-lost",
+    "consensus",
+    "check-failed",
+  ],
+};
+const verdict = object({ class: Fault, retryable: yes, evidence: list(text) });
+const staleness = object({ run: runId, call: integer, function: text, fault: Fault, message: text, at: time });
 
 const resultMembers = { id: runId, status: Status, "value?": anything, "failure?": failure };
 const summaryMembers = {
@@ -54,6 +70,22 @@ const retryPolicy = object({
 const callOptions = object({ "timeoutMs?": number, "retry?": retryPolicy, "priority?": number });
 const metrics = object({ durationMs: number, cpuMs: number, queueMs: number, memoryMb: number, coldStart: yes, pod: text });
 
+const trigger = {
+  oneOf: [
+    object({ object: object({ bucket: text, "prefix?": text, "suffix?": text }) }),
+    object({ cron: text, "timezone?": text, "catchUp?": { enum: ["all", "latest", "none"] } }),
+    object({ http: object({ path: text, "method?": text, "signature?": object({ secretEnv: text, "header?": text }) }) }),
+    object({
+      event: { type: ["string", "array"], items: text },
+      "where?": { type: "object", additionalProperties: { type: ["string", "number", "boolean"] } },
+    }),
+    object({ stale: text }),
+  ],
+};
+const permitted = {
+  "permissions?": object({ "objects?": list(text), "state?": list(text), "call?": list(text) }),
+  "on?": list(trigger),
+};
 const manifest = object({
   functions: list(
     object({
@@ -63,25 +95,66 @@ const manifest = object({
       "concurrency?": number,
       "memoryMb?": number,
       "deterministic?": yes,
+      "compensates?": yes,
+      "recovers?": yes,
+      "writes?": list(text),
+      ...permitted,
+      "limits?": object({ "perSecond?": number, "key?": text }),
+      "heartbeatMs?": number,
     }),
   ),
-  coordinators: list(object({ name: text })),
+  coordinators: list(object({ name: text, "recovers?": yes, ...permitted })),
+  "tables?": list(object({ name: text, "ttlMs?": number })),
+  "buckets?": list(text),
+  "alerts?": list(
+    object({
+      name: text,
+      function: text,
+      "durationMs?": number,
+      "memoryMb?": number,
+      "errorRate?": number,
+      "windowMs?": number,
+      "least?": integer,
+    }),
+  ),
 });
 
 const at = { at: time };
+const stateWrite = { key: text, "value?": anything, "ttlMs?": number, "ifVersion?": integer, "refresh?": yes };
+const stateOp = variants("op", {
+  get: { key: text, "stale?": { enum: ["refuse", "allow", "wait"] } },
+  list: { prefix: text, limit: integer, "after?": text },
+  write: stateWrite,
+});
+const decision = variants("t", {
+  retry: { "afterMs?": number, "input?": anything },
+  resume: { "value?": anything },
+  compensate: {},
+  fail: { failure },
+  escalate: { message: text },
+});
 const command = { seq: integer, ...at };
 const JournalRecord = variants("t", {
-  call: { ...command, fn: text, version: text, "input?": anything, "options?": callOptions },
+  call: { ...command, fn: text, version: text, "input?": anything, "options?": callOptions, "undoable?": yes },
   sleep: { ...command, ms: number, dueAt: time },
   signal: { ...command, name: text, "dueAt?": time },
   step: { ...command, name: text },
   child: { ...command, coordinator: text, "input?": anything, detached: yes, child: runId },
   withdraw: { ...command, target: integer },
-  attempt: { ...command, attempt: integer, failure, retryAt: time },
-  done: { ...command, "attempt?": integer, "value?": anything, "failure?": failure, "metrics?": metrics },
+  state: { ...command, op: stateOp },
+  compensate: command,
+  "on-stale": command,
+  undo: command,
+  attempt: { ...command, attempt: integer, failure, retryAt: time, "metrics?": metrics },
+  progress: { ...command, attempt: integer, "value?": anything },
+  done: { ...command, "attempt?": integer, "value?": anything, "failure?": failure, "metrics?": metrics, "reads?": list(text) },
+  stale: { ...at, key: text, stale: staleness },
+  recover: { ...command, attempt: integer, failure, recovery: runId },
+  recovered: { ...command, decision, "by?": text },
+  reopen: { ...command, "input?": anything, notBefore: time },
   signalled: { name: text, ...at, "value?": anything },
   cancel: { ...at, reason: text },
-  suspend: { ...command, attempt: integer, failure },
+  suspend: { ...command, attempt: integer, failure, "metrics?": metrics },
   resume: at,
   finish: { ...at, status: { enum: ["completed", "failed", "cancelled"] }, "value?": anything, "failure?": failure },
 });
@@ -89,12 +162,31 @@ const JournalRecord = variants("t", {
 const ofRun = { position: integer, ...at, run: runId };
 const ofPod = { position: integer, ...at, pod: text, function: text };
 const ofPlatform = { position: integer, ...at };
+const alert = { ...ofPlatform, alert: text, function: text, measure: text, value: number, bound: number };
+const objectInfo = object({
+  bucket: text,
+  key: text,
+  version: text,
+  size: integer,
+  etag: text,
+  contentType: text,
+  metadata: { type: "object", additionalProperties: text },
+  modifiedAt: time,
+});
 const eventShapes: Record<(typeof EVENT_TYPES)[number], Record<string, DocumentSchema>> = {
   "run.accepted": { ...ofRun, kind: Kind, name: text },
   "run.finished": { ...ofRun, name: text, status: Status, durationMs: number, "failure?": failure },
   "run.suspended": { ...ofRun, name: text, failure },
   "run.resumed": { ...ofRun, name: text },
   "call.retrying": { ...ofRun, seq: integer, function: text, attempt: integer, retryAt: time, failure },
+  "run.recovering": { ...ofRun, name: text, seq: integer, function: text, fault: Fault, recovery: runId },
+  "run.recovered": { ...ofRun, name: text, seq: integer, function: text, decision: text, tookMs: number, "by?": text },
+  "object.put": { ...ofPlatform, object: objectInfo },
+  "object.deleted": { ...ofPlatform, bucket: text, key: text, version: text },
+  "state.stale": { ...ofPlatform, application: text, key: text, stale: staleness },
+  "state.fresh": { ...ofPlatform, application: text, key: text },
+  "alert.raised": alert,
+  "alert.cleared": alert,
   "application.deployed": { ...ofPlatform, application: text, version: text, functions: list(text), coordinators: list(text) },
   "pod.started": { ...ofPod, pid: integer, startMs: number },
   "pod.stopped": { ...ofPod, reason: text },
@@ -126,6 +218,8 @@ export const components = {
     "attempts?": integer,
     "cause?": failure,
     "terminal?": yes,
+    "facts?": { type: "object", additionalProperties: { type: ["string", "number", "boolean"] } },
+    "verdict?": verdict,
   }),
   Result: object(resultMembers),
   Accepted: object({ id: runId, status: Status, existing: { type: "boolean", description: "Whether the idempotency key was known." } }),
@@ -182,6 +276,10 @@ export const components = {
     attempt: integer,
     function: text,
     lines: list(object({ at: time, level: { enum: ["debug", "info", "warn", "error"] }, text })),
+    "report?": object(
+      { startedAt: time, endedAt: time, outcome: { enum: ["ok", "fault"] }, "metrics?": metrics, "verdict?": verdict, "message?": text },
+      { description: "Present when the lines are those of an attempt that has ended." },
+    ),
   }),
   Event: variants("type", eventShapes),
 } as const;

@@ -52,7 +52,7 @@ describe("a wrong request is refused with the field's name:", () => {
       "status",
       "must be one or several, separated by commas, of running, waiting, suspended, completed, failed, cancelled, not",
     ],
-    ["/v1/runs?kind=cron", "kind", 'must be coordinator, expression or function, not "cron"'],
+    ["/v1/runs?kind=cron", "kind", 'must be coordinator, expression, function or recovery, not "cron"'],
     ["/v1/runs?since=yesterday", "since", 'must be Unix milliseconds or an ISO 8601 time such as "2026-01-31T12:00:00Z", not "yesterday"'],
     ["/v1/runs?until=2026-02-30T99:00Z", "until", "is no date that exists: 2026-02-30T99:00Z"],
     ["/v1/runs?coordinator=a&name=b", "coordinator", "stands for kind and name, and cannot be combined with others"],

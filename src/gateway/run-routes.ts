@@ -14,6 +14,8 @@ import { isSettled, standing, waitMsOf } from "./start-routes.ts";
 import { timeMs } from "./units.ts";
 
 const RAW = new Set(["input", "value"]);
+/** Members of journal records that hold JSON text themselves: a decision's value, what a state operation writes. */
+const NESTED = new Set(["decision", "op"]);
 const tag = "runs";
 const idOf = (request: FastifyRequest): string => (request.params as { id: string }).id;
 
@@ -70,7 +72,7 @@ const readingRoutes = (context: RouteContext): Route[] => [
     errors: ["UNKNOWN_RUN"],
     handle: async (request, reply) => {
       const id = idOf(request);
-      const records = (await context.plane.journal(id)).map((record) => withRawMembers(record, RAW));
+      const records = (await context.plane.journal(id)).map((record) => withRawMembers(record, RAW, NESTED));
       sendJson(reply, 200, `{"id":"${id}","records":[${records.join(",")}]}`);
     },
   },

@@ -74,7 +74,7 @@ export const RunsQuery = {
   additionalProperties: false,
   properties: {
     status: listOf(STATUSES),
-    kind: text({ pattern: "^(coordinator|expression|function)$", "x-expects": "coordinator, expression or function" }),
+    kind: text({ pattern: "^(coordinator|expression|function|recovery)$", "x-expects": "coordinator, expression, function or recovery" }),
     name: text({ minLength: 1, maxLength: 200, description: "Of the coordinator or function." }),
     coordinator: text({ minLength: 1, maxLength: 200, description: "Short for `kind=coordinator&name=…`." }),
     key: text({ minLength: 1, maxLength: 500, description: "Idempotency key." }),

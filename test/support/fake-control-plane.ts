@@ -2,10 +2,22 @@ import { LockstepError } from "../../src/lib/errors.ts";
 import { runIdOf } from "../../src/lib/ids.ts";
 import type { Json } from "../../src/lib/json.ts";
 import type { ApplicationVersion, Bundle } from "../../src/protocol/application.ts";
-import type { ControlPlane, Counters, LayerView, PodView } from "../../src/protocol/control-plane.ts";
+import type {
+  ControlPlane,
+  Counters,
+  HookRequest,
+  LayerView,
+  PodView,
+  Rehearsal,
+  Repair,
+  RepairFilter,
+} from "../../src/protocol/control-plane.ts";
 import type { EventBody, PlatformEvent } from "../../src/protocol/events.ts";
+import type { Resolution } from "../../src/protocol/recovery.ts";
 import type { JournalRecord, RunFilter, RunKind, RunResult, RunSummary, StartRun } from "../../src/protocol/run.ts";
 import { FINAL } from "../../src/protocol/run.ts";
+import { FakeObjects } from "./fake-objects.ts";
+import { FakeState } from "./fake-state.ts";
 
 interface FakeRun {
   request: StartRun;
@@ -24,6 +36,10 @@ export class FakeControlPlane implements ControlPlane {
   readonly all: PlatformEvent[] = [];
   readonly listeners = new Set<(events: readonly PlatformEvent[]) => void>();
   records: JournalRecord[] = [];
+  readonly objects = new FakeObjects();
+  readonly state = new FakeState();
+  /** What `rehearse` tells. */
+  rehearsals: Rehearsal[] = [];
   notReadyBecause: string | undefined;
   readonly #runs = new Map<string, FakeRun>();
   readonly #keys = new Map<string, string>();
@@ -105,6 +121,37 @@ export class FakeControlPlane implements ControlPlane {
     this.#ask("resume", id);
     if (this.#find(id).result.status !== "suspended") throw new LockstepError("RUN_NOT_SUSPENDED", `${id} is not suspended`);
     this.#find(id).result = { id, status: "running" };
+  }
+
+  async resolve(id: string, resolution: Resolution, by: string): Promise<void> {
+    this.#ask("resolve", id, resolution, by);
+    if (this.#find(id).result.status !== "suspended") throw new LockstepError("RUN_NOT_SUSPENDED", `${id} is not suspended`);
+    this.#find(id).result = { id, status: "running" };
+  }
+
+  async repair(filter: RepairFilter, dryRun: boolean): Promise<Repair[]> {
+    this.#ask("repair", filter, dryRun);
+    const suspended = [...this.#runs.values()].filter(({ result }) => result.status === "suspended");
+    return suspended.map(({ request, result }) => {
+      if (!dryRun) result.status = "running";
+      return { run: result.id, name: request.name, functions: ["pay"], failure: "FUNCTION_FAILED: no" };
+    });
+  }
+
+  async restart(id: string, from?: number): Promise<{ id: string; reused: number }> {
+    this.#ask("restart", id, from);
+    const { kind, name, input } = this.#find(id).request;
+    return { id: await this.put(kind, name, input), reused: from === undefined ? 0 : from - 1 };
+  }
+
+  async rehearse(bundle: Bundle): Promise<Rehearsal[]> {
+    this.#ask("rehearse", bundle);
+    return this.rehearsals;
+  }
+
+  async hook(request: HookRequest): Promise<{ runs: string[] }> {
+    this.#ask("hook", request);
+    return { runs: [await this.put("coordinator", request.path)] };
   }
 
   async deploy(bundle: Bundle): Promise<ApplicationVersion> {

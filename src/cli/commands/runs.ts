@@ -35,7 +35,7 @@ const list = (runs: Command, does: Does): void => {
   withConnection(runs.command("list", { isDefault: true }))
     .description("list runs, the latest first")
     .option("--status <list>", `of these, separated by commas: ${STATUSES.join(", ")}`)
-    .addOption(new Option("--kind <kind>", "of this kind").choices(["coordinator", "expression", "function"]))
+    .addOption(new Option("--kind <kind>", "of this kind").choices(["coordinator", "expression", "function", "recovery"]))
     .option("--name <name>", "of this coordinator or function")
     .option("--key <key>", "with this idempotency key")
     .option("--since <time>", "accepted since: 10m ago, a date or an ISO time")
