@@ -1,7 +1,7 @@
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Failure } from "./errors.ts";
+import type { Facts, Failure } from "./errors.ts";
 import { catalogue, failureOf, LockstepError } from "./errors.ts";
 
 const boom = (): never => {
@@ -157,3 +157,61 @@ describe("a failure", () => {
 });
 
 const depthOf = (failure: Failure): number => 1 + (failure.cause === undefined ? 0 : depthOf(failure.cause));
+
+describe("the facts of a failure", () => {
+  const factsOf = (properties: object): Facts | undefined => failureOf(Object.assign(new Error("x"), properties), "F").facts;
+
+  test("are not there for errors that carry none", () => {
+    expect("facts" in failureOf(new Error("plain"), "F")).toBe(false);
+    expect("facts" in failureOf(new LockstepError("BAD_REQUEST", "no", { details: { status: 404 } }), "F")).toBe(false);
+  });
+
+  test("of a system's error are what it was doing, and where", () => {
+    const properties = { code: "ECONNREFUSED", errno: -111, syscall: "connect", address: "127.0.0.1", port: 5432 };
+    expect(factsOf(properties)).toEqual({ errno: -111, syscall: "connect", address: "127.0.0.1", port: 5432 });
+  });
+
+  test("of a service's error are its status and whose fault it says that it was, and nothing of what was sent or received", () => {
+    const secret = { authorization: "Bearer secret" };
+    const aws = { $fault: "client", $metadata: { httpStatusCode: 403, requestId: "r" }, $response: { headers: secret }, $retryable: {} };
+    expect(factsOf(aws)).toEqual({ $fault: "client", httpStatusCode: 403, $retryable: true });
+    const axios = { status: 502, config: { headers: secret }, request: secret, response: { status: 502, headers: secret, data: "secret" } };
+    expect(factsOf(axios)).toEqual({ status: 502, "response.status": 502 });
+    expect(factsOf({ response: { statusCode: 404, url: "http://u:p@h" } })).toEqual({ "response.status": 404 });
+  });
+
+  test("keep a code that is a number, which a failure's code is not", () => {
+    expect(factsOf({ code: 14, details: "No connection established" })).toEqual({ code: 14 });
+    expect(failureOf(new DOMException("late", "TimeoutError"), "F")).toMatchObject({
+      code: "F",
+      name: "TimeoutError",
+      facts: { code: 23 },
+    });
+  });
+
+  test("are scalars, short, and without the credentials of a URL", () => {
+    expect(factsOf({ status: { deep: 1 }, address: ["a"], port: () => 1, errno: Number.NaN, routine: "", syscall: 1n })).toBeUndefined();
+    expect(String(factsOf({ routine: "x".repeat(10_000) })?.routine).length).toBeLessThan(150);
+    expect(factsOf({ address: "redis://user:pass@cache:6379" })).toEqual({ address: "redis://***@cache:6379" });
+  });
+
+  test("survive getters that throw", () => {
+    const error = Object.assign(new Error("x"), { status: 500 });
+    for (const key of ["errno", "$metadata", "response", "facts", "errors", "type"]) Object.defineProperty(error, key, { get: boom });
+    expect(failureOf(error, "F").facts).toEqual({ status: 500 });
+    const nested = Object.assign(new Error("x"), { response: new Proxy({}, { get: boom }), facts: new Proxy({}, { get: boom }) });
+    expect("facts" in failureOf(nested, "F")).toBe(false);
+  });
+
+  test("travel with a failure that is thrown again as data, the known ones only", () => {
+    const first = failureOf(Object.assign(new Error("x"), { code: "NoSuchBucket", $metadata: { httpStatusCode: 404 } }), "F");
+    expect(failureOf(JSON.parse(JSON.stringify(first)), "F")).toMatchObject({ code: "NoSuchBucket", facts: { httpStatusCode: 404 } });
+    expect("facts" in failureOf({ code: "X", message: "m", facts: { password: "secret" } }, "F")).toBe(false);
+  });
+});
+
+test("the cause of an AggregateError that names none is the first of its errors", () => {
+  const refused = Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
+  expect(failureOf(new AggregateError([refused, new Error("other")]), "F").cause).toMatchObject({ code: "ECONNREFUSED" });
+  expect("cause" in failureOf(new AggregateError([]), "F")).toBe(false);
+});

@@ -35,8 +35,8 @@ export const catalogue = {
   NOT_CONNECTED: { status: 503, means: "No Lockstep platform answers at this address.", mend: "Start one with `lockstep dev <app>`, or give its address with --url." },
   OBJECT_CORRUPT: { status: 500, means: "The stored bytes of an object do not fit its checksum.", mend: "Put the object again; look at the disk." },
   OBJECT_KEY_INVALID: { status: 422, means: "The key cannot be an object's.", mend: "Use 1 to 1,024 bytes of UTF-8 without control characters." },
-  OUTPUT_INVALID: { status: 500, means: "The result does not fit the definition's output validator.", mend: "Mend the function or the validator." },
   OUT_OF_MEMORY: { status: 500, means: "The call's pod ran out of memory.", mend: "Use less memory or raise memoryMb in the function's definition." },
+  OUTPUT_INVALID: { status: 500, means: "The result does not fit the definition's output validator.", mend: "Mend the function or the validator." },
   OVERLOADED: { status: 429, means: "The platform has as much work waiting as it may hold.", mend: "Try again after the time in Retry-After." },
   PAYLOAD_TOO_LARGE: { status: 413, means: "An input, result or request is larger than the limit.", mend: "Pass a reference instead of the data, or raise the limit in the platform's configuration." },
   POD_FAILED_TO_START: { status: 503, means: "A pod did not start or could not load the application.", mend: "Read the pod's last output in the message." },
@@ -147,9 +147,65 @@ export const failureOf = (thrown: unknown, fallbackCode: string, depth = 0): Fai
   const details = read(thrown, "details");
   if (details !== undefined && details !== null) failure.details = jsonSafe(details);
   if (read(thrown, "terminal") === true) failure.terminal = true;
-  const cause = read(thrown, "cause");
+  const facts = factsOf(thrown);
+  if (facts !== undefined) failure.facts = facts;
+  const cause = read(thrown, "cause") ?? firstOf(read(thrown, "errors"));
   if (cause !== undefined && cause !== null && depth < CAUSE_DEPTH) failure.cause = failureOf(cause, "CAUSE", depth + 1);
   return failure;
+};
+
+/**
+ * What is kept of errors beside code and message: scalars of these names, and none that could hold a secret (headers, bodies, queries, URLs).
+ * `code` only when it is a number, as those of gRPC, MongoDB and DOMExceptions are; `type` is that of Kafka's errors.
+ */
+const FACT_KEYS = [
+  ...["code", "status", "statusCode", "errno", "errcode", "syscall", "address", "port", "hostname"],
+  ...["severity", "routine", "sqlState", "codeName", "type", "retriable", "$fault", "$retryable"],
+] as const;
+/** Objects within errors, the scalars that are kept of each, and under which names. */
+const NESTED_FACTS = [
+  ["$metadata", "httpStatusCode", "httpStatusCode"],
+  ["response", "status", "response.status"],
+  ["response", "statusCode", "response.status"],
+] as const;
+const KNOWN_FACTS: ReadonlySet<string> = new Set([...FACT_KEYS, ...NESTED_FACTS.map(([, , name]) => name)]);
+const FACT_LIMIT = 100;
+
+const factsOf = (thrown: unknown): Facts | undefined => {
+  let facts: Facts | undefined;
+  const keep = (name: string, value: unknown): void => {
+    const fact = name === "$retryable" && typeof value === "object" && value !== null ? true : factOf(value);
+    if (fact === undefined || (name === "code" && typeof fact !== "number")) return;
+    facts ??= {};
+    facts[name] = fact;
+  };
+  for (const key of FACT_KEYS) keep(key, read(thrown, key));
+  for (const [object, key, name] of NESTED_FACTS) keep(name, read(read(thrown, object), key));
+  // A failure that travelled as data brings those of the error that it was.
+  const given = read(thrown, "facts");
+  if (given !== undefined) for (const name of KNOWN_FACTS) keep(name, read(given, name));
+  return facts;
+};
+
+const factOf = (value: unknown): string | number | boolean | undefined => {
+  if (typeof value === "string") return value === "" ? undefined : clip(withoutCredentials(value), FACT_LIMIT);
+  if (typeof value === "number") return Number.isFinite(value) ? value : undefined;
+  return typeof value === "boolean" ? value : undefined;
+};
+
+/** The text with the user and password of any URL in it blotted out. */
+export const withoutCredentials = (text: string): string => text.replace(/(:\/\/)[^\s/@]{1,500}@/g, "$1***@");
+
+/** What an AggregateError is about when it names no cause: the first of its errors. */
+const firstOf = (errors: unknown): unknown => (isArray(errors) ? read(errors, "0") : undefined);
+
+const isArray = (value: unknown): boolean => {
+  try {
+    return Array.isArray(value);
+  } catch {
+    // Only a revoked proxy comes here.
+    return false;
+  }
 };
 
 // Not only `instanceof Error`: errors that cross a vm context, come from a second copy of a library or travelled as a `Failure` are none here.
