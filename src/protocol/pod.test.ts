@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Beat, FromPod } from "./pod.ts";
+import type { Beat, FromPod, Request } from "./pod.ts";
 import { isFromPod } from "./pod.ts";
 
 const failure = JSON.stringify({ code: "MINE", message: "no" });
@@ -7,6 +7,14 @@ const line = { at: 1, level: "info", text: "hello" } as const;
 const result = { t: "result", lease: 1, value: "1", failure: "", durationMs: 1, cpuMs: 1, memoryMb: 50, lines: [line] } as const;
 
 const commanding = (command: object) => ({ t: "commands", run: "run_1", commands: [command] });
+
+const ask = (request: Request): FromPod => ({ t: "request", lease: 1, id: 1, ask: request });
+
+const asking = (request: object) => ({ t: "request", lease: 1, id: 1, ask: request });
+
+const writing = (...writes: object[]) => ({ ...result, writes });
+
+const many = (count: number) => Array.from({ length: count }, (_, i) => ({ key: `orders/${i}` }));
 
 const good: (FromPod | Beat)[] = [
   { t: "hello", pod: "pod-1", token: "x", pid: 1 },
@@ -21,6 +29,32 @@ const good: (FromPod | Beat)[] = [
   { t: "waits", run: "run_1", at: 3 },
   { t: "diverged", run: "run_1", failure },
   { t: "lines", run: "run_1", lines: [line] },
+  { ...result, writes: [{ key: "orders/1", value: "1", ttlMs: 5 }, { key: "orders/2" }, { key: "orders/3", refresh: true }] },
+  {
+    ...result,
+    objects: [
+      { op: "put", handle: 1 },
+      { op: "delete", bucket: "orders", key: "a" },
+    ],
+  },
+  ask({ op: "get", key: "orders/1", stale: "wait" }),
+  ask({ op: "list", prefix: "orders/", limit: 1_000, after: "orders/7" }),
+  ask({ op: "object-head", bucket: "orders", key: "a" }),
+  ask({ op: "object-list", bucket: "orders", prefix: "a", cursor: "b", limit: 5 }),
+  ask({ op: "object-get", bucket: "orders", key: "a", range: { start: -5 } }),
+  ask({ op: "object-read", handle: 1 }),
+  ask({ op: "object-put", bucket: "orders", key: "a", options: { contentType: "text/plain", metadata: { a: "b" }, ifNoneMatch: "*" } }),
+  ask({ op: "object-write", handle: 1, data: new Uint8Array(3) }),
+  ask({ op: "object-close", handle: 1 }),
+  ask({ op: "object-copy", bucket: "orders", key: "a", to: { bucket: "orders", key: "b" } }),
+  ask({ op: "object-drop", handle: 1 }),
+  { t: "progress", lease: 1, value: '{"done":3}' },
+  { t: "rehearsed", run: "run_1", failure: "" },
+  { t: "rehearsed", run: "run_1", failure },
+  { t: "commands", run: "run_1", commands: [{ t: "state", seq: 1, op: { op: "get", key: "orders/1" } }] },
+  { t: "commands", run: "run_1", commands: [{ t: "state", seq: 1, op: { op: "write", key: "orders/1", value: "1", ifVersion: 0 } }] },
+  { t: "commands", run: "run_1", commands: [{ t: "compensate", seq: 1 }] },
+  { t: "commands", run: "run_1", commands: [{ t: "on-stale", seq: 1 }] },
   { t: "join", pod: "pod-1", token: "x" },
   { t: "beat", blockedMs: 0, run: "", rssMb: 40 },
 ];
@@ -56,6 +90,31 @@ describe("messages of pods", () => {
     ["a priority that is no number", commanding({ t: "call", seq: 1, fn: "f", input: "", options: { priority: Number.NaN } })],
     ["a child that is detached in another way", commanding({ t: "child", seq: 1, coordinator: "c", input: "", detached: 1n })],
     ["a line with more than a line has", { t: "lines", run: "run_1", lines: [{ ...line, extra: 1n }] }],
+    ["a write without a key", writing({ value: "1" })],
+    ["a write whose value is no text", writing({ key: "orders/1", value: 1 })],
+    ["a write with a time to live that is none", writing({ key: "orders/1", value: "1", ttlMs: Number.NaN })],
+    ["a write with a version that is none", writing({ key: "orders/1", value: "1", ifVersion: -1 })],
+    ["a write with more than a write has", writing({ key: "orders/1", extra: 1n })],
+    ["more writes than one result may have", writing(...many(1_001))],
+    ["writes that are none", { ...result, writes: { key: "orders/1" } }],
+    ["a publication without a handle", { ...result, objects: [{ op: "put", handle: "1" }] }],
+    ["a publication of another kind", { ...result, objects: [{ op: "chmod", bucket: "orders", key: "a" }] }],
+    ["a request without a number", { t: "request", lease: 1, ask: { op: "get", key: "orders/1" } }],
+    ["a request of another kind", asking({ op: "drop-table" })],
+    ["a key that is no text", asking({ op: "get", key: 1n })],
+    ["an endless key", asking({ op: "get", key: "k".repeat(20_000) })],
+    ["a way to read stale values that is none", asking({ op: "get", key: "orders/1", stale: "ignore" })],
+    ["a list without a limit", asking({ op: "list", prefix: "orders/" })],
+    ["a list beyond the limit", asking({ op: "list", prefix: "orders/", limit: 1_001 })],
+    ["a chunk that is no bytes", asking({ op: "object-write", handle: 1, data: "text" })],
+    ["a chunk beyond the limit", asking({ op: "object-write", handle: 1, data: new Uint8Array(1024 * 1024 + 1) })],
+    ["metadata that is no text", asking({ op: "object-put", bucket: "b", key: "k", options: { metadata: { a: 1 } } })],
+    ["a range that is none", asking({ op: "object-get", bucket: "b", key: "k", range: { start: "0" } })],
+    ["a copy to nowhere", asking({ op: "object-copy", bucket: "b", key: "k" })],
+    ["an endless progress", { t: "progress", lease: 1, value: "x".repeat(70_000) }],
+    ["a rehearsal without an answer", { t: "rehearsed", run: "run_1" }],
+    ["an operation that the journal could not hold", commanding({ t: "state", seq: 1, op: { op: "get", key: "a/b", extra: 1n } })],
+    ["an operation of another kind", commanding({ t: "state", seq: 1, op: { op: "drop", key: "a/b" } })],
     ["a beat without measurements", { t: "beat", run: "" }],
   ])("%s is refused", (_, message) => {
     expect(isFromPod(message)).toBe(false);

@@ -2,6 +2,7 @@ import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { Manifest } from "./application.ts";
 import type { ObjectRequest, ObjectWrite } from "./objects.ts";
+import { isObjectRequest, isObjectWrites, isStateOp, isStateRead, isStateWrites } from "./requests.ts";
 import type { Command, JournalRecord, LogLine } from "./run.ts";
 import type { StateRead, StateWrite } from "./state.ts";
 
@@ -97,6 +98,9 @@ export type Beat =
   /** `blockedMs`: how long the main thread has not turned its event loop. `run`: the coordinator that is executing then, if any. */
   | { t: "beat"; blockedMs: number; run: RunId; rssMb: number };
 
+/** Characters that one `progress` may have. */
+export const MAX_PROGRESS = 64 * 1024;
+
 /**
  * Whether a message from a pod has the shape that the control plane relies on. Pods run user code, so nothing they send is trusted; only the
  * JSON of users' values is passed on unread.
@@ -115,6 +119,12 @@ export const isFromPod = (message: unknown): message is FromPod | Beat => {
       return typeof m.run === "string" && isFailureText(m.failure);
     case "lines":
       return typeof m.run === "string" && isLines(m.lines);
+    case "request":
+      return isCount(m.lease) && isCount(m.id) && (isStateRead(m.ask) || isObjectRequest(m.ask));
+    case "progress":
+      return isCount(m.lease) && typeof m.value === "string" && m.value.length <= MAX_PROGRESS;
+    case "rehearsed":
+      return typeof m.run === "string" && (m.failure === "" || isFailureText(m.failure));
     case "hello":
     case "join":
       return typeof m.pod === "string" && typeof m.token === "string";
@@ -132,6 +142,8 @@ export const isFromPod = (message: unknown): message is FromPod | Beat => {
 type Shape = Record<string, unknown>;
 
 const isObject = (value: unknown): value is Shape => typeof value === "object" && value !== null;
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 
@@ -154,7 +166,9 @@ const isResult = (m: Shape): boolean =>
   isNumber(m.durationMs) &&
   isNumber(m.cpuMs) &&
   isNumber(m.memoryMb) &&
-  isLines(m.lines);
+  isLines(m.lines) &&
+  (m.writes === undefined || isStateWrites(m.writes)) &&
+  (m.objects === undefined || isObjectWrites(m.objects));
 
 const LINE_FIELDS = 3;
 
@@ -220,6 +234,11 @@ const isCommand = (command: unknown): boolean => {
       return typeof c.coordinator === "string" && typeof c.input === "string" && typeof c.detached === "boolean";
     case "withdraw":
       return Number.isSafeInteger(c.target);
+    case "state":
+      return isStateOp(c.op);
+    case "compensate":
+    case "on-stale":
+      return true;
     default:
       return false;
   }
