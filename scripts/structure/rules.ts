@@ -24,6 +24,7 @@ export const rules: StructureRules = {
     "src/lib/**",
     "src/protocol/**",
     "src/expression/**",
+    "src/queue/{pace,turns}.ts",
     "src/consensus/**",
     "src/autoscaler/decide*.ts",
     "src/monitor/verdict*.ts",

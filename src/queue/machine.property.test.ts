@@ -108,7 +108,7 @@ const perform = (layers: Layers, model: Model, all: Entry[], { do: given, versio
     }
     case "take":
       return [
-        [layer.peek(), layer.take(1, "pod-1", now)],
+        [layer.peek(now), layer.take(1, "pod-1", now)],
         [model.peek(of), model.take(of)],
       ];
     case "wake":

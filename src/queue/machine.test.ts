@@ -68,9 +68,9 @@ describe("a layer", () => {
 
   test("shows what it would hand out without doing so", () => {
     const layer = layerOf();
-    expect(layer.peek()).toBeUndefined();
+    expect(layer.peek(0)).toBeUndefined();
     layer.enqueue(entryOf(1), 0);
-    expect([layer.peek()?.seq, layer.peek()?.seq, layer.waiting]).toEqual([1, 1, 1]);
+    expect([layer.peek(0)?.seq, layer.peek(0)?.seq, layer.waiting]).toEqual([1, 1, 1]);
   });
 
   test("ends a lease once, and counts how", () => {
@@ -89,7 +89,7 @@ describe("a layer", () => {
     expect(entries.map((entry) => layer.withdraw(entry))).toEqual(["leased", "waiting", "delayed"]);
     expect(entries.map((entry) => layer.withdraw(entry))).toEqual(["gone", "gone", "gone"]);
     expect([layer.waiting, layer.delayed, layer.leased, layer.completed, layer.failed]).toEqual([0, 0, 0, 0, 0]);
-    expect([layer.peek(), layer.wake(100), layer.settle(entries[0]!, true, 0)]).toEqual([undefined, undefined, false]);
+    expect([layer.peek(0), layer.wake(100), layer.settle(entries[0]!, true, 0)]).toEqual([undefined, undefined, false]);
   });
 
   test("skips withdrawn entries when it tells when the next one is due, and how long the oldest has waited", () => {
@@ -124,10 +124,10 @@ describe("the limit of a function", () => {
     const [old, fresh] = [layers.open("pay", "v1", 2), layers.open("pay", "v2", 2)];
     for (const layer of [old, fresh]) for (const seq of [1, 2]) layer.enqueue(entryOf(seq, { version: layer.version }), 0);
     const [a] = [old.take(1, "pod-1", 0)!, fresh.take(2, "pod-2", 0)];
-    expect([old.peek(), fresh.peek(), fresh.take(3, "pod-2", 0)]).toEqual([undefined, undefined, undefined]);
+    expect([old.peek(0), fresh.peek(0), fresh.take(3, "pod-2", 0)]).toEqual([undefined, undefined, undefined]);
     old.settle(a, false, 0);
     expect(fresh.take(4, "pod-2", 0)?.seq).toBe(2);
-    expect(old.peek()).toBeUndefined();
+    expect(old.peek(0)).toBeUndefined();
   });
 
   test("is that of the newest version", () => {
@@ -135,13 +135,13 @@ describe("the limit of a function", () => {
     const old = layers.open("pay", "v1", 1);
     for (const seq of [1, 2, 3]) old.enqueue(entryOf(seq), 0);
     old.take(1, "pod-1", 0);
-    expect(old.peek()).toBeUndefined();
+    expect(old.peek(0)).toBeUndefined();
     layers.open("pay", "v2", 2);
     expect(old.take(2, "pod-1", 0)?.seq).toBe(2);
     layers.open("pay", "v1", 9);
-    expect(old.peek()).toBeUndefined();
+    expect(old.peek(0)).toBeUndefined();
     layers.open("pay", "v3");
-    expect(old.peek()?.seq).toBe(3);
+    expect(old.peek(0)?.seq).toBe(3);
   });
 
   test("of one function is no other's", () => {

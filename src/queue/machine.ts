@@ -9,13 +9,18 @@
  *
  * I1  An entry is in exactly one of the four states, and only `waiting` entries are handed out.
  * I2  The leased entries of a function, over all its versions, never exceed its concurrency limit.
- * I3  Within one priority, entries leave in the order in which they came to wait.
+ * I3  Within one priority, entries leave in the order in which they came to wait; those of a function with a fairness key in turns of its
+ *     values, and of one value in that order.
+ * I4  Attempts of a function, over all its versions, begin no faster than its limit per second and one second's worth of them at once.
  */
 import { Deque } from "../lib/deque.ts";
 import { Heap } from "../lib/heap.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import { getOrMake } from "../lib/map.ts";
+import type { CallLimits } from "../protocol/application.ts";
+import { Pace } from "./pace.ts";
+import { Turns } from "./turns.ts";
 
 export interface Entry {
   readonly run: RunId;
@@ -41,10 +46,11 @@ export interface Entry {
   leasedAt: number;
 }
 
-/** The limit of one function, shared by the layers of its versions. */
+/** The limits of one function, shared by the layers of its versions. */
 interface Gate {
   limit: number;
   leased: number;
+  pace: Pace | undefined;
 }
 
 const WINDOW_S = 10;
@@ -78,7 +84,9 @@ export class Layer {
   readonly fn: string;
   readonly version: string;
   readonly #gate: Gate;
-  readonly #byPriority = new Map<number, Deque<Entry>>();
+  /** The field of the input whose values take turns. */
+  readonly #fairness: string | undefined;
+  readonly #byPriority = new Map<number, Deque<Entry> | Turns<Entry>>();
   #priorities: number[] = [];
   readonly #delayed = new Heap<Entry>();
   readonly #enqueued = new Rate();
@@ -89,16 +97,24 @@ export class Layer {
   completed = 0;
   failed = 0;
 
-  constructor(fn: string, version: string, gate: Gate) {
+  constructor(fn: string, version: string, gate: Gate, fairness?: string) {
     this.key = layerKey(fn, version);
     this.fn = fn;
     this.version = version;
     this.#gate = gate;
+    this.#fairness = fairness;
   }
 
   /** Whether its function has a limit, which it shares with other versions. */
   get isLimited(): boolean {
-    return this.#gate.limit !== Number.POSITIVE_INFINITY;
+    return this.#gate.limit !== Number.POSITIVE_INFINITY || this.#gate.pace !== undefined;
+  }
+
+  /** When the function's pace lets the next call begin; `undefined` when none waits or it isn't the pace that holds them back. */
+  throttledUntil(now: number): number | undefined {
+    const { pace, leased, limit } = this.#gate;
+    if (pace === undefined || this.waiting === 0 || leased >= limit || pace.allows(now)) return undefined;
+    return pace.nextAt(now);
   }
 
   enqueue(entry: Entry, now: number): void {
@@ -126,11 +142,12 @@ export class Layer {
     }
   }
 
-  /** The entry that `take` would hand out; `undefined` when none waits or the function's limit is reached. */
-  peek(): Entry | undefined {
-    if (this.waiting === 0 || this.#gate.leased >= this.#gate.limit) return undefined;
+  /** The entry that `take` would hand out; `undefined` when none waits or one of the function's limits is reached. */
+  peek(now: number): Entry | undefined {
+    const gate = this.#gate;
+    if (this.waiting === 0 || gate.leased >= gate.limit || gate.pace?.allows(now) === false) return undefined;
     for (const priority of this.#priorities) {
-      const queue = this.#byPriority.get(priority) as Deque<Entry>;
+      const queue = this.#byPriority.get(priority)!;
       for (let entry = queue.first; entry !== undefined; entry = queue.first) {
         if (entry.state === "waiting") return entry;
         queue.shift();
@@ -140,7 +157,7 @@ export class Layer {
   }
 
   take(lease: number, pod: string, now: number): Entry | undefined {
-    const entry = this.peek();
+    const entry = this.peek(now);
     if (entry === undefined) return undefined;
     this.#byPriority.get(entry.priority)!.shift();
     entry.state = "leased";
@@ -150,6 +167,7 @@ export class Layer {
     this.waiting--;
     this.leased++;
     this.#gate.leased++;
+    this.#gate.pace?.spend(now);
     return entry;
   }
 
@@ -176,6 +194,10 @@ export class Layer {
   oldestWaitingMs(now: number): number {
     let oldest = 0;
     for (const queue of this.#byPriority.values()) {
+      if (queue instanceof Turns) {
+        oldest = Math.max(oldest, now - (queue.since ?? now));
+        continue;
+      }
       for (let entry = queue.first; entry !== undefined && entry.state !== "waiting"; entry = queue.first) queue.shift();
       if (queue.first !== undefined) oldest = Math.max(oldest, now - queue.first.waitingSince);
     }
@@ -189,7 +211,7 @@ export class Layer {
   #wait(entry: Entry, now: number): void {
     let queue = this.#byPriority.get(entry.priority);
     if (queue === undefined) {
-      queue = new Deque();
+      queue = this.#fairness === undefined ? new Deque<Entry>() : new Turns<Entry>(this.#fairness);
       this.#byPriority.set(entry.priority, queue);
       this.#priorities = [...this.#byPriority.keys()].sort((a, b) => b - a);
     }
@@ -215,6 +237,13 @@ export class Layer {
 
 export const layerKey = (fn: string, version: string): string => `${fn}@${version}`;
 
+const setPace = (gate: Gate, perSecond: number | undefined): void => {
+  // What is no pace would hold the function's calls back for ever.
+  if (perSecond === undefined || !(perSecond > 0)) gate.pace = undefined;
+  else if (gate.pace === undefined) gate.pace = new Pace(perSecond);
+  else gate.pace.set(perSecond);
+};
+
 /** All layers, with the gates that versions of one function share. */
 export class Layers {
   readonly #layers = new Map<string, Layer>();
@@ -228,13 +257,17 @@ export class Layers {
     return this.#layers.get(layerKey(fn, version));
   }
 
-  /** @param limit the function's concurrency in this version; the newest version that opens a layer decides for all */
-  open(fn: string, version: string, limit = Number.POSITIVE_INFINITY): Layer {
+  /**
+   * @param limit the function's concurrency in this version; the newest version that opens a layer decides for all, as it does of the pace
+   * in `limits`, while their fairness key is each version's own
+   */
+  open(fn: string, version: string, limit = Number.POSITIVE_INFINITY, limits?: CallLimits): Layer {
     const found = this.find(fn, version);
     if (found !== undefined) return found;
-    const gate = getOrMake(this.#gates, fn, () => ({ limit, leased: 0 }));
+    const gate = getOrMake(this.#gates, fn, (): Gate => ({ limit, leased: 0, pace: undefined }));
     gate.limit = limit;
-    const layer = new Layer(fn, version, gate);
+    setPace(gate, limits?.perSecond);
+    const layer = new Layer(fn, version, gate, limits?.key);
     this.#layers.set(layer.key, layer);
     return layer;
   }
