@@ -35,6 +35,8 @@ export interface Outcome {
 export interface AttemptService {
   request(entry: Entry, message: FromPod & { t: "request" }, reply: (message: ToPod) => void): void;
   progress(entry: Entry, value: Json): void;
+  /** The attempt was taken from its pod: its outcome will not be told. */
+  withdrawn(entry: Entry): void;
 }
 
 /** What the scheduler must know of a function's version. */
@@ -70,6 +72,7 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #home: (fn: string, version: string) => FunctionHome | undefined;
   readonly #settled: (entry: Entry, outcome: Outcome) => void;
+  readonly #attempts: AttemptService | undefined;
   readonly #layers = new Layers();
   readonly #hosts = new Map<string, LayerHost>();
   readonly #leases = new Map<number, Lease>();
@@ -88,12 +91,14 @@ export class Scheduler {
     options: SchedulerOptions,
     home: (fn: string, version: string) => FunctionHome | undefined,
     settled: (entry: Entry, outcome: Outcome) => void,
+    attempts?: AttemptService,
   ) {
     this.#fleet = fleet;
     this.#clock = clock;
     this.#options = options;
     this.#home = home;
     this.#settled = settled;
+    this.#attempts = attempts;
   }
 
   start(): void {
@@ -153,6 +158,7 @@ export class Scheduler {
     if (layer.withdraw(entry) !== "leased") return;
     const held = this.#endLease(lease);
     if (held === undefined) return;
+    this.#attempts?.withdrawn(entry);
     held.pod.zombies++;
     this.#fleet.send(held.pod, { t: "abort", lease, reason });
     if (entry.solo) this.#fleet.end(held.pod, 0, "killed");
@@ -225,7 +231,10 @@ export class Scheduler {
     pod.inFlight++;
     this.#watch(lease, held, now);
     const { fn, input, run, seq, attempt, timeoutMs } = next;
-    this.#fleet.send(pod, { t: "invoke", lease, fn, input, run, seq, attempt, timeoutMs });
+    const invoke: ToPod & { t: "invoke" } = { t: "invoke", lease, fn, input, run, seq, attempt, timeoutMs };
+    if (next.undo !== undefined) invoke.undo = next.undo;
+    if (next.progress !== undefined) invoke.progress = next.progress;
+    this.#fleet.send(pod, invoke);
   }
 
   #watch(lease: number, held: Lease, now: number): void {
@@ -256,6 +265,8 @@ export class Scheduler {
 
   message(host: LayerHost, pod: Pod, message: FromPod): void {
     if (message.t === "result") return this.#answer(host, pod, message);
+    if (message.t === "request") return this.#ask(pod, message);
+    if (message.t === "progress") return this.#progress(pod, message);
     if (message.t === "loaded") {
       pod.coldStartMs ??= this.#clock.now() - pod.takenAt;
       host.failures = 0;
@@ -298,6 +309,21 @@ export class Scheduler {
     this.#fleet.end(pod, 0);
   }
 
+  #ask(pod: Pod, message: FromPod & { t: "request" }): void {
+    const held = this.#leases.get(message.lease);
+    if (held !== undefined && held.pod === pod && this.#attempts !== undefined) {
+      return this.#attempts.request(held.entry, message, (reply) => this.#fleet.send(pod, reply));
+    }
+    // Given up before: its code would wait for ever, and its slot with it.
+    const failure: Failure = { code: "CALL_CANCELLED", message: "this attempt is over: its call goes on without it", terminal: true };
+    this.#fleet.send(pod, { t: "reply", lease: message.lease, id: message.id, value: "", failure: JSON.stringify(failure) });
+  }
+
+  #progress(pod: Pod, { lease, value }: FromPod & { t: "progress" }): void {
+    const held = this.#leases.get(lease);
+    if (held !== undefined && held.pod === pod) this.#attempts?.progress(held.entry, value);
+  }
+
   #answer(host: LayerHost, pod: Pod, message: FromPod & { t: "result" }): void {
     const now = this.#clock.now();
     const held = this.#leases.get(message.lease);
@@ -310,7 +336,7 @@ export class Scheduler {
     this.#endLease(message.lease);
     const { entry } = held;
     host.layer.settle(entry, message.failure === "", now);
-    this.#settled(entry, {
+    const outcome: Outcome = {
       ...(message.failure === "" ? { value: message.value } : { failure: JSON.parse(message.failure) as Failure }),
       metrics: {
         durationMs: message.durationMs,
@@ -321,7 +347,10 @@ export class Scheduler {
         pod: pod.id,
       },
       lines: message.lines,
-    });
+    };
+    if (message.writes !== undefined) outcome.writes = message.writes;
+    if (message.objects !== undefined) outcome.objects = message.objects;
+    this.#settled(entry, outcome);
     this.#matchFreed(host, now);
   }
 
