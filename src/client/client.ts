@@ -4,7 +4,7 @@ import type { Clock } from "../lib/clock.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { ApplicationVersion, Bundle } from "../protocol/application.ts";
-import type { CallLog, LayerView, PodView } from "../protocol/control-plane.ts";
+import type { CallLog, LayerView, PodView, Repair } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { RunPage, RunSummary } from "../protocol/run.ts";
 import type { EventsOptions } from "./events.ts";
@@ -13,7 +13,7 @@ import type { HttpRequest } from "./http.ts";
 import { createHttp } from "./http.ts";
 import type { ClientRun } from "./run.ts";
 import { completedValue, createRun, LONGEST_WAIT_MS, settled, waitForOutcome } from "./run.ts";
-import type { LogsFilter, RunOutcome, RunsFilter, StartOptions, WaitOptions } from "./types.ts";
+import type { LogsFilter, RetryFilter, RunOutcome, RunsFilter, StartOptions, WaitOptions } from "./types.ts";
 
 export interface ClientOptions {
   /** Default: the environment's LOCKSTEP_URL, else `http://127.0.0.1:4700`. */
@@ -71,6 +71,8 @@ export interface Client {
   runs(filter?: RunsFilter): AsyncGenerator<RunSummary, void, undefined>;
   /** One page of them; give the page's `cursor` back for the next one. */
   runPage(filter?: RunsFilter, cursor?: string): Promise<RunPage>;
+  /** Gives all suspended runs that fit a fresh set of attempts, and tells which. */
+  retryRuns(filter?: RetryFilter): Promise<Repair[]>;
   /** What happens on the platform, as it happens, taken up again after lost connections. */
   events(options?: EventsOptions): AsyncGenerator<PlatformEvent, void, undefined>;
   applications(): Promise<ApplicationVersion[]>;
@@ -143,6 +145,10 @@ export const createClient = (options: ClientOptions = {}): Client => {
         yield* page.runs;
         cursor = page.cursor;
       } while (cursor !== undefined);
+    },
+    retryRuns: async ({ since, ...filter } = {}) => {
+      const body = { ...filter, ...(since === undefined ? {} : { since: Number(since) }) };
+      return (await http.json<{ runs: Repair[] }>("POST", "/v1/runs/retry", { body, repeatable: filter.dryRun === true })).runs;
     },
     events: (eventsOptions) => followEvents(http, clock, retryForMs, eventsOptions),
     applications: async () => (await http.json<{ applications: ApplicationVersion[] }>("GET", "/v1/applications")).applications,

@@ -3,4 +3,14 @@ export { type Client, type ClientOptions, createClient } from "./client.ts";
 export { ClientError, RunError } from "./errors.ts";
 export type { EventsOptions } from "./events.ts";
 export type { ClientRun } from "./run.ts";
-export type { JournalEntry, LogsFilter, RunDetails, RunOutcome, RunsFilter, StartOptions, WaitOptions } from "./types.ts";
+export type {
+  JournalEntry,
+  LogsFilter,
+  RetryFilter,
+  RunDetails,
+  RunOutcome,
+  RunResolution,
+  RunsFilter,
+  StartOptions,
+  WaitOptions,
+} from "./types.ts";

@@ -3,7 +3,7 @@ import type { RunId } from "../lib/ids.ts";
 import { FINAL } from "../protocol/run.ts";
 import { ClientError, RunError } from "./errors.ts";
 import type { Http } from "./http.ts";
-import type { JournalEntry, RunDetails, RunOutcome, WaitOptions } from "./types.ts";
+import type { JournalEntry, RunDetails, RunOutcome, RunResolution, WaitOptions } from "./types.ts";
 
 /** A run on the platform. Every method may be called at any time and more than once. */
 export interface ClientRun<Output = unknown> {
@@ -24,6 +24,16 @@ export interface ClientRun<Output = unknown> {
   cancel(reason?: string, options?: { force?: boolean }): Promise<void>;
   /** Gives a suspended run a fresh set of attempts. */
   resume(): Promise<void>;
+  /**
+   * Decides for a suspended run: another set of attempts, a value to go on with, or that it fails.
+   * @throws {ClientError} RUN_NOT_SUSPENDED, CALL_NOT_FOUND
+   */
+  resolve(resolution: RunResolution): Promise<void>;
+  /**
+   * Starts a new run of the same target and input on the current version. `from` is the number of a call: what this run did before it is
+   * not done again. `reused` tells how many commands those are.
+   */
+  restart(options?: { from?: number }): Promise<{ run: ClientRun<Output>; reused: number }>;
   get(): Promise<RunDetails<Output>>;
   journal(): Promise<JournalEntry[]>;
 }
@@ -91,6 +101,13 @@ export const createRun = <Output>(
     },
     resume: async () => {
       await http.json("POST", `${path}/resume`, { body: {} });
+    },
+    resolve: async (resolution) => {
+      await http.json("POST", `${path}/resolve`, { body: resolution });
+    },
+    restart: async ({ from } = {}) => {
+      const accepted = await http.json<{ id: RunId; reused: number }>("POST", `${path}/restart`, { body: { from } });
+      return { run: createRun<Output>(http, clock, accepted.id, { existing: false, contacted: true }), reused: accepted.reused };
     },
     get: () => http.json<RunDetails<Output>>("GET", path),
     journal: async () => (await http.json<{ records: JournalEntry[] }>("GET", `${path}/journal`)).records,

@@ -52,6 +52,26 @@ export interface RunsFilter {
   limit?: number;
 }
 
+/**
+ * What a person decides for a suspended run. `call` is the number of the call that is meant, where several wait: 0 is the coordinator
+ * itself, a negative one a compensation. `by` tells who decides, and is kept in the run's journal.
+ */
+export type RunResolution = ({ retry: true; input?: unknown } | { value: unknown } | { fail: string }) & { call?: number; by?: string };
+
+/** Which suspended runs get a fresh set of attempts. */
+export interface RetryFilter {
+  /** Of the coordinator or function. */
+  name?: string;
+  /** Runs with a dead letter of this function. */
+  function?: string;
+  /** Accepted at or after this time: Unix milliseconds or a Date. */
+  since?: number | Date;
+  /** Default 1,000. */
+  limit?: number;
+  /** Only tells which runs they are. */
+  dryRun?: boolean;
+}
+
 export interface LogsFilter {
   run?: RunId;
   function?: string;

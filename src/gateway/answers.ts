@@ -242,6 +242,7 @@ export const components = {
     "failure?": failure,
   }),
   JournalRecord,
+  Repair: object({ run: runId, name: text, functions: { ...list(text), description: "Of its dead letters." }, failure: text }),
   Application: object({ application: text, version: text, manifest, deployedAt: time, current: yes }),
   Pod: object({
     id: text,

@@ -24,6 +24,7 @@ import type { GatewayOptions, Settings } from "./options.ts";
 import { settingsOf } from "./options.ts";
 import { platformRoutes } from "./platform-routes.ts";
 import { problemText, sendProblem } from "./problem.ts";
+import { recoveryRoutes } from "./recovery-routes.ts";
 import type { Route, RouteContext } from "./route.ts";
 import { runRoutes } from "./run-routes.ts";
 import { startRoutes } from "./start-routes.ts";
@@ -74,7 +75,13 @@ export const createGateway = async (plane: ControlPlane, options: GatewayOptions
 
 /** Every route, in the order of the document. */
 export const allRoutes = (context: RouteContext): Route[] => {
-  const routes: Route[] = [...startRoutes(context), ...runRoutes(context), ...platformRoutes(context), ...eventRoutes(context)];
+  const routes: Route[] = [
+    ...startRoutes(context),
+    ...runRoutes(context),
+    ...recoveryRoutes(context),
+    ...platformRoutes(context),
+    ...eventRoutes(context),
+  ];
   routes.push(...healthRoutes(context, () => routes));
   return routes;
 };

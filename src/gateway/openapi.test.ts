@@ -41,7 +41,10 @@ const ADDRESSES = [
   "POST /v1/coordinators/{name}/runs",
   "POST /v1/expressions",
   "POST /v1/functions/{name}/calls",
+  "POST /v1/runs/retry",
   "POST /v1/runs/{id}/cancel",
+  "POST /v1/runs/{id}/resolve",
+  "POST /v1/runs/{id}/restart",
   "POST /v1/runs/{id}/resume",
   "POST /v1/runs/{id}/signals/{name}",
 ];

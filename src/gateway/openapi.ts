@@ -14,6 +14,7 @@ const OF_BODIES: readonly ErrorCode[] = ["PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA
 const TAGS = [
   { name: "start", description: "Starting runs." },
   { name: "runs", description: "Looking at runs and acting on them." },
+  { name: "recovery", description: "Deciding for runs that stopped." },
   { name: "platform", description: "Applications, pods, layers, logs and events." },
   { name: "health", description: "For supervisors and monitoring." },
 ];

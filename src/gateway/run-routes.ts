@@ -142,7 +142,8 @@ const actingRoutes = (context: RouteContext): Route[] => [
   },
 ];
 
-const sendStanding = async ({ plane }: RouteContext, id: string, reply: FastifyReply): Promise<void> => {
+/** Answers an order with how its run stands now. */
+export const sendStanding = async ({ plane }: RouteContext, id: string, reply: FastifyReply): Promise<void> => {
   const { status } = await plane.result(id, 0);
   sendJson(reply, 202, `{"id":"${id}","status":"${status}"}`);
 };

@@ -100,6 +100,49 @@ export const CancelBody = {
   },
 } as const;
 
+export const ResolveBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    retry: { type: "boolean", description: "`true`: a fresh set of attempts. Exactly one of `retry`, `value` and `fail` is given." },
+    input: { description: "Beside `retry`: another input for the call." },
+    value: { description: "Any JSON value: what the call, or the run, is done with." },
+    fail: text({ maxLength: 1_000, description: "It fails, for this reason." }),
+    call: {
+      type: "integer",
+      minimum: -1_000_000_000,
+      maximum: 1_000_000_000,
+      description: "The number of the call, where several wait for a decision; 0 is the coordinator itself, a negative one a compensation.",
+    },
+    by: text({ minLength: 1, maxLength: 200, default: "api", description: "Who decides; kept in the run's journal." }),
+  },
+} as const;
+
+export const RetryBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    name: text({ minLength: 1, maxLength: 200, description: "Of the coordinator or function." }),
+    function: text({ minLength: 1, maxLength: 200, description: "Runs with a dead letter of this function." }),
+    since: { type: "integer", minimum: 0, description: "Accepted at or after: Unix milliseconds." },
+    limit: { type: "integer", minimum: 1, maximum: 10_000, default: 1_000 },
+    dryRun: { type: "boolean", default: false, description: "Only tells which runs they are." },
+  },
+} as const;
+
+export const RestartBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    from: {
+      type: "integer",
+      minimum: 1,
+      maximum: 1_000_000_000,
+      description: "The number of a call: what the run did before it is reused. Default: nothing is.",
+    },
+  },
+} as const;
+
 export const NoBody = { type: "object", additionalProperties: false, properties: {} } as const;
 
 export const BundleBody = {

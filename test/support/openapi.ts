@@ -5,9 +5,13 @@ type Node = Record<string, unknown>;
 
 /** What an answer has that the OpenAPI document does not allow, in words; `undefined` when it is as documented. */
 export const deviation = (document: Node, method: string, path: string, answer: Answer): string | undefined => {
-  const template = Object.keys(document.paths as Node).find((candidate) => patternOf(candidate).test(path.split("?", 1)[0] as string));
-  const operation =
-    template === undefined ? undefined : ((document.paths as Record<string, Node>)[template]?.[method.toLowerCase()] as Node);
+  const paths = document.paths as Record<string, Node>;
+  const fitting = Object.keys(paths).filter((candidate) => patternOf(candidate).test(path.split("?", 1)[0] as string));
+  // A literal segment goes before a parameter: /v1/runs/retry is not the run "retry".
+  const template = fitting
+    .sort((a, b) => a.split("{").length - b.split("{").length)
+    .find((one) => method.toLowerCase() in (paths[one] as Node));
+  const operation = template === undefined ? undefined : (paths[template]?.[method.toLowerCase()] as Node);
   if (operation === undefined) return `${method} ${path} is not documented`;
   const response = (operation.responses as Record<string, Node>)[answer.status];
   if (response === undefined) return `${method} ${template} does not document status ${answer.status}`;
