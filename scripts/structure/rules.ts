@@ -21,6 +21,7 @@ export const rules: StructureRules = {
   pure: [
     "src/**/machine.ts",
     "src/**/*-machine.ts",
+    "src/coordinator/run-{state,effects}.ts",
     "src/lib/**",
     "src/protocol/**",
     "src/expression/**",

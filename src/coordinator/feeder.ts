@@ -14,14 +14,19 @@ import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { RunId, RunIds } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
-import type { Command, JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
+import type { CallMetrics, Command, JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
+import type { Space, Staleness, StateOp } from "../protocol/state.ts";
 import type { Entry } from "../queue/machine.ts";
 import type { Scheduler } from "../scheduler/service.ts";
+import type { StateService } from "../state/service.ts";
 import { createDirectRun, type Driver } from "./direct.ts";
 import type { CoordinatorHosts } from "./hosts.ts";
 import { childFailure, createLive, isSuspended, type Live, statusOfLive } from "./live.ts";
-import { createRun, type PendingCall, type ResolvedCommand, type RunEffect, type RunInput, step } from "./machine.ts";
+import { type ResolvedCommand, type RunInput, step } from "./machine.ts";
 import type { RunMemory } from "./memory.ts";
+import { aboutOf, decisionOf, eventOf, recoveryHead } from "./recoveries.ts";
+import type { RunEffect } from "./run-effects.ts";
+import { callOf, createRun, isCoded, isQueued, type PendingCall, type Recovering } from "./run-state.ts";
 import { Timers } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 import type { Waiters } from "./waiters.ts";
@@ -30,6 +35,7 @@ export interface FeederParts {
   journal: Journal;
   clock: Clock;
   turn: Turn;
+  state: StateService;
   registry: Registry;
   ids: RunIds;
   waiters: Waiters;
@@ -64,6 +70,9 @@ export class RunFeeder {
   readonly #parts: FeederParts;
   readonly #turn: Turn;
   readonly #timers: Timers;
+  readonly #state: StateService;
+  /** Runs in memory that want to know when what they have read becomes stale. */
+  readonly #watching = new Set<RunId>();
   #memory!: RunMemory;
   #scheduler!: Scheduler;
   #hosts!: CoordinatorHosts;
@@ -71,6 +80,7 @@ export class RunFeeder {
   constructor(parts: FeederParts) {
     this.#parts = parts;
     this.#turn = parts.turn;
+    this.#state = parts.state;
     const fire = (run: RunId, seq: number): void => {
       // Timers of runs that have finished or left memory find nothing to do.
       const live = this.#memory.get(run);
@@ -104,6 +114,8 @@ export class RunFeeder {
     this.#turn.accept(head);
     this.#turn.event({ type: "run.accepted", run: head.id, kind: head.kind, name: head.name });
     if (live.driver !== undefined) return this.drive(live, commands);
+    // What a recovery is about is in another run's journal, which must be on the disk first.
+    if (head.kind === "recovery") return this.host(live);
     live.hosting = "loading";
     this.#turn.early(() => this.#send(live, []));
   }
@@ -112,18 +124,21 @@ export class RunFeeder {
   async revive(live: Live, records: JournalRecord[]): Promise<void> {
     this.#memory.add(live);
     for (const pending of live.state.pending.values()) {
-      if (pending.t === "call" && pending.dead === undefined) this.#turn.after(() => this.enqueue(live, pending));
+      if (pending.t === "call" && isQueued(pending)) this.#turn.after(() => this.enqueue(live, pending));
+      else if (pending.t === "state") this.#turn.after(() => this.#operate(live, pending.seq, pending.op));
       else if (pending.t === "sleep") this.#timers.arm(live.head.id, pending.seq, pending.dueAt);
       else if (pending.t === "signal" && pending.dueAt !== undefined) this.#timers.arm(live.head.id, pending.seq, pending.dueAt);
     }
     if (live.driver !== undefined) this.#redrive(live, live.driver, records);
-    else if (live.state.halted === undefined) this.#begin(live, records);
+    else if (mayBeHosted(live)) this.#begin(live, records, await aboutOf(this.#parts.journal, live.head));
+    if (live.state.watching) this.#watching.add(live.head.id);
     await this.#askChildren(live);
+    await this.#askRecoveries(live);
     await this.#askParent(live);
   }
 
   driverOf(head: AcceptedRun): Driver | undefined {
-    if (head.kind === "coordinator") return undefined;
+    if (isCoded(head.kind)) return undefined;
     if (head.kind === "function") return createDirectRun(head.name, head.input);
     const { registry, maxPayloadBytes } = this.#parts;
     const isDeterministic = (fn: string): boolean => registry.spec(fn, head.version)?.deterministic ?? false;
@@ -150,6 +165,7 @@ export class RunFeeder {
       this.store(live, "running", true);
     }
     let index = first;
+    if (live.state.watching) this.#watching.add(live.head.id);
     for (const effect of effects) {
       if (effect.t === "record") this.#record(live, effect.record, index++);
       else this.#carryOut(live, effect);
@@ -162,13 +178,11 @@ export class RunFeeder {
   }
 
   #record(live: Live, record: JournalRecord, index: number): void {
-    // Only a call that was scheduled may reach the disk later than its dispatch: replay makes it again under the same key.
-    this.#turn.append(live.head.id, index, record, record.t !== "call");
-    if (record.t !== "attempt") return;
-    this.counters.retried++;
-    const { seq, attempt, retryAt, failure } = record;
-    const fn = failure.call?.function ?? "";
-    this.#turn.event({ type: "call.retrying", run: live.head.id, seq, function: fn, attempt, retryAt, failure });
+    this.#turn.append(live.head.id, index, record, !LAZY.has(record.t));
+    if (record.t === "call" || record.t === "done") return;
+    if (record.t === "attempt") this.counters.retried++;
+    const event = eventOf(live, record);
+    if (event !== undefined) this.#turn.event(event);
   }
 
   #carryOut(live: Live, effect: RunEffect): void {
@@ -177,12 +191,21 @@ export class RunFeeder {
         return this.#turn.after(() => this.enqueue(live, effect.call));
       case "withdraw":
         return this.#withdraw(live, effect.seq, effect.reason);
+      case "let-end":
+        return this.#letEnd(live, effect.seq);
       case "arm":
         return this.#timers.arm(live.head.id, effect.seq, effect.dueAt);
       case "start-child":
         return this.#startChild(live, effect);
       case "cancel-child":
         return this.#cancelChild(effect.child, effect.reason);
+      case "state":
+        // In the commit of its record, so that a write costs no second one.
+        return this.#turn.early(() => this.#operate(live, effect.seq, effect.op));
+      case "start-recovery":
+        return this.#startRecovery(live, effect);
+      case "rehost":
+        return this.host(live);
       case "deliver":
         return this.#deliver(live, effect.record, effect.index);
       case "suspended":
@@ -201,9 +224,13 @@ export class RunFeeder {
   /** Adds what only the platform knows to a command: versions, children's ids, or why it cannot be. */
   #lookUp(live: Live, command: Command): ResolvedCommand {
     const { registry, ids, clock } = this.#parts;
+    if (command.t === "finish") return this.#lookUpEnd(live, command);
     if (command.t === "call") {
       const home = registry.homeOfFunction(command.fn, live.head.version);
-      if (home !== undefined) return { ...command, version: home.version };
+      if (home !== undefined) {
+        const spec = registry.spec(command.fn, home.version);
+        return { ...command, version: home.version, ...(spec?.compensates ? { undoable: true } : {}) };
+      }
       const message = `no deployed application defines function "${command.fn}"`;
       return {
         ...command,
@@ -217,12 +244,20 @@ export class RunFeeder {
     return { ...command, refusal: { code: "UNKNOWN_COORDINATOR", message, terminal: true } };
   }
 
+  /** A coordinator that has thrown, and knows what to do then, is given the id of its recovery. */
+  #lookUpEnd(live: Live, command: Command & { t: "finish" }): ResolvedCommand {
+    const { registry, ids, clock } = this.#parts;
+    const { kind, name, version } = live.head;
+    if (command.failure === undefined || kind !== "coordinator" || !registry.coordinatorSpec(name, version)?.recovers) return command;
+    return { ...command, recovery: ids.next(clock.now()) };
+  }
+
   // ---------------------------------------------------------------- calls
 
-  /** Puts a decided call into its layer. */
-  enqueue(live: Live, call: PendingCall): void {
+  /** Puts a decided call into its layer; not to be dispatched before `notBefore` (Unix ms), whatever the call says. */
+  enqueue(live: Live, call: PendingCall, notBefore = 0): void {
     // Between the decision and the commit the call may have been withdrawn, or its run have finished.
-    if (live.state.pending.get(call.seq) !== call || call.dead !== undefined || live.entries.has(call.seq)) return;
+    if (live.state.pending.get(call.seq) !== call || !isQueued(call) || live.entries.has(call.seq)) return;
     const spec = this.#parts.registry.spec(call.fn, call.version);
     const entry: Entry = {
       run: live.head.id,
@@ -235,7 +270,9 @@ export class RunFeeder {
       timeoutMs: call.options?.timeoutMs ?? spec?.timeoutMs ?? this.#parts.defaultTimeoutMs,
       // After two deaths of its pod the call is a suspect: it executes alone, so that it takes no other with it.
       solo: call.losses >= 2,
-      notBefore: call.notBefore,
+      notBefore: Math.max(call.notBefore, notBefore),
+      ...(call.undo === undefined ? {} : { undo: call.undo }),
+      ...(call.progress === undefined ? {} : { progress: call.progress }),
       state: "waiting",
       waitingSince: 0,
       lease: 0,
@@ -251,6 +288,79 @@ export class RunFeeder {
     if (entry === undefined) return;
     live.entries.delete(seq);
     this.#turn.after(() => this.#scheduler.withdraw(entry, reason));
+  }
+
+  /** Feeds the failure of an attempt, with what its function and its run's coordinator say of failures. */
+  fail(live: Live, { seq, attempt, fn, version }: Entry, failure: Failure, measured: { metrics?: CallMetrics }): void {
+    const { registry, ids, clock } = this.#parts;
+    const { kind, name } = live.head;
+    const spec = registry.spec(fn, version);
+    // Whoever recovers must learn of failures: what is out of attempts does not wait for a person then.
+    const recovers = kind === "coordinator" && registry.coordinatorSpec(name, live.head.version)?.recovers === true;
+    const policy = recovers ? { onExhausted: "fail" as const, ...spec?.retry } : spec?.retry;
+    const recovery = spec?.recovers ? { recovery: ids.next(clock.now()) } : {};
+    this.feed(live, { t: "failed", seq, attempt, failure, policy, ...measured, ...recovery });
+  }
+
+  /** A call that no attempt executes is given up; one that does is awaited. */
+  #letEnd(live: Live, seq: number): void {
+    this.#turn.after(() => {
+      const entry = live.entries.get(seq);
+      const call = callOf(live.state, seq);
+      if (call === undefined || !isQueued(call) || entry?.state === "leased") return;
+      if (entry !== undefined) {
+        live.entries.delete(seq);
+        this.#scheduler.withdraw(entry, "its run is compensated");
+      }
+      const failure: Failure = { code: "CALL_CANCELLED", message: "its run is compensated before it began", terminal: true };
+      this.feed(live, { t: "failed", seq, attempt: call.attempt, failure, policy: undefined });
+    });
+  }
+
+  // ---------------------------------------------------------------- the state store
+
+  #operate(live: Live, seq: number, op: StateOp): void {
+    if (live.state.pending.get(seq)?.t !== "state") return;
+    const { application, id: run, name } = live.head;
+    this.#state.execute({ space: application, run, seq, function: name }, op, (outcome) =>
+      this.feed(live, { t: "stated", seq, ...outcome }),
+    );
+  }
+
+  /** Tells the runs in memory that have read the key and asked to be told. */
+  toldStale(space: Space, key: string, stale: Staleness): void {
+    for (const id of this.#watching) {
+      const live = this.#memory.get(id);
+      if (live === undefined || live.state.finished !== undefined) this.#watching.delete(id);
+      else if (live.head.application === space) this.feed(live, { t: "stale", key, stale });
+    }
+  }
+
+  // ---------------------------------------------------------------- recoveries
+
+  #startRecovery(live: Live, effect: RunEffect & { t: "start-recovery" }): void {
+    // The code has ended; whatever it still tries has no meaning any more.
+    if (effect.seq === 0) this.#turn.after(() => this.unhost(live));
+    this.accept(recoveryHead(live, effect, this.#parts.clock.now()));
+  }
+
+  /** The recovery of one of its calls may have ended while this run was away, or never have begun to execute. */
+  async #askRecoveries(live: Live): Promise<void> {
+    const open: [number, Recovering][] = [];
+    for (const pending of live.state.pending.values()) {
+      if (pending.t === "call" && pending.recovering !== undefined) open.push([pending.seq, pending.recovering]);
+    }
+    if (live.state.recovering !== undefined) open.push([0, live.state.recovering]);
+    for (const [seq, { recovery }] of open) {
+      if (this.#memory.get(recovery) !== undefined) continue;
+      const stored = await this.#parts.journal.load(recovery);
+      if (stored?.finishedAt !== undefined) this.feed(live, this.#recovered(seq, stored, stored));
+    }
+  }
+
+  #recovered(seq: number, recovery: AcceptedRun, outcome: { value?: Json; failure?: Failure }): RunInput {
+    const next = this.#parts.ids.next(this.#parts.clock.now());
+    return { t: "recovered", seq, recovery: recovery.id, next, ...decisionOf(outcome) };
   }
 
   // ---------------------------------------------------------------- children
@@ -282,7 +392,8 @@ export class RunFeeder {
 
   #tellParent(child: AcceptedRun, outcome: { value?: Json; failure?: Failure }): void {
     if (child.parent === undefined || child.parentSeq === undefined) return;
-    const input: RunInput = { t: "child", seq: child.parentSeq, ...outcome };
+    const seq = child.parentSeq;
+    const input: RunInput = child.kind === "recovery" ? this.#recovered(seq, child, outcome) : { t: "child", seq, ...outcome };
     const parent = this.#memory.get(child.parent);
     // A parent in memory learns of it in the same commit; one that was evicted looks its children up when it comes back.
     if (parent === undefined) this.#feedLater(child.parent, input);
@@ -316,7 +427,7 @@ export class RunFeeder {
     if (id === undefined || parentSeq === undefined || live.state.cancelled !== undefined) return;
     const parent = this.#memory.get(id);
     const stored = parent === undefined ? await this.#parts.journal.load(id) : undefined;
-    const isAwaited = parent?.state.pending.has(parentSeq) ?? (stored !== undefined && stored.finishedAt === undefined);
+    const isAwaited = parent === undefined ? stored !== undefined && stored.finishedAt === undefined : awaits(parent, live.head);
     if (!isAwaited) this.feed(live, { t: "cancel", reason: "nothing awaits it any more", force: false });
   }
 
@@ -340,31 +451,37 @@ export class RunFeeder {
     this.#turn.after(() => this.#hosts.permit(live.head.id, seq));
   }
 
+  /** Starts the code of a run that goes on after a suspension, if it has one and it is in no pod. */
+  rehost(live: Live): void {
+    if (live.driver === undefined && live.hosting === "none" && live.state.finished === undefined && mayBeHosted(live)) this.host(live);
+  }
+
   /** Starts a coordinator's code in a pod again, from the journal. */
   host(live: Live): void {
     live.hosting = "loading";
     live.held = [];
     // The history must hold all records made so far, also those whose commit is still to come (R2).
+    const { journal } = this.#parts;
     void this.#turn
       .durable()
-      .then(() => this.#parts.journal.records(live.head.id))
-      .then((history) => {
-        if (live.hosting === "loading" && live.state.finished === undefined) this.#begin(live, history);
+      .then(() => Promise.all([journal.records(live.head.id), aboutOf(journal, live.head)]))
+      .then(([history, about]) => {
+        if (live.hosting === "loading" && live.state.finished === undefined) this.#begin(live, history, about);
       }, this.readFailed);
   }
 
-  #begin(live: Live, history: JournalRecord[]): void {
+  #begin(live: Live, history: JournalRecord[], about?: JournalRecord[]): void {
     live.hosting = "loading";
-    this.#turn.after(() => this.#send(live, history));
+    this.#turn.after(() => this.#send(live, history, about));
   }
 
-  #send(live: Live, history: JournalRecord[]): void {
+  #send(live: Live, history: JournalRecord[], about?: JournalRecord[]): void {
     if (live.hosting !== "loading" || live.state.finished !== undefined) return;
     const { id, name, input, acceptedAt, application, version } = live.head;
     live.hosting = "hosted";
     this.#hosts.begin(
       { application, version, path: this.#parts.pathOf(version) },
-      { t: "begin", run: id, name, input, acceptedAt, history },
+      { t: "begin", run: id, name, input, acceptedAt, history, ...(about === undefined ? {} : { about }) },
       live.company,
     );
     for (const { index, record } of live.held) if (index >= history.length) this.#hosts.deliver(id, record);
@@ -381,7 +498,7 @@ export class RunFeeder {
     const known = new Set<number>();
     for (const record of records) if (record.t === "call") known.add(record.seq);
     const commands = driver.start();
-    for (const record of records) if (record.t === "done") commands.push(...driver.resolve(record.seq, record));
+    for (const record of records) if (record.t === "done" && record.seq > 0) commands.push(...driver.resolve(record.seq, record));
     this.drive(
       live,
       commands.filter((command) => command.t === "finish" || !known.has(command.seq)),
@@ -414,6 +531,7 @@ export class RunFeeder {
       ...(failure === undefined ? {} : { failure }),
     });
     this.counters[status]++;
+    this.#watching.delete(head.id);
     this.#tellParent(head, failure === undefined ? { value: value ?? "" } : { failure: childFailure(head, failure) });
     this.#turn.after(() => {
       if (live.driver === undefined) this.unhost(live);
@@ -429,3 +547,19 @@ export class RunFeeder {
     });
   };
 }
+
+/**
+ * Records that may reach the disk later than what follows from them: a replay makes the call or the operation again under the same number,
+ * and nothing depends on the last steps of progress.
+ */
+const LAZY: ReadonlySet<JournalRecord["t"]> = new Set(["call", "state", "progress"]);
+
+/** Whether the run has code that could go on. */
+const mayBeHosted = ({ state }: Live): boolean => state.halted === undefined && state.ended === undefined;
+
+/** Whether the parent still waits for this child, or recovery, of its. */
+const awaits = ({ state }: Live, { id, kind, parentSeq = 0 }: AcceptedRun): boolean => {
+  if (kind !== "recovery") return state.pending.has(parentSeq);
+  const recovering = parentSeq === 0 ? state.recovering : callOf(state, parentSeq)?.recovering;
+  return recovering?.recovery === id;
+};

@@ -3,7 +3,7 @@ import type { Failure } from "../lib/errors.ts";
 import type { JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
 import type { Entry } from "../queue/machine.ts";
 import type { Driver } from "./direct.ts";
-import { type RunState, statusOf, suspensionOf } from "./machine.ts";
+import { type PendingCall, type RunState, statusOf, suspensionOf } from "./run-state.ts";
 
 /** A run in memory: its machine's state, and what the service keeps beside it. */
 export interface Live {
@@ -21,6 +21,8 @@ export interface Live {
   soloLosses: number;
   /** How many runs may share a pod with it. */
   company: number;
+  /** How often each call has met a conflict in the state store, one after the other. */
+  conflicts: Map<number, number> | undefined;
   /** Steps that execute in its pod now: they would be lost with an eviction. */
   readonly steps: Set<number>;
   /** What the journal's head row says of it. */
@@ -38,6 +40,7 @@ export const createLive = (head: AcceptedRun, state: RunState, driver: Driver | 
   hostLosses: 0,
   soloLosses: 0,
   company: Number.POSITIVE_INFINITY,
+  conflicts: undefined,
   steps: new Set(),
   stored: { status: "running", live: true },
   touchedAt: now,
@@ -77,10 +80,20 @@ export const describePending = (state: RunState): string[] => {
   const described: string[] = [];
   for (const pending of state.pending.values()) {
     if (described.length >= MOST_SHOWN) return [...described, `and ${state.pending.size - MOST_SHOWN} more`];
-    if (pending.t === "call") described.push(`call ${pending.seq} of ${pending.fn}${pending.dead === undefined ? "" : " (dead letter)"}`);
+    if (pending.t === "call") described.push(describeCall(pending));
     else if (pending.t === "sleep") described.push(`sleep ${untilText(pending.dueAt)}`);
     else if (pending.t === "signal") described.push(`signal "${pending.name}"`);
+    else if (pending.t === "state")
+      described.push(`state ${pending.op.op} of "${"key" in pending.op ? pending.op.key : pending.op.prefix}"`);
     else described.push(`child ${pending.child} of ${pending.coordinator}`);
   }
+  if (state.recovering !== undefined) described.push(`recovery ${state.recovering.recovery} of ${state.name}`);
   return described;
+};
+
+const describeCall = ({ seq, fn, dead, recovering, compensating }: PendingCall): string => {
+  const what = seq < 0 ? `compensation of call ${-seq} of ${fn}` : `call ${seq} of ${fn}`;
+  if (dead !== undefined) return `${what} (dead letter)`;
+  if (recovering !== undefined) return `${what} (recovery ${recovering.recovery})`;
+  return compensating === undefined ? what : `${what} (until the run is compensated)`;
 };

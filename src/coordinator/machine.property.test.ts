@@ -2,8 +2,11 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Failure } from "../lib/errors.ts";
 import type { JournalRecord, RetryPolicy, RunKind } from "../protocol/run.ts";
-import type { Pending, ResolvedCommand, RunEffect, RunInput, RunState } from "./machine.ts";
-import { apply, createRun, statusOf, step } from "./machine.ts";
+import type { ResolvedCommand, RunInput } from "./machine.ts";
+import { step } from "./machine.ts";
+import type { RunEffect } from "./run-effects.ts";
+import type { Pending, RunState } from "./run-state.ts";
+import { apply, createRun, statusOf } from "./run-state.ts";
 
 const head = (kind: RunKind) => ({ id: "run_00000000001", kind, name: "booking", version: "v1", priority: 0 });
 

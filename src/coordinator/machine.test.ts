@@ -1,8 +1,11 @@
 import { describe, expect, test } from "vitest";
 import type { Failure } from "../lib/errors.ts";
 import type { CallOptions, JournalRecord, RetryPolicy, RunKind } from "../protocol/run.ts";
-import type { PendingCall, ResolvedCommand, RunEffect, RunInput, RunState } from "./machine.ts";
-import { apply, backoffMs, createRun, MAX_LOSSES, nextTimer, statusOf, step, suspensionOf } from "./machine.ts";
+import type { ResolvedCommand, RunInput } from "./machine.ts";
+import { backoffMs, MAX_LOSSES, step } from "./machine.ts";
+import type { RunEffect } from "./run-effects.ts";
+import type { PendingCall, RunState } from "./run-state.ts";
+import { apply, createRun, nextTimer, statusOf, suspensionOf } from "./run-state.ts";
 
 const HEAD = { id: "run_00000000001", kind: "coordinator" as RunKind, name: "booking", version: "v1", priority: 0 };
 const NO_JITTER: RetryPolicy = { backoff: { jitter: 0 } };

@@ -13,7 +13,7 @@ import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { JournalRecord } from "../protocol/run.ts";
 import { isSuspended, type Live, statusOfLive } from "./live.ts";
-import { apply, createRun, nextTimer, type RunState } from "./machine.ts";
+import { apply, createRun, nextTimer, type RunState } from "./run-state.ts";
 
 export interface MemoryPort {
   /** Makes the live run of a stored one and sets its calls, timers and code going again. */
@@ -139,6 +139,8 @@ export class RunMemory {
   #mayLeave(live: Live, now: number): boolean {
     if (now - live.touchedAt <= this.#evictAfterMs) return false;
     if (statusOfLive(live) !== "waiting" && !isSuspended(live)) return false;
+    // What it wants to be told of becomes stale at any time, and is not in the journal.
+    if (live.state.watching) return false;
     if (live.entries.size > 0 || live.steps.size > 0 || live.hosting === "loading" || this.#port.isAwaited(live.head.id)) return false;
     const wakeAt = nextTimer(live.state);
     return wakeAt === undefined || wakeAt >= now + 2 * SWEEP_MS;

@@ -9,15 +9,18 @@ import type { StoredRun } from "../journal/port.ts";
 import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import { type RunId, RunIds } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
+import type { Resolution } from "../protocol/recovery.ts";
 import type { Command, LogLine, RunKind, RunResult, RunStatus } from "../protocol/run.ts";
+import type { Space, Staleness } from "../protocol/state.ts";
 import type { Entry } from "../queue/machine.ts";
 import { lostFailure } from "../scheduler/exit.ts";
 import type { Outcome, Scheduler } from "../scheduler/service.ts";
 import { type FeederParts, type RunCounters, RunFeeder } from "./feeder.ts";
 import type { CoordinatorHosts, HostEvents } from "./hosts.ts";
 import { absolve, createLive, describePending, isSuspended, type Live, resultOfLive, statusOfLive } from "./live.ts";
-import { apply, createRun, signalsOf, suspensionOf } from "./machine.ts";
 import { RunMemory } from "./memory.ts";
+import { refusalOf } from "./recovery-machine.ts";
+import { apply, createRun, isQueued, signalsOf, suspensionOf } from "./run-state.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface RunServiceOptions {
@@ -166,8 +169,37 @@ export class RunService implements HostEvents {
       if (!isSuspended(live)) throw new LockstepError("RUN_NOT_SUSPENDED", `run ${id} is ${statusOfLive(live)}`);
       this.#feeder.feed(live, { t: "resume" });
       absolve(live);
-      if (live.driver === undefined && live.hosting === "none") this.#feeder.host(live);
+      this.#feeder.rehost(live);
     });
+  }
+
+  /** @throws {LockstepError} RUN_NOT_SUSPENDED, CALL_NOT_FOUND */
+  async resolve(id: RunId, resolution: Resolution, by: string): Promise<void> {
+    await this.#tell(id, (live) => {
+      const refusal = refusalOf(live.state, resolution);
+      if (refusal === "RUN_NOT_SUSPENDED") throw new LockstepError(refusal, `run ${id} is ${statusOfLive(live)}`);
+      if (refusal === "CALL_NOT_FOUND") {
+        throw new LockstepError(refusal, `call ${resolution.call} of run ${id} waits for nobody's decision`, {
+          details: { call: resolution.call },
+        });
+      }
+      this.#feeder.feed(live, { t: "resolve", resolution, by });
+      absolve(live);
+      this.#feeder.rehost(live);
+    });
+  }
+
+  /** Accepts a run in this turn, with whatever else the turn commits, and without admission. */
+  trigger(request: NewRun): RunId {
+    const acceptedAt = this.#parts.clock.now();
+    const id = this.#parts.ids.next(acceptedAt);
+    this.#feeder.accept({ ...request, id, acceptedAt, priority: request.priority ?? 0 });
+    return id;
+  }
+
+  /** A value of the state store has become stale. */
+  toldStale(space: Space, key: string, stale: Staleness): void {
+    this.#feeder.toldStale(space, key, stale);
   }
 
   /** How a run in memory stands; `undefined` when it isn't there. */
@@ -194,7 +226,7 @@ export class RunService implements HostEvents {
   settled(entry: Entry, { value, failure, metrics, lines }: Outcome): void {
     const live = this.#memory.get(entry.run);
     if (live === undefined) return;
-    const { seq, attempt, fn, version } = entry;
+    const { seq, attempt, fn } = entry;
     if (live.entries.get(seq) === entry) live.entries.delete(seq);
     if (lines.length > 0) this.#parts.turn.log({ run: entry.run, seq, attempt, function: fn, lines });
     const measured = metrics === undefined ? {} : { metrics };
@@ -203,8 +235,7 @@ export class RunService implements HostEvents {
       this.#feeder.feed(live, { t: "succeeded", seq, attempt, value: value ?? "", ...measured });
     } else {
       this.counters.callsFailed++;
-      const policy = this.#parts.registry.spec(fn, version)?.retry;
-      this.#feeder.feed(live, { t: "failed", seq, attempt, failure, policy, ...measured });
+      this.#feeder.fail(live, entry, failure, measured);
     }
   }
 
@@ -273,15 +304,17 @@ export class RunService implements HostEvents {
   #repair(live: Live): boolean {
     const { state } = live;
     if (state.finished !== undefined || state.halted !== undefined) return false;
+    // What its recovery decides is awaited, and that is a run that is looked after itself.
+    if (state.recovering !== undefined) return false;
     // What was decided just now is carried out with the coming commit.
     if (this.#parts.clock.now() - live.touchedAt < SETTLED_MS) return false;
     let repaired = false;
     for (const pending of state.pending.values()) {
-      if (pending.t !== "call" || pending.dead !== undefined || live.entries.has(pending.seq)) continue;
+      if (pending.t !== "call" || !isQueued(pending) || live.entries.has(pending.seq)) continue;
       this.#feeder.enqueue(live, pending);
       repaired = true;
     }
-    if (live.driver !== undefined || isSuspended(live)) return repaired;
+    if (live.driver !== undefined || isSuspended(live) || state.ended !== undefined) return repaired;
     if (live.hosting === "none" || (live.hosting === "hosted" && !this.#hosts.isHosted(live.head.id))) {
       this.#feeder.host(live);
       return true;

@@ -4,8 +4,11 @@ import { beginOf, CoordinatorPod, RUN } from "../../test/support/coordinator-pod
 import type { CoordinatorContext } from "../application/context.ts";
 import { coordinator } from "../application/definitions.ts";
 import { CallError, CancelledError } from "../application/errors.ts";
-import type { RunEffect, RunInput, RunState } from "../coordinator/machine.ts";
-import { createRun, step } from "../coordinator/machine.ts";
+import type { RunInput } from "../coordinator/machine.ts";
+import { step } from "../coordinator/machine.ts";
+import type { RunEffect } from "../coordinator/run-effects.ts";
+import type { RunState } from "../coordinator/run-state.ts";
+import { createRun } from "../coordinator/run-state.ts";
 import { hashText, type Random, seeded } from "../lib/random.ts";
 import type { ToPod } from "../protocol/pod.ts";
 import type { Command, JournalRecord } from "../protocol/run.ts";

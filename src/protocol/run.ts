@@ -106,8 +106,8 @@ export type JournalRecord =
   | { t: "stale"; at: number; key: string; stale: Staleness }
   /** Call `seq` (0: the coordinator itself) has failed for good, and recovery decides what follows. */
   | { t: "recover"; seq: number; attempt: number; at: number; failure: Failure; recovery: RunId }
-  /** What was decided of it, by its recovery or (`by`) a person. */
-  | { t: "recovered"; seq: number; at: number; decision: Decision; by?: string }
+  /** What was decided of it, by its recovery or (`by`) a person. `since`: when the failure came in. */
+  | { t: "recovered"; seq: number; at: number; decision: Decision; by?: string; since?: number }
   /** The failure that call `seq` was done with is void: it is pending again. */
   | { t: "reopen"; seq: number; at: number; input?: Json; notBefore: number }
   | { t: "signalled"; name: string; at: number; value: Json }
