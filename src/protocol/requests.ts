@@ -70,6 +70,7 @@ export const isObjectRequest = (ask: unknown): ask is ObjectRequest => {
   if (!isObject(ask)) return false;
   switch (ask.op) {
     case "object-head":
+    case "object-delete":
       return isPlace(ask);
     case "object-list":
       return isText(ask.bucket) && isAbsentOrText(ask.prefix) && isAbsentOrText(ask.cursor) && (isAbsent(ask.limit) || isCount(ask.limit));
