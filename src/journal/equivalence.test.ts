@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 import type { RunKind, RunStatus } from "../protocol/run.ts";
+import type { Staleness, StateChange } from "../protocol/state.ts";
 import { batchOf, idAt, resultOf, runAt, START } from "../testing/journal-fixtures.ts";
 import { createMemoryJournal, type MemoryJournal } from "./memory.ts";
 import type { Batch, Journal } from "./port.ts";
@@ -15,11 +16,26 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 const RUNS = 8;
 const slot = fc.nat({ max: RUNS - 1 });
 const status = fc.constantFrom<RunStatus[]>("running", "waiting", "suspended", "completed", "failed", "cancelled");
-const kind = fc.constantFrom<RunKind[]>("coordinator", "expression", "function");
+const kind = fc.constantFrom<RunKind[]>("coordinator", "expression", "function", "recovery");
 const name = fc.constantFrom("a", "b");
 const text = fc.oneof(fc.string({ unit: "grapheme", maxLength: 12 }), fc.constant("long ".repeat(20)));
 const optional = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined });
 const few = <T>(of: fc.Arbitrary<T>, maxLength = 3) => fc.array(of, { maxLength });
+
+const stale: fc.Arbitrary<Staleness> = fc
+  .record({ call: fc.nat({ max: 2 }), message: text })
+  .map((parts) => ({ run: idAt(1), function: "a", fault: "timeout", at: START, ...parts }));
+const change: fc.Arbitrary<StateChange> = fc
+  .record({
+    space: fc.constantFrom("a", "$b"),
+    key: fc.constantFrom("t/1", "t/2", "t/é", "t/\u{ff01}", "t/\u{1f600}", "u/1"),
+    value: optional(text),
+    version: fc.integer({ min: 1, max: 99 }),
+    stale: optional(stale),
+    expiresAt: optional(fc.nat({ max: 20 })),
+    keep: optional(fc.constant(true as const)),
+  })
+  .map((parts) => JSON.parse(JSON.stringify(parts)));
 
 const batch: fc.Arbitrary<Batch> = fc
   .record({
@@ -63,9 +79,12 @@ const batch: fc.Arbitrary<Batch> = fc
     ),
     woken: few(slot.map(idAt), 2),
     purged: few(slot.map(idAt), 1),
+    state: optional(few(change, 5)),
     trimEventsTo: optional(fc.nat({ max: 12 })),
   })
-  .map(({ trimEventsTo, ...parts }) => batchOf(trimEventsTo === undefined ? parts : { ...parts, trimEventsTo }));
+  .map(({ trimEventsTo, state, ...parts }) =>
+    batchOf({ ...parts, ...(state === undefined ? {} : { state }), ...(trimEventsTo === undefined ? {} : { trimEventsTo }) }),
+  );
 
 /** What a journal answers to everything that can be asked. */
 const answers = async (journal: Journal, filter: Parameters<Journal["list"]>[0], number: number) => ({
@@ -83,6 +102,11 @@ const answers = async (journal: Journal, filter: Parameters<Journal["list"]>[0],
   purgeable: await journal.purgeable({ before: number, keep: 2 }, 3),
   events: await journal.events(number, 4),
   logs: await journal.logs({ run: idAt(number % RUNS), after: number % 3 }, 3),
+  state: await journal.state.list("a", number % 2 === 0 ? "t/" : "", number % 5, number % 3 === 0 ? "t/2" : undefined),
+  entry: await journal.state.get("$b", "t/1"),
+  stale: await journal.state.stale(),
+  expired: (await journal.state.expired(number, 100)).map(({ space, key }) => `${space} ${key}`).sort(),
+  version: journal.state.lastVersion,
   logsOfFunction: await journal.logs({ function: "b" }, 3),
 });
 

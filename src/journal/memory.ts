@@ -11,6 +11,7 @@ import type { CallLog } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { JournalRecord, RunFilter, RunKind, RunPage, RunStatus, RunSummary } from "../protocol/run.ts";
 import { FINAL } from "../protocol/run.ts";
+import { applyState, emptyState, MemoryState, type StateStore } from "./memory-state.ts";
 import { cursorOf, ordinalOfCursor, ordinalOfRun } from "./ordinals.ts";
 import type { AcceptedRun, Batch, Journal, RunChange, StoredRun } from "./port.ts";
 
@@ -30,6 +31,7 @@ interface Store {
   events: PlatformEvent[];
   logs: { n: number; log: CallLog }[];
   applications: { bundle: Bundle; version: ApplicationVersion }[];
+  state: StateStore;
 }
 
 export const createMemoryJournal = (): MemoryJournal =>
@@ -44,6 +46,7 @@ export const createMemoryJournal = (): MemoryJournal =>
     events: [],
     logs: [],
     applications: [],
+    state: emptyState(),
   });
 
 // Through JSON, so that a property that is undefined is as absent here as it is in a file.
@@ -51,6 +54,7 @@ const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
 class InMemory implements MemoryJournal {
   readonly epoch: number;
+  readonly state = new MemoryState(() => this.#readable().state);
   readonly #store: Store;
   #closed = false;
 
@@ -82,6 +86,7 @@ class InMemory implements MemoryJournal {
     for (const { run, from, records } of own.appended) rowsOf(store, ordinalOfRun(run)).push({ from, records });
     for (const { at, body } of own.events) store.events.push({ position: ++store.lastPosition, at, ...body });
     for (const log of own.logs) store.logs.push({ n: ++store.lastLog, log });
+    applyState(store.state, own.state ?? []);
     for (const id of own.purged) purge(store, ordinalOfRun(id));
     const { trimEventsTo } = own;
     if (trimEventsTo !== undefined) store.events = store.events.filter(({ position }) => position > trimEventsTo);

@@ -26,7 +26,7 @@ const STATUSES: readonly RunStatus[] = [
 ];
 export const FIRST_ASLEEP = 3;
 export const FIRST_FINISHED = 6;
-export const KINDS: readonly RunKind[] = ["coordinator", "expression", "function"];
+export const KINDS: readonly RunKind[] = ["coordinator", "expression", "function", "recovery"];
 
 const LIVE_STATE: Record<RunStatus, number> = { running: 0, waiting: 1, suspended: 2, completed: 6, failed: 7, cancelled: 8 };
 

@@ -2,7 +2,7 @@
  * The journal in one SQLite file.
  *
  * Owns: the transaction of a commit and the fence. Does not own: the settings of the file (sqlite-connection.ts), the tables
- * (sqlite-schema.ts), what a commit writes (sqlite-writer.ts), what is read (sqlite-reader.ts, sqlite-list.ts), the directory
+ * (sqlite-schema.ts), what a commit writes (sqlite-writer.ts), what is read (sqlite-reader.ts, sqlite-list.ts, sqlite-state.ts), the directory
  * (sqlite-owner.ts).
  *
  * J1  `commit` returns after the WAL is synced (synchronous = FULL), or throws and has changed nothing.
@@ -21,6 +21,7 @@ import { commitError, unavailable } from "./sqlite-errors.ts";
 import { RunList } from "./sqlite-list.ts";
 import { SqliteReader } from "./sqlite-reader.ts";
 import { migrate } from "./sqlite-schema.ts";
+import { SqliteState } from "./sqlite-state.ts";
 import { Transactions } from "./sqlite-transaction.ts";
 import type { Heads } from "./sqlite-writer.ts";
 import { SqliteWriter } from "./sqlite-writer.ts";
@@ -36,6 +37,7 @@ export interface SqliteJournalOptions {
 
 export class SqliteJournal implements Journal {
   readonly epoch: number;
+  readonly state: SqliteState;
   readonly #db: DatabaseSync;
   readonly #transactions: Transactions;
   readonly #writer: SqliteWriter;
@@ -61,6 +63,7 @@ export class SqliteJournal implements Journal {
       this.#list = new RunList(this.#db);
       this.#applications = new Applications(this.#db);
       this.#heads = this.#reader.heads();
+      this.state = new SqliteState(this.#db, () => this.#heads.lastVersion);
     } catch (cause) {
       this.#db.close();
       throw unavailable(`the journal ${path} could not be opened`, cause);

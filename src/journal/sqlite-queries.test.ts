@@ -1,6 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
-import { LIST_SQL, READ_SQL } from "./sqlite-queries.ts";
+import { LIST_SQL, READ_SQL, STATE_SQL } from "./sqlite-queries.ts";
 import { migrate } from "./sqlite-schema.ts";
 
 const db = new DatabaseSync(":memory:");
@@ -41,4 +41,15 @@ test.each([
 
 test("retention reads finished runs in the order of their end, without sorting", () => {
   expect(planOf(READ_SQL.oldestFinished)).toEqual(["SCAN runs USING INDEX runs_finished"]);
+});
+
+test.each([
+  ["get", "state_key (space=? AND key=?)"],
+  ["from", "state_key (space=? AND key>?)"],
+  ["stale", "state_stale"],
+  ["expired", "state_expiry (expires_at>? AND expires_at<?)"],
+] as const)("the query %s of the state store uses %s and sorts nothing", (name, index) => {
+  const plan = planOf(STATE_SQL[name]);
+  expect(plan[0]).toContain(index);
+  expect(plan).toHaveLength(1);
 });

@@ -22,7 +22,7 @@ export const READ_SQL = {
   epoch: "SELECT epoch FROM meta",
   heads: `
     SELECT max(last_ordinal, coalesce((SELECT max(n) FROM runs), 0)) AS n, last_position AS position,
-      max(last_log, coalesce((SELECT max(n) FROM logs), 0)) AS log FROM meta`,
+      max(last_log, coalesce((SELECT max(n) FROM logs), 0)) AS log, last_version AS version FROM meta`,
   newestEvents: "SELECT first, data FROM events ORDER BY first DESC LIMIT 1",
   run: `SELECT ${RUN_COLUMNS} FROM runs WHERE n = ?`,
   runByKey: `SELECT ${RUN_COLUMNS} FROM runs INDEXED BY runs_key WHERE key = ? AND kind = ? AND name = ?`,
@@ -42,6 +42,17 @@ export const READ_SQL = {
   logs: `${LOGS} WHERE n > ? ORDER BY n LIMIT ?`,
   logsOfRun: `${LOGS} INDEXED BY logs_run WHERE run = ? AND n > ? AND function = coalesce(?, function) ORDER BY n LIMIT ?`,
   logsOfFunction: `${LOGS} INDEXED BY logs_function WHERE function = ? AND n > ? ORDER BY n LIMIT ?`,
+} as const;
+
+const STATE = "key, version, expires_at, stale, value FROM state";
+
+export const STATE_SQL = {
+  get: `SELECT ${STATE} INDEXED BY state_key WHERE space = ? AND key = ?`,
+  from: `SELECT ${STATE} INDEXED BY state_key WHERE space = ? AND key >= ? ORDER BY key`,
+  stale: `SELECT space, ${STATE} INDEXED BY state_stale WHERE stale IS NOT NULL ORDER BY space, key`,
+  expired: `
+    SELECT space, key FROM state INDEXED BY state_expiry WHERE expires_at IS NOT NULL AND expires_at <= ?
+    ORDER BY expires_at, id LIMIT ?`,
 } as const;
 
 export type Statements<Sql> = Readonly<Record<keyof Sql, StatementSync>>;

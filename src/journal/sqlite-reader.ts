@@ -33,10 +33,10 @@ export class SqliteReader {
   }
 
   heads(): Heads {
-    const kept = this.#statements.heads.get() as { n: number; position: number; log: number };
+    const kept = this.#statements.heads.get() as { n: number; position: number; log: number; version: number };
     const newest = this.#statements.newestEvents.get() as { first: number; data: string } | undefined;
     const position = newest === undefined ? 0 : newest.first + (JSON.parse(newest.data) as unknown[]).length - 1;
-    return { lastOrdinal: kept.n, lastPosition: Math.max(kept.position, position), lastLog: kept.log };
+    return { lastOrdinal: kept.n, lastPosition: Math.max(kept.position, position), lastLog: kept.log, lastVersion: kept.version };
   }
 
   run(id: RunId): StoredRun | undefined {

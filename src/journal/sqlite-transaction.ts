@@ -45,12 +45,15 @@ export class BulkInsert {
   readonly #one: StatementSync;
   readonly #many: StatementSync;
 
-  /** @param into table and columns, for example `records(run, first, data)` */
-  constructor(db: DatabaseSync, into: string) {
+  /**
+   * @param into table and columns, for example `records(run, first, data)`
+   * @param conflict what happens to rows that are there, for example `ON CONFLICT DO NOTHING`
+   */
+  constructor(db: DatabaseSync, into: string, conflict = "") {
     this.#columns = into.split(",").length;
     const row = `(${new Array(this.#columns).fill("?").join(", ")})`;
-    this.#one = db.prepare(`INSERT INTO ${into} VALUES ${row}`);
-    this.#many = db.prepare(`INSERT INTO ${into} VALUES ${new Array(WIDTH).fill(row).join(", ")}`);
+    this.#one = db.prepare(`INSERT INTO ${into} VALUES ${row} ${conflict}`);
+    this.#many = db.prepare(`INSERT INTO ${into} VALUES ${new Array(WIDTH).fill(row).join(", ")} ${conflict}`);
   }
 
   /** @param values the rows one after the other, flat */

@@ -5,7 +5,7 @@
  *
  * W1  A run that is accepted and changed in one batch is one insert.
  * W2  `meta` counts exactly the stored runs that are finished.
- * W3  Ordinals, positions and log numbers are never given twice, also after what bore them is gone.
+ * W3  Ordinals, positions, log numbers and versions of the state store are never given twice, also after what bore them is gone.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { LockstepError } from "../lib/errors.ts";
@@ -15,6 +15,7 @@ import { ordinalOfRun } from "./ordinals.ts";
 import type { AcceptedRun, Batch, RunChange } from "./port.ts";
 import type { Spilled } from "./sqlite-codec.ts";
 import { FIRST_ASLEEP, FIRST_FINISHED, INPUT_SLOT, inputSlot, kindCode, stateOf, targetOf, VALUE_SLOT, valueSlot } from "./sqlite-codec.ts";
+import { StateWriter } from "./sqlite-state.ts";
 import { BulkInsert } from "./sqlite-transaction.ts";
 
 /** The greatest numbers given so far. */
@@ -22,6 +23,7 @@ export interface Heads {
   lastOrdinal: number;
   lastPosition: number;
   lastLog: number;
+  lastVersion: number;
 }
 
 const RUN_INSERT =
@@ -32,6 +34,7 @@ export class SqliteWriter {
   readonly #runs: BulkInsert;
   readonly #records: BulkInsert;
   readonly #logs: BulkInsert;
+  readonly #state: StateWriter;
   readonly #statements: ReturnType<typeof prepare>;
   #finished = [0, 0, 0];
 
@@ -40,6 +43,7 @@ export class SqliteWriter {
     this.#runs = new BulkInsert(db, RUN_INSERT);
     this.#records = new BulkInsert(db, "records(run, first, data)");
     this.#logs = new BulkInsert(db, "logs(n, run, seq, attempt, function, lines)");
+    this.#state = new StateWriter(db);
     this.#statements = prepare(db);
   }
 
@@ -55,6 +59,7 @@ export class SqliteWriter {
       next.lastPosition += batch.events.length;
     }
     if (batch.logs.length > 0) this.#log(batch.logs, next);
+    if (batch.state !== undefined) next.lastVersion = this.#state.write(batch.state, next.lastVersion);
     for (const id of batch.purged) this.#purge(ordinalOfRun(id));
     if (batch.trimEventsTo !== undefined) this.#trimEvents(batch.trimEventsTo);
     this.#keepMeta(batch, next);

@@ -106,9 +106,10 @@ describe("the data directory", () => {
 
   test("is free again when opening fails", async () => {
     await (await openSqliteJournal(directory)).close();
+    const version = query("PRAGMA user_version")?.user_version;
     query("PRAGMA user_version = 99");
     await expect(openSqliteJournal(directory)).rejects.toMatchObject({ code: "DATA_DIRECTORY_NEWER" });
-    query("PRAGMA user_version = 1");
+    query(`PRAGMA user_version = ${version}`);
     await (await openSqliteJournal(directory)).close();
   });
 

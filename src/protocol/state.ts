@@ -64,4 +64,6 @@ export interface StateChange {
   version: number;
   stale?: Staleness;
   expiresAt?: number;
+  /** Value, version and expiry stay as they are in the row, whatever is said here: only `stale` changes. */
+  keep?: true;
 }

@@ -37,6 +37,15 @@ export const mortalJournal = (journal: Journal, life: Life, faults: CommitFaults
     get lastPosition() {
       return journal.lastPosition;
     },
+    state: {
+      get lastVersion() {
+        return journal.state.lastVersion;
+      },
+      get: (space, key) => alive(journal.state.get(space, key)),
+      list: (space, prefix, limit, after) => alive(journal.state.list(space, prefix, limit, after)),
+      stale: () => alive(journal.state.stale()),
+      expired: (now, limit) => alive(journal.state.expired(now, limit)),
+    },
     commit: (batch) => alive(commit(batch)),
     load: (id) => alive(journal.load(id)),
     records: (id) => alive(journal.records(id)),
