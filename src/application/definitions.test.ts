@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { LockstepError } from "../lib/errors.ts";
-import { coordinator, fn, isDefinition, isFunction } from "./definitions.ts";
+import { bucket, check, coordinator, fn, isDefinition, isFunction, isResource, table } from "./definitions.ts";
 
 const refusal = (define: () => unknown): LockstepError => {
   try {
@@ -35,6 +35,24 @@ describe("a function is refused, by the name of what is wrong, for", () => {
     ["retry.nonRetryable", { retry: { nonRetryable: "CARD_DECLINED" } }],
     ["retry.nonRetryable", { retry: { nonRetryable: [1] } }],
     ["retry.onExhausted", { retry: { onExhausted: "ignore" } }],
+    ["timeout", { timeout: 5 }],
+    ["compensate", { compensate: "refund" }],
+    ["recover", { recover: {} }],
+    ["heartbeatMs", { heartbeatMs: 0 }],
+    ["writes", { writes: "orders/{id}" }],
+    ["writes", { writes: ["orders"] }],
+    ["writes", { writes: ["orders/{}"] }],
+    ["writes", { writes: ["orders/{id"] }],
+    ["writes", { writes: [7] }],
+    ["permissions", { permissions: ["orders/*"] }],
+    ["permissions.state", { permissions: { state: "orders/*" } }],
+    ["permissions.state", { permissions: { state: ["orders"] } }],
+    ["permissions.objects", { permissions: { objects: ["delete:orders/*"] } }],
+    ["permissions.call", { permissions: { call: ["pay now"] } }],
+    ["permissions.files", { permissions: { files: ["*"] } }],
+    ["limits.perSecond", { limits: { perSecond: 0 } }],
+    ["limits.perSecond", { limits: { perSecond: "5" } }],
+    ["limits.key", { limits: { key: "a..b" } }],
   ])("%s in %j", (field, options) => {
     const error = refusal(() => fn("pay", () => 1, options as never));
     expect(error).toBeInstanceOf(LockstepError);
@@ -50,5 +68,109 @@ describe("a function is refused, by the name of what is wrong, for", () => {
   test("no handler", () => {
     expect(refusal(() => fn("pay", undefined as never)).details).toEqual({ field: "handler" });
     expect(refusal(() => coordinator("book", {} as never)).details).toEqual({ field: "handler" });
+  });
+});
+
+describe("a trigger is refused, by the name of what is wrong, for", () => {
+  test.each<[string, unknown]>([
+    ["on", {}],
+    ["on", "*/5 * * * *"],
+    ["on", { cron: "* * * * *", event: "run.finished" }],
+    ["on.bucket", { object: { bucket: "orders" }, bucket: "orders" }],
+    ["on.object", { object: "orders" }],
+    ["on.object.bucket", { object: { bucket: "Orders" } }],
+    ["on.object.prefix", { object: { bucket: "orders", prefix: 1 } }],
+    ["on.object.key", { object: { bucket: "orders", key: "x" } }],
+    ["on.cron", { cron: 5 }],
+    ["on.cron", { cron: "* * * *" }],
+    ["on.cron", { cron: "60 * * * *" }],
+    ["on.timezone", { cron: "* * * * *", timezone: "Berlin" }],
+    ["on.catchUp", { cron: "* * * * *", catchUp: "some" }],
+    ["on.http.path", { http: { path: "/orders" } }],
+    ["on.http.path", { http: {} }],
+    ["on.http.method", { http: { path: "orders", method: "DELETE" } }],
+    ["on.http.delivery", { http: { path: "orders", delivery: "a b" } }],
+    ["on.http.signature", { http: { path: "orders", signature: "SECRET" } }],
+    ["on.http.signature.secretEnv", { http: { path: "orders", signature: { secretEnv: "a-b" } } }],
+    ["on.http.signature.header", { http: { path: "orders", signature: { secretEnv: "SECRET", header: "" } } }],
+    ["on.event", { event: "run.ended" }],
+    ["on.event", { event: [] }],
+    ["on.where", { event: "run.*", where: "failed" }],
+    ["on.where.status", { event: "run.*", where: { status: null } }],
+    ["on.stale", { stale: "orders" }],
+  ])("%s in %j", (field, on) => {
+    for (const define of [() => fn("pay", () => 1, { on } as never), () => coordinator("book", async () => 1, { on: [on] } as never)]) {
+      const error = refusal(define);
+      expect([error.code, error.details]).toEqual(["APPLICATION_INVALID", { field }]);
+      expect(error.message).toContain(field);
+    }
+  });
+});
+
+test("every form of a trigger, permission and limit is taken", () => {
+  const pay = fn("pay", () => 1 as never, {
+    writes: ["orders/{id}", "customers/{customer.id}/last"],
+    permissions: { objects: ["read:orders/*", "orders/*"], state: ["write:orders/1", "*"], call: [] },
+    limits: { perSecond: 0.5, key: "customer.id" },
+    heartbeatMs: 1_000,
+    compensate: () => undefined,
+    recover: (ctx) => ctx.retry(),
+    on: [
+      { object: { bucket: "orders", prefix: "incoming/", suffix: ".json" } },
+      { cron: "*/5 * * * *" },
+      { cron: "0 0 9-17/2 L JAN,7 MON-FRI", timezone: "Europe/Berlin", catchUp: "all" },
+      {
+        http: { path: "github/push", method: "POST", signature: { secretEnv: "SECRET", header: "x-hub-signature-256" }, delivery: "x-id" },
+      },
+      { event: ["run.*", "pod.lost"], where: { status: "failed", "failure.code": "POD_LOST", seq: 1, terminal: true } },
+      { stale: "orders/*" },
+    ],
+  });
+  expect(pay.options.on).toHaveLength(6);
+});
+
+describe("a resource", () => {
+  test("is told from definitions of code", () => {
+    const pay = fn("pay", () => 1);
+    const all = [table("orders"), bucket("orders"), check({ watch: pay, test: () => true })];
+    expect(all.map((one) => [isResource(one), isDefinition(one), one.name])).toEqual([
+      [true, false, "orders"],
+      [true, false, "orders"],
+      [true, false, "pay-check"],
+    ]);
+    expect(isResource(pay)).toBe(false);
+  });
+
+  test("checks without a name are called after what they watch, and numbered", () => {
+    const pay = fn("pay", () => 1);
+    const long = fn("a".repeat(100), () => 1);
+    const test = () => true;
+    expect([check({ watch: pay, test }), check({ watch: pay, test }), check("own", { watch: pay, test })].map(({ name }) => name)).toEqual([
+      "pay-check",
+      "pay-check-2",
+      "own",
+    ]);
+    expect(check({ watch: long, test }).name).toHaveLength(100);
+  });
+
+  const pay = fn("pay", () => 1);
+  test.each<[string, () => unknown]>([
+    ["name", () => table("a b")],
+    ["schema", () => table("orders", { schema: {} as never })],
+    ["ttlMs", () => table("orders", { ttlMs: 0 })],
+    ["name", () => bucket("Orders")],
+    ["name", () => bucket("a..b")],
+    ["name", () => check("a b", { watch: pay, test: () => true })],
+    ["watch", () => check("own", { watch: "pay" as never, test: () => true })],
+    ["watch", () => check(undefined as never)],
+    ["test", () => check({ watch: pay })],
+    ["test", () => check({ watch: pay, test: true as never })],
+    ["timeoutMs", () => check({ watch: pay, test: () => true, timeoutMs: 0 })],
+    ["bounds", () => check({ watch: pay, bounds: {} })],
+    ["bounds.errorRate", () => check({ watch: pay, bounds: { errorRate: 5 } })],
+    ["bounds.duration", () => check({ watch: pay, bounds: { duration: 5 } as never })],
+  ])("is refused for %s", (field, define) => {
+    const error = refusal(define);
+    expect([error.code, error.details]).toEqual(["APPLICATION_INVALID", { field }]);
   });
 });

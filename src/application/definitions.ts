@@ -1,6 +1,8 @@
-import { LockstepError } from "../lib/errors.ts";
-import type { RetryPolicy } from "../protocol/run.ts";
+import type { FunctionSpec, Trigger } from "../protocol/application.ts";
 import type {
+  BucketDefinition,
+  CheckDefinition,
+  CheckOptions,
   CoordinatorContext,
   CoordinatorDefinition,
   CoordinatorOptions,
@@ -8,12 +10,54 @@ import type {
   FunctionContext,
   FunctionDefinition,
   FunctionOptions,
+  Resource,
+  TableDefinition,
 } from "./context.ts";
 import { KIND } from "./context.ts";
+import {
+  checkBounds,
+  checkBucketName,
+  checkDuration,
+  checkFunctionSpec,
+  checkName,
+  checkOptionNames,
+  checkShared,
+  checkTableSpec,
+  invalid,
+} from "./options.ts";
+import type { StandardSchemaV1 } from "./standard-schema.ts";
 
-export type { CoordinatorDefinition, CoordinatorOptions, Definition, FunctionDefinition, FunctionOptions } from "./context.ts";
+export type {
+  BucketDefinition,
+  CheckDefinition,
+  CheckOptions,
+  CoordinatorDefinition,
+  CoordinatorOptions,
+  Definition,
+  FunctionDefinition,
+  FunctionOptions,
+  Resource,
+  TableDefinition,
+} from "./context.ts";
 
-const NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,99}$/;
+const COORDINATOR_OPTIONS: readonly (keyof CoordinatorOptions<unknown, unknown>)[] = ["input", "output", "recover", "permissions", "on"];
+
+const FUNCTION_OPTIONS: readonly (keyof FunctionOptions<unknown, unknown>)[] = [
+  "input",
+  "output",
+  "timeoutMs",
+  "retry",
+  "concurrency",
+  "memoryMb",
+  "deterministic",
+  "compensate",
+  "recover",
+  "writes",
+  "permissions",
+  "on",
+  "limits",
+  "heartbeatMs",
+];
 
 /**
  * Defines a function: a named unit of work that runs in a pod of its own and may be executed more than once (at least once), while exactly
@@ -27,14 +71,17 @@ export const fn = <Input = void, Output = void>(
 ): FunctionDefinition<Input, Output> => {
   checkName("function", name);
   checkHandler("function", name, handler);
-  checkFunctionOptions(name, options);
+  checkOptionNames(`function "${name}"`, options, FUNCTION_OPTIONS);
+  checkOptional(`function "${name}"`, "compensate", options.compensate, "undoes a completed call");
+  checkOptional(`function "${name}"`, "recover", options.recover, "decides what follows a failure");
+  checkFunctionSpec(specOptions(options) as Omit<FunctionSpec, "name">, `function "${name}"`);
   return { [KIND]: "function", name, handler, options };
 };
 
 /**
  * Defines a coordinator: durable code. It is replayed from its journal after a crash, so it must do the same again when given the same
  * results: use `ctx.now()`, `ctx.random()`, `ctx.uuid()` and keep effects in functions or `ctx.step`.
- * @throws {LockstepError} APPLICATION_INVALID when the name is wrong
+ * @throws {LockstepError} APPLICATION_INVALID when the name or an option is wrong
  */
 export const coordinator = <Input = void, Output = void>(
   name: string,
@@ -43,52 +90,113 @@ export const coordinator = <Input = void, Output = void>(
 ): CoordinatorDefinition<Input, Output> => {
   checkName("coordinator", name);
   checkHandler("coordinator", name, handler);
+  checkOptionNames(`coordinator "${name}"`, options, COORDINATOR_OPTIONS);
+  checkOptional(`coordinator "${name}"`, "recover", options.recover, "decides what follows a failure");
+  checkShared(specOptions(options), `coordinator "${name}"`);
   return { [KIND]: "coordinator", name, handler, options };
 };
 
-export const isDefinition = (value: unknown): value is Definition =>
-  typeof value === "object" &&
-  value !== null &&
-  ((value as Definition)[KIND] === "function" || (value as Definition)[KIND] === "coordinator");
+/**
+ * Names a table of the state store: what its values must be, and how long its keys live. Tables that need neither need no definition.
+ * @throws {LockstepError} APPLICATION_INVALID when the name or an option is wrong
+ */
+export const table = <Value = unknown>(
+  name: string,
+  options: { schema?: StandardSchemaV1<unknown, Value>; ttlMs?: number } = {},
+): TableDefinition<Value> => {
+  checkName("table", name);
+  checkTable(name, options);
+  return { [KIND]: "table", name, options };
+};
+
+/**
+ * Names a bucket of objects that the application owns: it exists from the application's deployment on.
+ * @throws {LockstepError} APPLICATION_INVALID when it can't be a bucket's name
+ */
+export const bucket = (name: string): BucketDefinition => {
+  checkBucketName(name);
+  return { [KIND]: "bucket", name };
+};
+
+/** How many checks of each function have no name of their own. */
+const unnamed = new WeakMap<object, number>();
+
+/**
+ * Watches the executions of a function: `test` decides whether one that returned did its work, `bounds` raise alerts. Without a name it is
+ * called after the function: `payment-check`, then `payment-check-2`.
+ * @throws {LockstepError} APPLICATION_INVALID when the name or an option is wrong
+ */
+export function check<Input, Output>(options: CheckOptions<Input, Output>): CheckDefinition<Input, Output>;
+export function check<Input, Output>(name: string, options: CheckOptions<Input, Output>): CheckDefinition<Input, Output>;
+export function check<Input, Output>(
+  ...given: [CheckOptions<Input, Output>] | [string, CheckOptions<Input, Output>]
+): CheckDefinition<Input, Output> {
+  const [name, options] = given.length === 1 ? [undefined, given[0]] : given;
+  if (name !== undefined) checkName("check", name);
+  checkCheck(name, options);
+  return { [KIND]: "check", name: name ?? derivedName(options.watch), options };
+}
+
+const derivedName = (watched: Definition): string => {
+  const number = (unnamed.get(watched) ?? 0) + 1;
+  unnamed.set(watched, number);
+  const suffix = number === 1 ? "-check" : `-check-${number}`;
+  return `${watched.name.slice(0, 100 - suffix.length)}${suffix}`;
+};
+
+type Kind = (Definition | Resource)[typeof KIND];
+
+/** What kind of a definition it is; `undefined` when it is none. */
+export function kindOf(value: Definition | Resource): Kind;
+export function kindOf(value: unknown): Kind | undefined;
+export function kindOf(value: unknown): Kind | undefined {
+  return typeof value === "object" && value !== null ? (value as Partial<Definition>)[KIND] : undefined;
+}
+
+export const isDefinition = (value: unknown): value is Definition => kindOf(value) === "function" || kindOf(value) === "coordinator";
 
 export const isFunction = (definition: Definition): definition is FunctionDefinition => definition[KIND] === "function";
 
-const invalid = (message: string, field?: string): LockstepError =>
-  new LockstepError("APPLICATION_INVALID", message, field === undefined ? {} : { details: { field } });
+const RESOURCES: ReadonlySet<unknown> = new Set(["table", "bucket", "check"]);
 
-const checkName = (kind: string, name: unknown): void => {
-  if (typeof name !== "string" || !NAME.test(name)) {
-    throw invalid(`${kind} name ${JSON.stringify(name)} is invalid: use a letter, then up to 99 letters, digits, "-" or "_"`, "name");
-  }
-};
+export const isResource = (value: unknown): value is Resource => RESOURCES.has(kindOf(value));
+
+/** The triggers of a definition, of which one may stand alone. */
+export const triggersOf = ({ on }: { on?: Trigger | readonly Trigger[] }): readonly Trigger[] | undefined =>
+  on === undefined || Array.isArray(on) ? (on as readonly Trigger[] | undefined) : [on as Trigger];
 
 const checkHandler = (kind: string, name: string, handler: unknown): void => {
   if (typeof handler !== "function") throw invalid(`${kind} "${name}" needs a handler function as its second argument`, "handler");
 };
 
-const checkFunctionOptions = (name: string, options: Omit<FunctionOptions<unknown, unknown>, "input" | "output">): void => {
-  const bound = (field: string, value: unknown, least: number): void => {
-    if (value === undefined) return;
-    if (typeof value !== "number" || !Number.isFinite(value) || value < least) {
-      throw invalid(`function "${name}": ${field} must be a number of at least ${least}, not ${String(value)}`, field);
-    }
-  };
-  bound("timeoutMs", options.timeoutMs, 1);
-  bound("concurrency", options.concurrency, 1);
-  bound("memoryMb", options.memoryMb, 16);
-  bound("retry.attempts", options.retry?.attempts, 1);
-  bound("retry.backoff.initialMs", options.retry?.backoff?.initialMs, 0);
-  bound("retry.backoff.factor", options.retry?.backoff?.factor, 1);
-  bound("retry.backoff.maxMs", options.retry?.backoff?.maxMs, 0);
-  bound("retry.backoff.jitter", options.retry?.backoff?.jitter, 0);
-  checkRetry(name, options.retry ?? {});
+const checkOptional = (owner: string, field: string, value: unknown, does: string): void => {
+  if (value !== undefined && typeof value !== "function") throw invalid(`${owner}: ${field} must be a function that ${does}`, field);
 };
 
-const checkRetry = (name: string, { nonRetryable, onExhausted }: RetryPolicy): void => {
-  if (nonRetryable !== undefined && !(Array.isArray(nonRetryable) && nonRetryable.every((code) => typeof code === "string"))) {
-    throw invalid(`function "${name}": retry.nonRetryable must be an array of error codes`, "retry.nonRetryable");
+/** The options that the manifest will have: the others are for the pod alone. */
+const specOptions = <Options extends { on?: Trigger | readonly Trigger[] }>(options: Options): Options & { on?: Trigger[] } => {
+  const on = triggersOf(options);
+  return on === undefined ? (options as Options & { on?: Trigger[] }) : { ...options, on: on as Trigger[] };
+};
+
+/** What `check()` may be given by those who don't use TypeScript. */
+type Unchecked = Pick<CheckOptions<unknown, unknown>, "timeoutMs" | "bounds"> & { watch: unknown; test?: unknown };
+
+const checkTable = (name: string, { schema, ttlMs }: TableDefinition["options"]): void => {
+  if (schema !== undefined && typeof (schema as Partial<StandardSchemaV1>)?.["~standard"]?.validate !== "function") {
+    throw invalid(`table "${name}": schema must be a Standard Schema, such as one of zod, valibot or arktype`, "schema");
   }
-  if (onExhausted !== undefined && onExhausted !== "suspend" && onExhausted !== "fail") {
-    throw invalid(`function "${name}": retry.onExhausted must be "suspend" or "fail", not ${String(onExhausted)}`, "retry.onExhausted");
-  }
+  checkTableSpec({ name, ...(ttlMs === undefined ? {} : { ttlMs }) });
+};
+
+const checkCheck = (name: string | undefined, options: Unchecked): void => {
+  const owner = name === undefined ? "a check" : `check "${name}"`;
+  if (typeof options !== "object" || options === null) throw invalid(`${owner} needs an object of options: { watch, test }`, "watch");
+  const { watch, test, bounds } = options;
+  if (!isDefinition(watch) || !isFunction(watch))
+    throw invalid(`${owner}: watch must be the function to watch, as fn() returned it`, "watch");
+  checkOptional(owner, "test", test, "tells whether an execution did its work");
+  checkDuration(owner, "timeoutMs", options.timeoutMs);
+  if (bounds !== undefined) checkBounds(bounds, owner, "bounds");
+  if (test === undefined && bounds === undefined) throw invalid(`${owner} checks nothing: give it a test, bounds, or both`, "test");
 };

@@ -7,18 +7,19 @@
  * A2  A version, once known, never changes: it is named by the hash of its code.
  */
 import { LockstepError } from "../lib/errors.ts";
-import type { ApplicationVersion, FunctionSpec } from "../protocol/application.ts";
+import type { ApplicationVersion, CoordinatorSpec, FunctionSpec, Manifest, TableSpec } from "../protocol/application.ts";
 
 interface Known {
   readonly version: ApplicationVersion;
   readonly functions: Map<string, FunctionSpec>;
-  readonly coordinators: Set<string>;
+  readonly coordinators: Map<string, CoordinatorSpec>;
 }
 
 export class Registry {
   readonly #versions = new Map<string, Known>();
   readonly #functions = new Map<string, ApplicationVersion>();
   readonly #coordinators = new Map<string, ApplicationVersion>();
+  readonly #buckets = new Map<string, ApplicationVersion>();
 
   /** Makes a version known; a current one takes over its application's names. */
   add(version: ApplicationVersion): void {
@@ -26,10 +27,10 @@ export class Registry {
     this.#versions.set(version.version, {
       version,
       functions: new Map(manifest.functions.map((spec) => [spec.name, spec])),
-      coordinators: new Set(manifest.coordinators.map((spec) => spec.name)),
+      coordinators: new Map(manifest.coordinators.map((spec) => [spec.name, spec])),
     });
     if (!version.current) return;
-    for (const names of [this.#functions, this.#coordinators]) {
+    for (const names of [this.#functions, this.#coordinators, this.#buckets]) {
       for (const [name, owner] of names) if (owner.application === version.application) names.delete(name);
     }
     for (const known of this.#versions.values()) {
@@ -37,6 +38,7 @@ export class Registry {
     }
     for (const spec of manifest.functions) this.#functions.set(spec.name, version);
     for (const spec of manifest.coordinators) this.#coordinators.set(spec.name, version);
+    for (const bucket of bucketsOf(manifest)) this.#buckets.set(bucket, version);
   }
 
   /** @throws {LockstepError} NAME_TAKEN when another application defines one of the names */
@@ -49,6 +51,7 @@ export class Registry {
     };
     for (const { name } of version.manifest.functions) check("function", name, this.#functions.get(name));
     for (const { name } of version.manifest.coordinators) check("coordinator", name, this.#coordinators.get(name));
+    for (const bucket of bucketsOf(version.manifest)) check("bucket", bucket, this.#buckets.get(bucket));
   }
 
   list(): ApplicationVersion[] {
@@ -61,6 +64,30 @@ export class Registry {
 
   spec(fn: string, version: string): FunctionSpec | undefined {
     return this.#versions.get(version)?.functions.get(fn);
+  }
+
+  coordinatorSpec(name: string, version: string): CoordinatorSpec | undefined {
+    return this.#versions.get(version)?.coordinators.get(name);
+  }
+
+  /** The tables that the application's current version defines. */
+  tables(application: string): readonly TableSpec[] {
+    return this.current().find((version) => version.application === application)?.manifest.tables ?? [];
+  }
+
+  /** The application whose current version declares the bucket, or is triggered by it. */
+  ownerOfBucket(bucket: string): string | undefined {
+    return this.#buckets.get(bucket)?.application;
+  }
+
+  /** All buckets that current versions declare. */
+  buckets(): string[] {
+    return [...this.#buckets.keys()];
+  }
+
+  /** The version of each application that new runs take. */
+  current(): ApplicationVersion[] {
+    return this.list().filter((version) => version.current);
   }
 
   /** The version that a call by name goes to: the caller's own if it defines the function, else the current owner of the name. */
@@ -83,3 +110,9 @@ export class Registry {
     return [...this.#coordinators.keys()];
   }
 }
+
+/** A bucket is an application's when it defines it, or has something that its PUTs start. */
+const bucketsOf = ({ functions, coordinators, buckets = [] }: Manifest): Set<string> => {
+  const triggers = [...functions, ...coordinators].flatMap(({ on = [] }) => on);
+  return new Set([...buckets, ...triggers.flatMap((trigger) => ("object" in trigger ? [trigger.object.bucket] : []))]);
+};

@@ -16,6 +16,7 @@ import { getOrMake } from "../lib/map.ts";
 import type { ApplicationVersion, Bundle, FunctionSpec, Manifest } from "../protocol/application.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
+import { checkManifest } from "./options.ts";
 import type { Registry } from "./registry.ts";
 
 export interface ApplicationOptions {
@@ -78,6 +79,7 @@ export class Applications {
     }
     this.#write(bundle);
     const manifest = known?.manifest ?? (await this.#inspect(bundle));
+    checkManifest(manifest);
     const version: ApplicationVersion = {
       application: bundle.application,
       version: bundle.version,

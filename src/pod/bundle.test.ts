@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { coordinator, fn } from "../application/definitions.ts";
+import { bucket, check, coordinator, fn, table } from "../application/definitions.ts";
 import { LockstepError } from "../lib/errors.ts";
+import { isManifest } from "../protocol/manifest.ts";
 import { collect, loadBundle, manifestOf } from "./bundle.ts";
 
 let directory = "";
@@ -101,6 +102,17 @@ describe("a bundle is refused with APPLICATION_INVALID", () => {
       `${SDK} exports.a = coordinator("b", async () => 1); exports.default = [coordinator("b", async () => 1)]`,
       'coordinator "b" is defined twice',
     ],
+    [
+      "with two tables of one name",
+      `${SDK} const { table } = require("lockstep"); exports.a = table("t"); exports.b = table("t"); exports.f = fn("pay", () => 1)`,
+      'table "t" is defined twice',
+    ],
+    [
+      "with a check of a function that it does not export",
+      `${SDK} const { check } = require("lockstep"); exports.f = fn("pay", () => 1);
+       exports.c = check({ watch: fn("pay", () => 2), test: () => true })`,
+      'check "pay-check" watches function "pay": export that function too',
+    ],
     ["without definitions", `exports.a = 1`, "exports no function and no coordinator"],
     ["whose exports are nothing", `module.exports = undefined`, "exports no function and no coordinator"],
     ["whose exports are null", `module.exports = null`, "exports no function and no coordinator"],
@@ -146,4 +158,51 @@ test("a manifest tells names and options, without what only the pod can use", ()
     functions: [{ name: "pay", timeoutMs: 5, retry, concurrency: 3, memoryMb: 64, deterministic: true }, { name: "ship" }],
     coordinators: [{ name: "book" }],
   });
+});
+
+test("a manifest tells triggers, recoveries and resources", () => {
+  const pay = fn("pay", () => 1, {
+    compensate: () => undefined,
+    recover: (ctx) => ctx.retry(),
+    writes: ["orders/{id}"],
+    permissions: { state: ["orders/*"] },
+    limits: { perSecond: 2 },
+    heartbeatMs: 9,
+    on: { cron: "* * * * *" },
+  });
+  const application = collect({
+    pay,
+    book: coordinator("book", async () => 1, {
+      recover: (ctx) => ctx.fail(new Error("x")),
+      permissions: { call: ["pay"] },
+      on: [{ stale: "a/*" }],
+    }),
+    plain: coordinator("plain", async () => 1),
+    orders: table("orders", { ttlMs: 5 }),
+    notes: table("notes"),
+    files: bucket("files"),
+    slow: check({ watch: pay, bounds: { durationMs: 100, errorRate: 0.5 } }),
+    right: check({ watch: pay, test: () => true }),
+  });
+  const manifest = manifestOf(application);
+  expect(manifest).toEqual({
+    functions: [
+      {
+        name: "pay",
+        compensates: true,
+        recovers: true,
+        writes: ["orders/{id}"],
+        permissions: { state: ["orders/*"] },
+        limits: { perSecond: 2 },
+        heartbeatMs: 9,
+        on: [{ cron: "* * * * *" }],
+      },
+    ],
+    coordinators: [{ name: "book", recovers: true, permissions: { call: ["pay"] }, on: [{ stale: "a/*" }] }, { name: "plain" }],
+    tables: [{ name: "orders", ttlMs: 5 }, { name: "notes" }],
+    buckets: ["files"],
+    alerts: [{ name: "pay-check", function: "pay", durationMs: 100, errorRate: 0.5 }],
+  });
+  expect(isManifest(manifest)).toBe(true);
+  expect([...application.checks.keys()]).toEqual(["pay-check", "pay-check-2"]);
 });

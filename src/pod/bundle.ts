@@ -1,15 +1,27 @@
 import { readFileSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
 import { Script } from "node:vm";
-import { type CoordinatorDefinition, type FunctionDefinition, isDefinition, isFunction } from "../application/definitions.ts";
+import type {
+  BucketDefinition,
+  CheckDefinition,
+  CoordinatorDefinition,
+  Definition,
+  FunctionDefinition,
+  Resource,
+  TableDefinition,
+} from "../application/definitions.ts";
+import { isDefinition, isResource, kindOf, triggersOf } from "../application/definitions.ts";
 import * as sdk from "../index.ts";
 import { LockstepError } from "../lib/errors.ts";
-import type { FunctionSpec, Manifest } from "../protocol/application.ts";
+import type { AlertSpec, CoordinatorSpec, FunctionSpec, Manifest } from "../protocol/application.ts";
 
 /** The definitions of a loaded application. */
 export interface LoadedApplication {
   functions: Map<string, FunctionDefinition>;
   coordinators: Map<string, CoordinatorDefinition>;
+  tables: Map<string, TableDefinition>;
+  buckets: Map<string, BucketDefinition>;
+  checks: Map<string, CheckDefinition>;
 }
 
 /**
@@ -50,18 +62,24 @@ const requireFrom = (path: string): ((name: string) => unknown) => {
 export const collect = (exports: unknown): LoadedApplication => definitionsAmong(exported(exports));
 
 const definitionsAmong = (values: readonly unknown[]): LoadedApplication => {
-  const application: LoadedApplication = { functions: new Map(), coordinators: new Map() };
+  const application: LoadedApplication = {
+    functions: new Map(),
+    coordinators: new Map(),
+    tables: new Map(),
+    buckets: new Map(),
+    checks: new Map(),
+  };
   for (const value of values) {
-    if (!isDefinition(value)) continue;
-    const [kind, into] = isFunction(value)
-      ? (["function", application.functions] as const)
-      : (["coordinator", application.coordinators] as const);
+    if (!isDefinition(value) && !isResource(value)) continue;
+    const kind = kindOf(value);
+    const into: Map<string, unknown> = application[`${kind}s`];
     const earlier = into.get(value.name);
     if (earlier !== undefined && earlier !== value) {
       throw new LockstepError("APPLICATION_INVALID", `${kind} "${value.name}" is defined twice`, { details: { name: value.name } });
     }
-    (into as Map<string, unknown>).set(value.name, value);
+    into.set(value.name, value);
   }
+  for (const { name, options } of application.checks.values()) checkWatched(application, name, options.watch);
   if (application.functions.size + application.coordinators.size > 0) return application;
   throw new LockstepError(
     "APPLICATION_INVALID",
@@ -69,22 +87,59 @@ const definitionsAmong = (values: readonly unknown[]): LoadedApplication => {
   );
 };
 
+/** A check of a function that isn't the application's would never execute, and nobody would notice. */
+const checkWatched = ({ functions }: LoadedApplication, name: string, watched: FunctionDefinition): void => {
+  if (functions.get(watched.name) === watched) return;
+  throw new LockstepError("APPLICATION_INVALID", `check "${name}" watches function "${watched.name}": export that function too`, {
+    details: { name, field: "watch" },
+  });
+};
+
 // CommonJS may put one definition in place of its exports; a default export may be one definition, an array or an object of them.
 const exported = (exports: unknown): unknown[] => {
-  if (isDefinition(exports)) return [exports];
+  if (isExported(exports)) return [exports];
   if (typeof exports !== "object" || exports === null) return [];
   const values = Object.values(exports);
   const more = (exports as { default?: unknown }).default;
-  return typeof more === "object" && more !== null && !isDefinition(more) ? [...values, ...Object.values(more)] : values;
+  return typeof more === "object" && more !== null && !isExported(more) ? [...values, ...Object.values(more)] : values;
 };
 
-export const manifestOf = ({ functions, coordinators }: LoadedApplication): Manifest => ({
-  functions: [...functions.values()].map(specOf),
-  coordinators: [...coordinators.values()].map(({ name }) => ({ name })),
-});
+const isExported = (value: unknown): value is Definition | Resource => isDefinition(value) || isResource(value);
+
+/** What the control plane must know of an application: names and plain options. */
+export const manifestOf = ({ functions, coordinators, tables, buckets, checks }: LoadedApplication): Manifest => {
+  const manifest: Manifest = {
+    functions: [...functions.values()].map(specOf),
+    coordinators: [...coordinators.values()].map(coordinatorSpecOf),
+  };
+  if (tables.size > 0) {
+    manifest.tables = [...tables.values()].map(({ name, options: { ttlMs } }) => ({ name, ...(ttlMs === undefined ? {} : { ttlMs }) }));
+  }
+  if (buckets.size > 0) manifest.buckets = [...buckets.keys()];
+  const alerts = [...checks.values()].flatMap(alertOf);
+  if (alerts.length > 0) manifest.alerts = alerts;
+  return manifest;
+};
 
 const specOf = ({ name, options }: FunctionDefinition): FunctionSpec => {
-  const { input: _input, output: _output, ...plain } = options;
-  // A round trip drops `undefined` and whatever else a manifest can't hold.
-  return { name, ...(JSON.parse(JSON.stringify(plain)) as Omit<FunctionSpec, "name">) };
+  const { input: _input, output: _output, compensate, recover, on: _on, ...plain } = options;
+  const on = triggersOf(options);
+  return plainly({
+    ...plain,
+    name,
+    ...(compensate === undefined ? {} : { compensates: true }),
+    ...(recover === undefined ? {} : { recovers: true }),
+    ...(on === undefined ? {} : { on }),
+  });
 };
+
+const coordinatorSpecOf = ({ name, options }: CoordinatorDefinition): CoordinatorSpec => {
+  const { recover, permissions } = options;
+  return plainly({ name, ...(recover === undefined ? {} : { recovers: true }), permissions, on: triggersOf(options) });
+};
+
+const alertOf = ({ name, options: { watch, bounds } }: CheckDefinition): AlertSpec[] =>
+  bounds === undefined ? [] : [plainly({ ...bounds, name, function: watch.name })];
+
+// A round trip drops `undefined` and whatever else a manifest can't hold.
+const plainly = <Spec>(spec: unknown): Spec => JSON.parse(JSON.stringify(spec)) as Spec;

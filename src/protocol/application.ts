@@ -53,11 +53,25 @@ export type Trigger =
    */
   | { cron: string; timezone?: string; catchUp?: "all" | "latest" | "none" }
   /** A request to `/v1/hooks/<path>`. The input is `{ method, path, query, headers, body }`. */
-  | { http: { path: string; method?: "POST" | "PUT" | "GET"; signature?: WebhookSignature } }
+  | { http: Webhook }
   /** A platform event of one of these types; `*` stands for any text. `where` compares fields of it. The input is the event. */
   | { event: string | string[]; where?: Record<string, string | number | boolean> }
   /** A state key like this becomes stale. The input is the `state.stale` event. */
   | { stale: string };
+
+/** Where a webhook is received, and from whom. */
+export interface Webhook {
+  /** What follows `/v1/hooks/`. */
+  path: string;
+  /** Default `POST`. */
+  method?: "POST" | "PUT" | "GET";
+  signature?: WebhookSignature;
+  /**
+   * The header that names a delivery: one that comes again starts nothing. Besides it `idempotency-key`, `webhook-id` and
+   * `x-github-delivery` are looked at, in this order.
+   */
+  delivery?: string;
+}
 
 /** How a webhook proves who sent it. */
 export interface WebhookSignature {

@@ -1,6 +1,7 @@
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { Manifest } from "./application.ts";
+import { isManifest } from "./manifest.ts";
 import type { ObjectRequest, ObjectWrite } from "./objects.ts";
 import { isObjectRequest, isObjectWrites, isStateOp, isStateRead, isStateWrites } from "./requests.ts";
 import type { Command, JournalRecord, LogLine } from "./run.ts";
@@ -195,15 +196,6 @@ const isFailureText = (text: unknown): boolean => {
     return false;
   }
 };
-
-const isNamed = (spec: unknown): boolean => isObject(spec) && typeof spec.name === "string";
-
-const isManifest = (manifest: unknown): boolean =>
-  isObject(manifest) &&
-  Array.isArray(manifest.functions) &&
-  manifest.functions.every(isNamed) &&
-  Array.isArray(manifest.coordinators) &&
-  manifest.coordinators.every(isNamed);
 
 const isOutcome = (c: Shape): boolean =>
   isOptional(c.value, "string") && (c.failure === undefined || (isFailure(c.failure) && isJson(c.failure)));

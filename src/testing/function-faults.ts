@@ -40,8 +40,10 @@ export class FunctionFaults {
     else this.#faults.delete(name);
   }
 
-  wrap({ functions, coordinators }: LoadedApplication): LoadedApplication {
+  wrap(application: LoadedApplication): LoadedApplication {
+    const { functions, coordinators } = application;
     return {
+      ...application,
       functions: new Map([...functions].map(([name, definition]) => [name, this.#function(definition)])),
       coordinators: new Map([...coordinators].map(([name, definition]) => [name, this.#coordinator(definition)])),
     };
