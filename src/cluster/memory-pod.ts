@@ -5,6 +5,7 @@ import type { LoadedApplication } from "../pod/bundle.ts";
 import { manifestOf } from "../pod/bundle.ts";
 import { CoordinatorHost } from "../pod/coordinator-host.ts";
 import { FunctionHost } from "../pod/function-host.ts";
+import { coordinatorsOf } from "../pod/recovery.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
 
 export interface MemoryPodOptions {
@@ -79,14 +80,18 @@ export class MemoryPod {
       const { maxPayloadBytes, maxLogBytes } = this.#options;
       const options = { maxPayloadBytes, maxLogBytes, now: () => this.#clock.now() };
       this.#functions = new FunctionHost(application.functions, options, () => NO_USAGE, send);
-      this.#coordinators = new CoordinatorHost(application.coordinators, options, {
-        send,
-        schedule,
-        executing: (run) => {
-          this.executing = run;
+      this.#coordinators = new CoordinatorHost(
+        coordinatorsOf(application),
+        { ...options, tables: application.tables },
+        {
+          send,
+          schedule,
+          executing: (run) => {
+            this.executing = run;
+          },
+          later: (callback) => this.#clock.endOfTurn(callback),
         },
-        later: (callback) => this.#clock.endOfTurn(callback),
-      });
+      );
       send({ t: "loaded", version, manifest: manifestOf(application), ms: 0 });
     } catch (error) {
       send({ t: "refused", version, failure: JSON.stringify(failureOf(error, "APPLICATION_INVALID")) });

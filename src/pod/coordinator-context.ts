@@ -1,11 +1,13 @@
 import { hash } from "node:crypto";
-import type { CallRequest, CoordinatorContext, Logger, RunHandle } from "../application/context.ts";
+import type { CallRequest, CoordinatorContext, Logger, RunHandle, StateStore, TableDefinition } from "../application/context.ts";
 import type { FunctionDefinition } from "../application/definitions.ts";
 import { failureOf, LockstepError } from "../lib/errors.ts";
 import { toJson } from "../lib/json.ts";
 import { hashText, seeded } from "../lib/random.ts";
 import type { Command } from "../protocol/run.ts";
+import type { Staleness, StateOp, StateWrite } from "../protocol/state.ts";
 import { durationOf, nameOf, optionsOf } from "./arguments.ts";
+import { createStateStore } from "./state-view.ts";
 
 /** What the context needs of the coordinator's execution. */
 export interface Commander {
@@ -13,6 +15,7 @@ export interface Commander {
   readonly now: number;
   readonly log: Logger;
   readonly maxPayloadBytes: number;
+  readonly tables: ReadonlyMap<string, TableDefinition>;
   /** The number of the next command, in program order. */
   nextSeq(): number;
   /** Issues a command and waits for its outcome. */
@@ -21,6 +24,8 @@ export interface Commander {
   tell(command: Command & { seq: number }): void;
   /** Resolves when all that step `seq` can depend on is durable, and tells whether it is still wanted. */
   permission(seq: number): Promise<boolean>;
+  /** Calls back for each value that the run has read and that becomes stale. */
+  onStale(told: (key: string, stale: Staleness) => unknown): void;
   /** Whether the journal has this step already, so that it must not execute again. */
   hasRecorded(seq: number): boolean;
 }
@@ -29,6 +34,7 @@ export interface Commander {
 export const createContext = (instance: Commander): CoordinatorContext => {
   const random = seeded(hashText(instance.run));
   let uuids = 0;
+  let state: StateStore | undefined;
 
   const call = (target: FunctionDefinition | string, input?: unknown, request?: CallRequest): Promise<never> => {
     const fn = nameOf(target, "call");
@@ -63,6 +69,17 @@ export const createContext = (instance: Commander): CoordinatorContext => {
       if (timeoutMs !== undefined) command.timeoutMs = timeoutMs;
       return instance.issue(command) as Promise<never>;
     },
+    // Made when it is asked for: most coordinators never do.
+    get state() {
+      state ??= stateOf(instance);
+      return state;
+    },
+    compensate: () => instance.issue({ t: "compensate", seq: instance.nextSeq() }) as Promise<never>,
+    onStale: (told) => {
+      if (typeof told !== "function") throw new TypeError(`ctx.onStale needs a function, not ${typeof told}`);
+      instance.onStale(told);
+      instance.tell({ t: "on-stale", seq: instance.nextSeq() });
+    },
     now: () => instance.now,
     random: () => random.next(),
     uuid: () => uuidOf(`${instance.run}/${++uuids}`),
@@ -70,6 +87,14 @@ export const createContext = (instance: Commander): CoordinatorContext => {
 };
 
 const json = (instance: Commander, value: unknown, what: string): string => toJson(value, what, instance.maxPayloadBytes);
+
+/** Each operation on the state store is a command, and what it read is in the journal. */
+const stateOf = (instance: Commander): StateStore => {
+  const operate = (op: StateOp): Promise<unknown> => instance.issue({ t: "state", seq: instance.nextSeq(), op });
+  const { tables, maxPayloadBytes } = instance;
+  const port = { read: operate, write: (write: StateWrite) => operate({ op: "write", ...write }) };
+  return createStateStore(port, { tables, maxPayloadBytes, isTransaction: false });
+};
 
 const withdrawOn = (instance: Commander, signal: AbortSignal, target: number): void => {
   const withdraw = () => instance.tell({ t: "withdraw", seq: instance.nextSeq(), target });

@@ -6,7 +6,7 @@
  * C2  A command that is in the journal is compared with it, not sent again. A difference ends the replay with REPLAY_DIVERGED.
  * C3  Nothing is sent before the whole history was replayed.
  */
-import type { Logger } from "../application/context.ts";
+import type { Logger, TableDefinition } from "../application/context.ts";
 import type { CoordinatorDefinition } from "../application/definitions.ts";
 import { CallError, CancelledError } from "../application/errors.ts";
 import { type Failure, failureOf } from "../lib/errors.ts";
@@ -14,9 +14,11 @@ import type { RunId } from "../lib/ids.ts";
 import { fromJson, toJson } from "../lib/json.ts";
 import type { ToPod } from "../protocol/pod.ts";
 import type { Command, JournalRecord, LogLine } from "../protocol/run.ts";
+import type { Staleness } from "../protocol/state.ts";
 import { LineBuffer, type LogOwner, loggerOf, owner } from "./capture.ts";
 import { type Commander, createContext } from "./coordinator-context.ts";
 import { describeRecord, differenceOf } from "./history.ts";
+import type { RecoveryHandler } from "./recovery.ts";
 import { validate } from "./validate.ts";
 
 export interface InstanceLimits {
@@ -24,6 +26,8 @@ export interface InstanceLimits {
   maxLogBytes: number;
   /** The time of log lines. Default: the wall clock's. */
   now?: () => number;
+  /** The application's tables, by name. */
+  tables?: ReadonlyMap<string, TableDefinition>;
 }
 
 export interface InstancePort {
@@ -46,6 +50,7 @@ export class Instance implements LogOwner, Commander {
   readonly run: RunId;
   readonly log: Logger;
   readonly maxPayloadBytes: number;
+  readonly tables: ReadonlyMap<string, TableDefinition>;
   readonly #definition: CoordinatorDefinition;
   readonly #port: InstancePort;
   readonly #input: string;
@@ -54,6 +59,9 @@ export class Instance implements LogOwner, Commander {
   /** Steps that may not execute yet. */
   readonly #permissions = new Map<number, (isWanted: boolean) => void>();
   readonly #lines: LineBuffer;
+  /** The journal of the run that a recovery is about. */
+  readonly #about: readonly JournalRecord[] | undefined;
+  readonly #told: ((key: string, stale: Staleness) => unknown)[] = [];
   #queue: JournalRecord[] = [];
   #queueAt = 0;
   #seq = 0;
@@ -76,11 +84,15 @@ export class Instance implements LogOwner, Commander {
     this.#now = message.acceptedAt;
     this.#port = port;
     this.maxPayloadBytes = limits.maxPayloadBytes;
+    this.tables = limits.tables ?? NO_TABLES;
     this.#lines = new LineBuffer(limits.maxLogBytes, limits.now);
     this.log = loggerOf(this, limits.now);
+    this.#about = message.about;
     for (const record of message.history) {
-      if (record.t === "done" || record.t === "cancel") this.#queue.push(record);
-      else if ("seq" in record && record.t !== "attempt" && record.t !== "suspend") {
+      if (isDelivered(record)) this.#queue.push(record);
+      // The failure is void: the code that had it has ended, and its replay waits for another outcome.
+      else if (record.t === "reopen") this.#queue = this.#queue.filter((before) => before.t !== "done" || before.seq !== record.seq);
+      else if (isCommand(record)) {
         this.#recorded.set(record.seq, record);
         this.#lastRecorded = Math.max(this.#lastRecorded, record.seq);
       }
@@ -159,6 +171,10 @@ export class Instance implements LogOwner, Commander {
     this.#port.changed(this);
   }
 
+  onStale(told: (key: string, stale: Staleness) => unknown): void {
+    this.#told.push(told);
+  }
+
   nextSeq(): number {
     return ++this.#seq;
   }
@@ -216,6 +232,7 @@ export class Instance implements LogOwner, Commander {
     if ("at" in record) this.#now = record.at;
     if (record.t === "cancel") this.#cancel(record.reason);
     else if (record.t === "done") this.#settle(record);
+    else if (record.t === "stale") this.#tellStale(record);
     if (this.#toReplay > 0 && --this.#toReplay === 0) this.#port.later(() => this.#endReplay());
   };
 
@@ -233,6 +250,16 @@ export class Instance implements LogOwner, Commander {
       // Hostile code can make a pod send anything as its result; it must not take the other coordinators of this pod with it.
       const message = `the result of step ${record.seq} is no JSON: ${(error as Error).message}`;
       waiting.reject(new CallError({ code: "RESULT_NOT_JSON", message, terminal: true }));
+    }
+  }
+
+  #tellStale({ key, stale }: JournalRecord & { t: "stale" }): void {
+    for (const told of this.#told) {
+      try {
+        void Promise.resolve(told(key, stale)).catch((error: unknown) => this.crash(error));
+      } catch (error) {
+        this.crash(error);
+      }
     }
   }
 
@@ -265,7 +292,10 @@ export class Instance implements LogOwner, Commander {
     try {
       const checked = validate(options.input, fromJson(this.#input), "INPUT_INVALID", `the input of coordinator "${name}"`);
       const input = checked instanceof Promise ? await this.#validated(checked) : checked;
-      const result = await handler(createContext(this), input);
+      const context = createContext(this);
+      const result = await (this.#about === undefined
+        ? handler(context, input)
+        : (handler as RecoveryHandler)(context, input, this.#about));
       const value =
         options.output === undefined
           ? result
@@ -298,6 +328,15 @@ export class Instance implements LogOwner, Commander {
     return { t: "finish", failure: own ? failure : { ...failure, code: "COORDINATOR_FAILED" } };
   }
 }
+
+const NO_TABLES: ReadonlyMap<string, TableDefinition> = new Map();
+
+const isDelivered = (record: JournalRecord): boolean =>
+  record.t === "cancel" || record.t === "stale" || (record.t === "done" && record.seq > 0);
+
+const COMMANDS = new Set<JournalRecord["t"]>(["call", "sleep", "signal", "step", "child", "withdraw", "state", "compensate", "on-stale"]);
+
+const isCommand = (record: JournalRecord): record is JournalRecord & { seq: number } => COMMANDS.has(record.t);
 
 const isA = <T>(thrown: unknown, type: new (...parts: never[]) => T): thrown is T => {
   try {

@@ -26,6 +26,11 @@ const isSame = (recorded: JournalRecord, command: Command): boolean => {
       );
     case "withdraw":
       return recorded.t === "withdraw" && recorded.target === command.target;
+    case "state":
+      return recorded.t === "state" && JSON.stringify(recorded.op) === JSON.stringify(command.op);
+    case "compensate":
+    case "on-stale":
+      return recorded.t === command.t;
     case "finish":
       return false;
   }
@@ -49,6 +54,12 @@ export const describeRecord = (made: JournalRecord | Command): string => {
       return `a ${made.detached ? "detached " : ""}child "${made.coordinator}" with ${shown(made.input) || "no input"}`;
     case "withdraw":
       return `a cancellation of step ${made.target}`;
+    case "state":
+      return `state ${made.op.op} of "${"key" in made.op ? made.op.key : made.op.prefix}"${"value" in made.op ? ` with ${shown(made.op.value ?? "")}` : ""}`;
+    case "compensate":
+      return "a compensation";
+    case "on-stale":
+      return "a wish to be told of stale values";
     default:
       return `a ${made.t}`;
   }

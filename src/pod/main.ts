@@ -13,6 +13,7 @@ import type { Usage } from "./function-host.ts";
 import { FunctionHost } from "./function-host.ts";
 import { Link } from "./link.ts";
 import { createPulse, startLiveness } from "./liveness.ts";
+import { coordinatorsOf } from "./recovery.ts";
 import { nameUserFiles } from "./stack-trace.ts";
 
 const exit = process.exit.bind(process);
@@ -43,11 +44,15 @@ const load = (message: ToPod & { t: "load" }): void => {
     const application = loadBundle(message.path);
     const limits = { maxPayloadBytes: bootstrap.maxPayloadBytes, maxLogBytes: bootstrap.maxLogBytes };
     functions = new FunctionHost(application.functions, limits, usage, (reply) => link.send(reply));
-    coordinators = new CoordinatorHost(application.coordinators, limits, {
-      send: (reply) => link.send(reply),
-      schedule: () => link.schedule(),
-      executing: (run) => pulse.executing(run),
-    });
+    coordinators = new CoordinatorHost(
+      coordinatorsOf(application),
+      { ...limits, tables: application.tables },
+      {
+        send: (reply) => link.send(reply),
+        schedule: () => link.schedule(),
+        executing: (run) => pulse.executing(run),
+      },
+    );
     link.send({ t: "loaded", version: message.version, manifest: manifestOf(application), ms: performance.now() - startedAt });
   } catch (error) {
     link.send({ t: "refused", version: message.version, failure: JSON.stringify(failureOf(error, "APPLICATION_INVALID")) });
