@@ -6,7 +6,7 @@
 import type { Registry } from "./application/registry.ts";
 import type { Applications } from "./application/service.ts";
 import { describePending } from "./coordinator/live.ts";
-import { apply, createRun } from "./coordinator/machine.ts";
+import { apply, createRun } from "./coordinator/run-state.ts";
 import type { RunService } from "./coordinator/service.ts";
 import type { Turn } from "./coordinator/turn.ts";
 import type { EventBus } from "./events/service.ts";
@@ -236,6 +236,7 @@ const emptyLayer = (fn: string, application: string, version: string): LayerView
   dead: 0,
   pods: 0,
   oldestWaitingMs: 0,
+  throttled: false,
   enqueuedPerSecond: 0,
   completedPerSecond: 0,
   completed: 0,

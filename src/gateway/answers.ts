@@ -266,6 +266,7 @@ export const components = {
     dead: { type: "integer", description: "Dead letters." },
     pods: integer,
     oldestWaitingMs: number,
+    throttled: { type: "boolean", description: "Calls wait because of the function's limit per second." },
     enqueuedPerSecond: number,
     completedPerSecond: number,
     completed: integer,

@@ -33,6 +33,8 @@ export interface LayerView {
   dead: number;
   pods: number;
   oldestWaitingMs: number;
+  /** Calls wait because of the function's limit per second, and for nothing else. */
+  throttled: boolean;
   enqueuedPerSecond: number;
   completedPerSecond: number;
   /** Counted since the platform started. */

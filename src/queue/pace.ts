@@ -1,4 +1,6 @@
 const SET_BACK_MS = 1_000;
+/** Ten additions of 0.1 are less than 1. What is lent so is taken off the next. */
+const ONE = 1 - 1e-9;
 
 /** A token bucket: how often a function's attempts may begin, over all its versions. */
 export class Pace {
@@ -19,7 +21,7 @@ export class Pace {
 
   allows(now: number): boolean {
     this.#refill(now);
-    return this.#tokens >= 1;
+    return this.#tokens >= ONE;
   }
 
   /** Counts an attempt that begins. */

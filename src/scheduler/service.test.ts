@@ -582,6 +582,7 @@ test("what it shows are the layers as they are", async () => {
       dead: 0,
       pods: 1,
       oldestWaitingMs: 500,
+      throttled: false,
       enqueuedPerSecond: 0.6,
       completedPerSecond: 0.1,
       completed: 1,

@@ -4,7 +4,8 @@
  * Owns: the layers and the leases. Does not own: runs, retries (told by `settled`), durability.
  *
  * S1  Each lease ends exactly once: by the pod's answer, the timeout, the pod's end, or withdrawal. What comes later is dropped (P2).
- * S2  A call that waits has a pod that will take it, or a pod that is being started, or its function's limit is reached (P3).
+ * S2  A call that waits has a pod that will take it, or a pod that is being started, or one of its function's limits is reached: then the
+ *     end of another one or the sweep lets it begin (P3).
  */
 import type { PodExit } from "../cluster/port.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -20,6 +21,7 @@ import type { StateWrite } from "../protocol/state.ts";
 import { type Entry, type Layer, Layers } from "../queue/machine.ts";
 import { lostFailure } from "./exit.ts";
 import type { Fleet, Pod, Tenant } from "./fleet.ts";
+import { Heartbeats } from "./heartbeats.ts";
 
 /** How an attempt ended, and what it wants to have changed. */
 export interface Outcome {
@@ -65,6 +67,8 @@ interface Lease {
 const SWEEP_MS = 20;
 const STARVED_MS = 50;
 const BLOCKED_MS = 250;
+/** A sweep that comes later than this tells that the platform stood still, and messages with it. */
+const LATE_MS = 50;
 
 export class Scheduler {
   readonly #fleet: Fleet;
@@ -78,6 +82,7 @@ export class Scheduler {
   readonly #leases = new Map<number, Lease>();
   /** Leases by their timeout: within one, insertion order is the order of the deadlines, so only heads need a look. */
   readonly #deadlines = new Map<number, Map<number, Lease>>();
+  readonly #heartbeats: Heartbeats;
   #lease = 0;
   #nextSweep = Number.POSITIVE_INFINITY;
   #cancelSweep = () => {};
@@ -99,6 +104,7 @@ export class Scheduler {
     this.#home = home;
     this.#settled = settled;
     this.#attempts = attempts;
+    this.#heartbeats = new Heartbeats((entry, value) => this.#attempts?.progress(entry, value));
   }
 
   start(): void {
@@ -143,7 +149,7 @@ export class Scheduler {
       this.#settled(entry, { failure, lines: [] });
       return;
     }
-    const layer = this.#layers.open(entry.fn, entry.version, home.spec.concurrency);
+    const layer = this.#layers.open(entry.fn, entry.version, home.spec.concurrency, home.spec.limits);
     const now = this.#clock.now();
     layer.enqueue(entry, now);
     if (entry.state === "delayed") this.#sweepAt(entry.notBefore);
@@ -156,13 +162,14 @@ export class Scheduler {
     if (layer === undefined) return;
     const { lease } = entry;
     if (layer.withdraw(entry) !== "leased") return;
-    const held = this.#endLease(lease);
+    const now = this.#clock.now();
+    const held = this.#endLease(lease, false, now);
     if (held === undefined) return;
     this.#attempts?.withdrawn(entry);
     held.pod.zombies++;
     this.#fleet.send(held.pod, { t: "abort", lease, reason });
     if (entry.solo) this.#fleet.end(held.pod, 0, "killed");
-    this.#matchFreed(held.host, this.#clock.now());
+    this.#matchFreed(held.host, now);
   }
 
   views(): LayerView[] {
@@ -177,6 +184,7 @@ export class Scheduler {
       dead: 0,
       pods: this.#hosts.get(layer.key)?.pods.size ?? 0,
       oldestWaitingMs: layer.oldestWaitingMs(now),
+      throttled: layer.throttledUntil(now) !== undefined,
       ...layer.rates(now),
       completed: layer.completed,
       failed: layer.failed,
@@ -191,12 +199,15 @@ export class Scheduler {
   #match(host: LayerHost, now: number): void {
     if (this.#draining) return;
     const { layer } = host;
-    for (let next = layer.peek(); next !== undefined; next = layer.peek()) {
+    for (let next = layer.peek(now); next !== undefined; next = layer.peek(now)) {
       const pod = this.#freePod(host, next);
       if (pod === undefined) break;
       this.#dispatch(host, pod, next, now);
     }
-    if (layer.waiting > 0) this.#provide(host, now);
+    if (layer.waiting === 0) return;
+    this.#provide(host, now);
+    const throttledUntil = layer.throttledUntil(now);
+    if (throttledUntil !== undefined) this.#sweepAt(throttledUntil);
   }
 
   /** Gives what a lease of `host` has freed to its layer, or to the version whose calls have waited the longest when versions share a limit. */
@@ -241,6 +252,8 @@ export class Scheduler {
     const { timeoutMs } = held.entry;
     getOrMake(this.#deadlines, timeoutMs, () => new Map<number, Lease>()).set(lease, held);
     if (now + timeoutMs < this.#nextSweep) this.#sweepAt(now + timeoutMs);
+    const { heartbeatMs } = held.host;
+    if (heartbeatMs !== undefined) this.#sweepAt(this.#heartbeats.watch(lease, held.entry, heartbeatMs, now));
   }
 
   /** Starts a pod when the waiting calls need one that is neither there nor on its way. */
@@ -288,7 +301,7 @@ export class Scheduler {
     const failure = lostFailure(pod.id, exit);
     for (const [lease, held] of this.#leases) {
       if (held.pod !== pod) continue;
-      this.#endLease(lease);
+      this.#endLease(lease, true, now);
       host.layer.settle(held.entry, false, now);
       this.#settled(held.entry, { failure, lines: [] });
     }
@@ -302,7 +315,7 @@ export class Scheduler {
     host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
     for (const [lease, held] of this.#leases) {
       if (held.pod !== pod) continue;
-      this.#endLease(lease);
+      this.#endLease(lease, true, now);
       host.layer.settle(held.entry, false, now);
       this.#settled(held.entry, { failure, lines: [] });
     }
@@ -321,7 +334,9 @@ export class Scheduler {
 
   #progress(pod: Pod, { lease, value }: FromPod & { t: "progress" }): void {
     const held = this.#leases.get(lease);
-    if (held !== undefined && held.pod === pod) this.#attempts?.progress(held.entry, value);
+    if (held === undefined || held.pod !== pod) return;
+    const tellAt = this.#heartbeats.heard(lease, held.entry, value, this.#clock.now());
+    if (tellAt !== undefined) this.#sweepAt(tellAt);
   }
 
   #answer(host: LayerHost, pod: Pod, message: FromPod & { t: "result" }): void {
@@ -333,7 +348,7 @@ export class Scheduler {
       if (host.layer.waiting > 0) this.#match(host, now);
       return;
     }
-    this.#endLease(message.lease);
+    this.#endLease(message.lease, message.failure !== "", now);
     const { entry } = held;
     host.layer.settle(entry, message.failure === "", now);
     const outcome: Outcome = {
@@ -354,11 +369,12 @@ export class Scheduler {
     this.#matchFreed(host, now);
   }
 
-  #endLease(lease: number): Lease | undefined {
+  #endLease(lease: number, failed: boolean, now: number): Lease | undefined {
     const held = this.#leases.get(lease);
     if (held === undefined) return undefined;
     this.#leases.delete(lease);
     this.#deadlines.get(held.entry.timeoutMs)?.delete(lease);
+    this.#heartbeats.end(lease, failed, now);
     const { pod, host } = held;
     if (held.entry.solo) host.solo.delete(pod);
     if (--pod.inFlight === 0) this.#fleet.idle(pod);
@@ -373,9 +389,10 @@ export class Scheduler {
     this.#cancelSweep = this.#clock.after(time - this.#clock.now(), () => this.#sweep());
   }
 
-  /** Ends overdue leases and wakes delayed calls, then sleeps until the next of either. */
+  /** Ends overdue and silent leases, and wakes calls that are delayed or throttled; then sleeps until the next of these. */
   #sweep(): void {
     const now = this.#clock.now();
+    const isLate = now - this.#nextSweep > LATE_MS;
     this.#nextSweep = Number.POSITIVE_INFINITY;
     let next = Number.POSITIVE_INFINITY;
     for (const [timeoutMs, leases] of this.#deadlines) {
@@ -385,24 +402,29 @@ export class Scheduler {
           next = Math.min(next, deadline);
           break;
         }
-        this.#timeOut(lease, held, now);
+        this.#giveUp(lease, held, `function "${held.entry.fn}" did not answer within ${timeoutMs} ms`, now);
       }
       if (leases.size === 0) this.#deadlines.delete(timeoutMs);
     }
+    const silent = this.#heartbeats.sweep(now, isLate, (lease, { fn }, heartbeatMs) => {
+      const message = `function "${fn}" told no progress for ${heartbeatMs} ms, its heartbeatMs: call ctx.progress() more often or raise it`;
+      this.#giveUp(lease, this.#leases.get(lease)!, message, now);
+    });
+    next = Math.min(next, silent);
+    for (const layer of this.#layers) next = Math.min(next, layer.wake(now) ?? Number.POSITIVE_INFINITY);
     for (const layer of this.#layers) {
-      next = Math.min(next, layer.wake(now) ?? Number.POSITIVE_INFINITY);
       const home = layer.waiting > 0 ? this.#home(layer.fn, layer.version) : undefined;
-      if (home !== undefined) this.#match(this.#hostOf(layer, home), now);
+      // What the pace of a function lets begin is for the version whose calls have waited the longest.
+      if (home !== undefined) this.#matchFreed(this.#hostOf(layer, home), now);
     }
     if (next !== Number.POSITIVE_INFINITY) this.#sweepAt(Math.max(next, now + SWEEP_MS / 10));
   }
 
-  #timeOut(lease: number, held: Lease, now: number): void {
+  #giveUp(lease: number, held: Lease, message: string, now: number): void {
     const { entry, pod, host } = held;
-    this.#endLease(lease);
+    this.#endLease(lease, true, now);
     host.layer.settle(entry, false, now);
     pod.zombies++;
-    const message = `function "${entry.fn}" did not answer within ${entry.timeoutMs} ms`;
     this.#fleet.send(pod, { t: "abort", lease, reason: message });
     this.#settled(entry, { failure: { code: "CALL_TIMEOUT", message }, lines: [] });
     // A suspect has its pod to itself also after it was given up; and when half of the slots are taken by attempts that never end, the pod
@@ -418,7 +440,7 @@ export class Scheduler {
       if (layer.waiting === 0) continue;
       this.#match(host, now);
       const room =
-        !this.#draining && host.pods.size < this.#options.maxPodsPerFunction && layer.peek() !== undefined && host.retryAt <= now;
+        !this.#draining && host.pods.size < this.#options.maxPodsPerFunction && layer.peek(now) !== undefined && host.retryAt <= now;
       const starting = [...host.pods.values()].some((pod) => pod.state === "starting");
       if (room && !starting && layer.oldestWaitingMs(now) > this.#options.patienceMs) this.#addPod(host, now);
     }
@@ -439,6 +461,7 @@ class LayerHost implements Tenant {
   readonly version: string;
   readonly path: string;
   readonly memoryMb: number;
+  readonly heartbeatMs: number | undefined;
   readonly layer: Layer;
   readonly pods = new Map<string, Pod>();
   /** Pods that execute a suspect call alone. */
@@ -455,6 +478,7 @@ class LayerHost implements Tenant {
     this.version = layer.version;
     this.path = home.path;
     this.memoryMb = memoryMb;
+    this.heartbeatMs = home.spec.heartbeatMs;
     this.#scheduler = scheduler;
   }
 

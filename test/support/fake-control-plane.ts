@@ -184,7 +184,17 @@ export class FakeControlPlane implements ControlPlane {
   }
 
   layers(): LayerView[] {
-    const counts = { waiting: 3, delayed: 1, running: 2, dead: 1, pods: 2, oldestWaitingMs: 1_500, completed: 40, failed: 4 };
+    const counts = {
+      waiting: 3,
+      delayed: 1,
+      running: 2,
+      dead: 1,
+      pods: 2,
+      oldestWaitingMs: 1_500,
+      throttled: false,
+      completed: 40,
+      failed: 4,
+    };
     return [
       { function: "pay", application: "shop", version: "0123456789abcdef", enqueuedPerSecond: 1.5, completedPerSecond: 2, ...counts },
     ];

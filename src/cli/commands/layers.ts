@@ -14,7 +14,7 @@ export const layersVerb: Verb = (program, does) => {
             layers,
             [
               { title: "FUNCTION", cell: (row) => row.function },
-              { title: "WAITING", cell: (row) => row.waiting, right: true },
+              { title: "WAITING", cell: (row) => (row.throttled ? `${row.waiting} (throttled)` : row.waiting), right: true },
               { title: "DELAYED", cell: (row) => row.delayed, right: true },
               { title: "RUNNING", cell: (row) => row.running, right: true },
               {
