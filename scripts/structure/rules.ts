@@ -28,7 +28,7 @@ export const rules: StructureRules = {
     "src/queue/{pace,turns}.ts",
     "src/consensus/**",
     "src/autoscaler/decide*.ts",
-    "src/monitor/verdict*.ts",
+    "src/monitor/{alerts,diagnose,match,rules}.ts",
   ],
   impure: ["src/lib/clock.ts"],
   purePackages: ["msgpackr", "typebox"],
