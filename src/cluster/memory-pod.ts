@@ -54,6 +54,8 @@ export class MemoryPod {
     switch (message.t) {
       case "invoke":
         return this.#functions?.invoke(message);
+      case "reply":
+        return this.#functions?.reply(message);
       case "deliver":
         return this.#coordinators?.deliver(message.run, message.record);
       case "begin":
@@ -79,7 +81,9 @@ export class MemoryPod {
       const application = this.#options.load(version);
       const { maxPayloadBytes, maxLogBytes } = this.#options;
       const options = { maxPayloadBytes, maxLogBytes, now: () => this.#clock.now() };
-      this.#functions = new FunctionHost(application.functions, options, () => NO_USAGE, send);
+      const { tables, checks } = application;
+      const executing = { ...options, tables, checks, after: (ms: number, callback: () => void) => this.#clock.after(ms, callback) };
+      this.#functions = new FunctionHost(application.functions, executing, () => NO_USAGE, send);
       this.#coordinators = new CoordinatorHost(
         coordinatorsOf(application),
         { ...options, tables: application.tables },

@@ -42,6 +42,11 @@ export class LineBuffer {
     this.#lines.push(text === line.text ? line : { ...line, text });
   }
 
+  /** What there is, and stays. */
+  peek(): readonly LogLine[] {
+    return [...this.#lines];
+  }
+
   take(): LogLine[] {
     const lines = this.#lines;
     if (this.#dropped > 0 && !this.#isMarked) {

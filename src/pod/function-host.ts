@@ -4,23 +4,22 @@
  * Owns: the calls that execute here, their logs, measurements and abort signals. Does not own: retries and timeouts (the control plane
  * decides them and says `abort`), or the connection.
  */
-import type { FunctionContext, Logger } from "../application/context.ts";
-import type { FunctionDefinition } from "../application/definitions.ts";
-import { type Failure, failureOf } from "../lib/errors.ts";
+import type { CheckDefinition, CheckedExecution, FunctionDefinition } from "../application/context.ts";
+import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import { fromJson, toJson } from "../lib/json.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
-import type { LogLine } from "../protocol/run.ts";
-import { LineBuffer, type LogOwner, loggerOf, owner } from "./capture.ts";
+import { Call, type CallOptions, type Invoke, timer } from "./call.ts";
+import { owner } from "./capture.ts";
+import { checksByFunction, runChecks } from "./checks.ts";
 import { validate } from "./validate.ts";
 
-type Invoke = ToPod & { t: "invoke" };
-
-export interface FunctionHostOptions {
-  maxPayloadBytes: number;
-  maxLogBytes: number;
-  /** The time of log lines and measurements. Default: the wall clock's for the former, `performance.now` for the latter. */
-  now?: () => number;
+/** `now` is also the time of measurements, whose default is `performance.now`. */
+export interface FunctionHostOptions extends CallOptions {
+  checks?: ReadonlyMap<string, CheckDefinition>;
 }
+
+/** Ends an attempt; `execution` tells of one that returned, before its checks. */
+type End = (value: string, failure: Failure | undefined, execution?: { input: unknown; output: unknown }) => void;
 
 /** CPU time and peak memory of the process, measured at most once per millisecond: asking costs as much as a small call. */
 export interface Usage {
@@ -34,6 +33,7 @@ export class FunctionHost {
   readonly #usage: () => Usage;
   readonly #send: (message: FromPod) => void;
   readonly #calls = new Map<number, Call>();
+  readonly #checks: Map<string, CheckDefinition[]>;
 
   constructor(
     functions: Map<string, FunctionDefinition>,
@@ -45,10 +45,11 @@ export class FunctionHost {
     this.#options = options;
     this.#usage = usage;
     this.#send = send;
+    this.#checks = checksByFunction(options.checks?.values() ?? []);
   }
 
   invoke(message: Invoke): void {
-    const call = new Call(message, this.#options);
+    const call = new Call(message, this.#options, this.#send);
     this.#calls.set(message.lease, call);
     const startedAt = this.#elapsed();
     const cpuMs = this.#usage().cpuMs;
@@ -56,7 +57,7 @@ export class FunctionHost {
       // An exit that was refused and a handler that returns all the same would answer twice.
       if (!this.#calls.delete(message.lease)) return;
       const usage = this.#usage();
-      this.#send({
+      const result: FromPod & { t: "result" } = {
         t: "result",
         lease: message.lease,
         value,
@@ -65,10 +66,32 @@ export class FunctionHost {
         cpuMs: round(usage.cpuMs - cpuMs),
         memoryMb: usage.memoryMb,
         lines: call.lines(),
-      });
+      };
+      call.end(result);
+      this.#send(result);
     };
     call.fail = (error) => end("", functionFailure(error));
-    owner.run(call, () => this.#execute(call, end));
+    const checks = message.undo === undefined ? this.#checks.get(message.fn) : undefined;
+    if (checks === undefined) return owner.run(call, () => this.#execute(call, end));
+    const measure = () => {
+      const usage = this.#usage();
+      return { durationMs: round(this.#elapsed() - startedAt), cpuMs: round(usage.cpuMs - cpuMs), memoryMb: usage.memoryMb };
+    };
+    owner.run(call, () => this.#execute(call, this.#checkedBy(checks, call, measure, end)));
+  }
+
+  /** Lets the checks of a function that has returned have their say before its result counts. */
+  #checkedBy(checks: CheckDefinition[], call: Call, measure: () => CheckedExecution["metrics"], end: End): End {
+    return (value, failure, execution) => {
+      if (execution === undefined) return end(value, failure);
+      const checked = (): CheckedExecution => ({ ...execution, metrics: measure(), lines: call.linesSoFar });
+      const after = this.#options.after ?? timer;
+      void runChecks(checks, checked, call, after).then((refusal) => end(refusal === undefined ? value : "", refusal));
+    };
+  }
+
+  reply(message: ToPod & { t: "reply" }): void {
+    this.#calls.get(message.lease)?.take(message);
   }
 
   abort(lease: number, reason: string): void {
@@ -79,20 +102,22 @@ export class FunctionHost {
     return this.#options.now === undefined ? performance.now() : this.#options.now();
   }
 
-  #execute(call: Call, end: (value: string, failure: Failure | undefined) => void): void {
-    const { fn, input } = call.message;
+  #execute(call: Call, end: End): void {
+    const { fn, input, undo } = call.message;
     const definition = this.#functions.get(fn);
     if (definition === undefined)
       return end("", { code: "UNKNOWN_FUNCTION", message: `this version has no function "${fn}"`, terminal: true });
     const finish = (value: unknown): void => {
+      if (undo !== undefined) return end("", undefined);
       try {
-        end(toJson(value, `the result of function "${fn}"`, this.#options.maxPayloadBytes), undefined);
+        const json = toJson(value, `the result of function "${fn}"`, this.#options.maxPayloadBytes);
+        end(json, undefined, { input: call.input, output: value });
       } catch (error) {
         end("", functionFailure(error));
       }
     };
     try {
-      const result = run(definition, fromJson(input), call);
+      const result = undo === undefined ? run(definition, fromJson(input), call) : compensate(definition, fromJson(input), undo, call);
       // Not the thenable's own `then`, which may answer at once, more than once, or with another thenable.
       if (isThenable(result)) Promise.resolve(result).then(finish, (error: unknown) => end("", functionFailure(error)));
       else finish(result);
@@ -104,12 +129,31 @@ export class FunctionHost {
 
 const run = (definition: FunctionDefinition, input: unknown, call: Call): unknown => {
   const { options, handler, name } = definition;
+  call.input = input;
   if (options.input === undefined && options.output === undefined) return handler(input, call);
+  const handle = (value: unknown): unknown => {
+    call.input = value;
+    return handler(value, call);
+  };
   const checked = validate(options.input, input, "INPUT_INVALID", `the input of function "${name}"`);
-  const result = isThenable(checked) ? checked.then((value) => handler(value, call)) : handler(checked, call);
+  const result = isThenable(checked) ? checked.then(handle) : handle(checked);
   if (options.output === undefined) return result;
   const check = (value: unknown) => validate(options.output, value, "OUTPUT_INVALID", `the result of function "${name}"`);
   return isThenable(result) ? result.then(check) : check(result);
+};
+
+/** Undoes a completed call: what it returns means nothing. */
+const compensate = (definition: FunctionDefinition, input: unknown, output: string, call: Call): unknown => {
+  const { options, name } = definition;
+  if (options.compensate === undefined) {
+    throw Object.assign(new LockstepError("UNKNOWN_FUNCTION", `function "${name}" has no compensate`), { terminal: true });
+  }
+  const undo = options.compensate;
+  const checked = validate(options.input, input, "INPUT_INVALID", `the input of function "${name}"`);
+  const done = fromJson(output);
+  return isThenable(checked)
+    ? checked.then((value) => undo(call, { input: value, output: done }))
+    : undo(call, { input: checked, output: done });
 };
 
 const isThenable = (value: unknown): value is Promise<unknown> =>
@@ -130,58 +174,3 @@ export const functionFailure = (thrown: unknown): Failure => {
   if (stack !== undefined) own.stack = stack;
   return own;
 };
-
-/** One attempt: the handler's context and the owner of its log lines. */
-class Call implements FunctionContext, LogOwner {
-  readonly message: Invoke;
-  readonly #buffer: LineBuffer;
-  readonly #now: (() => number) | undefined;
-  #controller: AbortController | undefined;
-  #log: Logger | undefined;
-  /** Ends the attempt from outside its handler, as for a refused process.exit. */
-  fail: (error: unknown) => void = () => {};
-
-  constructor(message: Invoke, { maxLogBytes, now }: FunctionHostOptions) {
-    this.message = message;
-    this.#now = now;
-    this.#buffer = new LineBuffer(maxLogBytes, now);
-  }
-
-  get runId(): string {
-    return this.message.run;
-  }
-
-  get key(): string {
-    return `${this.message.run}/${this.message.seq}`;
-  }
-
-  get attempt(): number {
-    return this.message.attempt;
-  }
-
-  // Made only when asked for: most handlers never do, and a controller costs more than a small call.
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    return this.#controller.signal;
-  }
-
-  get log(): Logger {
-    this.#log ??= loggerOf(this, this.#now);
-    return this.#log;
-  }
-
-  write(line: LogLine): void {
-    this.#buffer.push(line);
-  }
-
-  lines(): LogLine[] {
-    return this.#buffer.isEmpty ? NONE : this.#buffer.take();
-  }
-
-  abort(reason: string): void {
-    this.#controller ??= new AbortController();
-    this.#controller.abort(new Error(reason));
-  }
-}
-
-const NONE: LogLine[] = [];

@@ -43,7 +43,8 @@ const load = (message: ToPod & { t: "load" }): void => {
     nameUserFiles(message.path);
     const application = loadBundle(message.path);
     const limits = { maxPayloadBytes: bootstrap.maxPayloadBytes, maxLogBytes: bootstrap.maxLogBytes };
-    functions = new FunctionHost(application.functions, limits, usage, (reply) => link.send(reply));
+    const { functions: definitions, tables, checks } = application;
+    functions = new FunctionHost(definitions, { ...limits, tables, checks }, usage, (reply) => link.send(reply));
     coordinators = new CoordinatorHost(
       coordinatorsOf(application),
       { ...limits, tables: application.tables },
@@ -73,6 +74,8 @@ const take = (message: ToPod): void => {
   switch (message.t) {
     case "invoke":
       return functions?.invoke(message);
+    case "reply":
+      return functions?.reply(message);
     case "deliver":
       return coordinators?.deliver(message.run, message.record);
     case "begin":

@@ -29,9 +29,14 @@ const good: (FromPod | Beat)[] = [
   { t: "waits", run: "run_1", at: 3 },
   { t: "diverged", run: "run_1", failure },
   { t: "lines", run: "run_1", lines: [line] },
-  { ...result, lines: [line], writes: [{ key: "orders/1", value: "1", ttlMs: 5 }, { key: "orders/2" }, { key: "orders/3", refresh: true }] },
   {
     ...result,
+    lines: [line],
+    writes: [{ key: "orders/1", value: "1", ttlMs: 5 }, { key: "orders/2" }, { key: "orders/3", refresh: true }],
+  },
+  {
+    ...result,
+    lines: [line],
     objects: [
       { op: "put", handle: 1 },
       { op: "delete", bucket: "orders", key: "a" },
