@@ -72,8 +72,7 @@ export const eventOf = ({ head, state }: Live, record: JournalRecord): EventBody
     return { type: "run.recovering", run, name, seq, function: callOf(state, seq)?.fn ?? name, fault, recovery };
   }
   if (record.t !== "recovered") return undefined;
-  const { seq, decision, by, since } = record;
-  const fn = callOf(state, seq)?.fn ?? name;
+  const { seq, fn, decision, by, since } = record;
   const tookMs = since === undefined ? 0 : record.at - since;
   return {
     type: "run.recovered",

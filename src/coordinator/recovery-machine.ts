@@ -118,6 +118,7 @@ const record = (run: RunState, seq: number, decision: Decision, by: string | und
     t: "recovered",
     seq,
     at: now,
+    fn: callOf(run, seq)?.fn ?? run.name,
     decision,
     ...(since === undefined ? {} : { since }),
     ...(by === undefined ? {} : { by }),

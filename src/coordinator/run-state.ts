@@ -191,6 +191,7 @@ export const apply = (run: RunState, record: JournalRecord): void => {
       buffer(run, record.name).push({ at: record.at, value: record.value });
       return;
     case "stale":
+    case "restarted":
       return;
     case "cancel":
       run.cancelled = record.reason;

@@ -76,6 +76,11 @@ export type Command =
  * in this order and compares its commands with those recorded.
  */
 export type JournalRecord =
+  /**
+   * The first record of a run that repeats run `of`. `from`: what that one did before this command follows, and as far as it goes the time at
+   * its start and its random numbers are those of the run `origin`.
+   */
+  | { t: "restarted"; at: number; of: RunId; from?: number; origin?: { run: RunId; acceptedAt: number } }
   | { t: "call"; seq: number; at: number; fn: string; version: string; input: Json; options?: CallOptions; undoable?: boolean }
   | { t: "sleep"; seq: number; at: number; ms: number; dueAt: number }
   | { t: "signal"; seq: number; at: number; name: string; dueAt?: number }
@@ -106,8 +111,8 @@ export type JournalRecord =
   | { t: "stale"; at: number; key: string; stale: Staleness }
   /** Call `seq` (0: the coordinator itself) has failed for good, and recovery decides what follows. */
   | { t: "recover"; seq: number; attempt: number; at: number; failure: Failure; recovery: RunId }
-  /** What was decided of it, by its recovery or (`by`) a person. `since`: when the failure came in. */
-  | { t: "recovered"; seq: number; at: number; decision: Decision; by?: string; since?: number }
+  /** What was decided of it, by its recovery or (`by`) a person. `since`: when the failure came in. `fn`: the function, or the coordinator for `seq` 0. */
+  | { t: "recovered"; seq: number; at: number; fn: string; decision: Decision; by?: string; since?: number }
   /** The failure that call `seq` was done with is void: it is pending again. */
   | { t: "reopen"; seq: number; at: number; input?: Json; notBefore: number }
   | { t: "signalled"; name: string; at: number; value: Json }
