@@ -7,11 +7,14 @@ import { hashText, seeded } from "../lib/random.ts";
 import type { Command } from "../protocol/run.ts";
 import type { Staleness, StateOp, StateWrite } from "../protocol/state.ts";
 import { durationOf, nameOf, optionsOf } from "./arguments.ts";
+import { type MapRequest, mapItems } from "./map.ts";
 import { createStateStore } from "./state-view.ts";
 
 /** What the context needs of the coordinator's execution. */
 export interface Commander {
   readonly run: string;
+  /** The run whose random numbers it has. */
+  readonly seed: string;
   readonly now: number;
   readonly log: Logger;
   readonly maxPayloadBytes: number;
@@ -32,7 +35,7 @@ export interface Commander {
 
 /** The methods that coordinator code uses: each becomes a numbered command of its instance. */
 export const createContext = (instance: Commander): CoordinatorContext => {
-  const random = seeded(hashText(instance.run));
+  const random = seeded(hashText(instance.seed));
   let uuids = 0;
   let state: StateStore | undefined;
 
@@ -69,6 +72,11 @@ export const createContext = (instance: Commander): CoordinatorContext => {
       if (timeoutMs !== undefined) command.timeoutMs = timeoutMs;
       return instance.issue(command) as Promise<never>;
     },
+    map: ((items: readonly unknown[], target: unknown, options?: MapRequest) => {
+      const begin = typeof target === "function" ? (target as (item: unknown, index: number) => Promise<unknown>) : undefined;
+      const fn = begin === undefined ? nameOf(target, "map") : "";
+      return mapItems(items, begin ?? ((item) => call(fn, item)), options);
+    }) as CoordinatorContext["map"],
     // Made when it is asked for: most coordinators never do.
     get state() {
       state ??= stateOf(instance);
@@ -82,7 +90,7 @@ export const createContext = (instance: Commander): CoordinatorContext => {
     },
     now: () => instance.now,
     random: () => random.next(),
-    uuid: () => uuidOf(`${instance.run}/${++uuids}`),
+    uuid: () => uuidOf(`${instance.seed}/${++uuids}`),
   };
 };
 

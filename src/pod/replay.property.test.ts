@@ -21,6 +21,7 @@ type Op =
   | { op: "signal"; name: string; timeoutMs: number | undefined }
   | { op: "hops"; hops: number }
   | { op: "all" | "race" | "allSettled" | "any"; branches: Op[][] }
+  | { op: "map"; items: Op[][]; concurrency: number; tolerateFailures: number | undefined }
   | { op: "coin"; heads: Op[]; tails: Op[] };
 
 const program: fc.Arbitrary<Op[]> = fc.letrec<{ op: Op; ops: Op[] }>((tie) => ({
@@ -41,6 +42,12 @@ const program: fc.Arbitrary<Op[]> = fc.letrec<{ op: Op; ops: Op[] }>((tie) => ({
     fc.record({
       op: fc.constantFrom("all" as const, "race" as const, "allSettled" as const, "any" as const),
       branches: fc.array(tie("ops"), { minLength: 1, maxLength: 4 }),
+    }),
+    fc.record({
+      op: fc.constant("map" as const),
+      items: fc.array(tie("ops"), { maxLength: 5 }),
+      concurrency: fc.integer({ min: 1, max: 3 }),
+      tolerateFailures: fc.constantFrom(undefined, 0, 1, 9),
     }),
     fc.record({ op: fc.constant("coin" as const), heads: tie("ops"), tails: tie("ops") }),
   ),
@@ -97,11 +104,21 @@ const execute = async (ctx: CoordinatorContext, ops: readonly Op[]): Promise<unk
             return op.hops;
           }),
         );
+      case "map":
+        return note(map(op));
       case "coin":
         return performAll(ctx.random() < 0.5 ? op.heads : op.tails);
       default:
         return Promise[op.op as "all"](op.branches.map(performAll));
     }
+  };
+  const map = async ({ items, concurrency, tolerateFailures }: Op & { op: "map" }): Promise<unknown> => {
+    const one = async (ops: readonly Op[]): Promise<unknown> => {
+      await performAll(ops);
+      return ctx.call("f", digest());
+    };
+    if (tolerateFailures === undefined) return ctx.map(items, one, { concurrency });
+    return (await ctx.map(items, one, { concurrency, tolerateFailures })).map(({ ok }) => ok);
   };
   const performAll = async (all: readonly Op[]): Promise<void> => {
     for (const op of all) await perform(op);
