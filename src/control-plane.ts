@@ -24,6 +24,7 @@ import type { JournalRecord, RunResult, RunSummary, StartRun } from "./protocol/
 import { layerKey } from "./queue/machine.ts";
 import type { Fleet } from "./scheduler/fleet.ts";
 import type { Scheduler } from "./scheduler/service.ts";
+import type { StateService } from "./state/service.ts";
 
 export interface Parts {
   journal: Journal;
@@ -34,6 +35,7 @@ export interface Parts {
   fleet: Fleet;
   turn: Turn;
   events: EventBus;
+  state: StateService;
   slotsPerPod: number;
   maxPayloadBytes: number;
   expressionLimits: Partial<ExpressionLimits>;
@@ -45,7 +47,7 @@ export interface Parts {
 const NO_APPLICATION = { application: "", version: "" };
 
 export const createControlPlane = (parts: Parts): ControlPlane => {
-  const { journal, registry, applications, runs, fleet, events } = parts;
+  const { journal, registry, applications, runs, fleet, events, state } = parts;
 
   const checkReady = (): void => {
     const why = parts.notReady();
@@ -120,6 +122,15 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
       const version = await applications.deploy(bundle);
       parts.turn.event(deployedEvent(version));
       return version;
+    },
+    state: {
+      get: (application, key) => state.get(application, key),
+      list: (application, prefix, limit, after) => state.list(application, prefix, limit, after),
+      write: async (application, write) => {
+        checkReady();
+        return state.write(application, write);
+      },
+      stale: (application) => state.stale(application),
     },
     applications: async () => registry.list(),
     pods: () => podViews(fleet, parts.slotsPerPod),

@@ -20,10 +20,12 @@ import type { Journal } from "./journal/port.ts";
 import { openSqliteJournal } from "./journal/sqlite.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import { DEFAULT_LIMITS, type PlatformLimits } from "./limits.ts";
+import { Monitor } from "./monitor/service.ts";
 import type { Bundle } from "./protocol/application.ts";
 import type { ControlPlane } from "./protocol/control-plane.ts";
 import { Fleet, type FleetObserver } from "./scheduler/fleet.ts";
 import { Scheduler } from "./scheduler/service.ts";
+import { StateService } from "./state/service.ts";
 
 export type { PlatformLimits } from "./limits.ts";
 
@@ -123,7 +125,7 @@ interface Choices {
   report(error: unknown): void;
 }
 
-type Connected = Parts & { controlPlane: ControlPlane };
+type Connected = Parts & { controlPlane: ControlPlane; monitor: Monitor };
 
 /** Makes the parts and tells each of those that it works with. Nothing runs yet. */
 const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report }: Choices): Connected => {
@@ -137,8 +139,17 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
     memoryMb: limits.podMemoryMb,
     inspectTimeoutMs: INSPECT_TIMEOUT_MS,
   });
+  const state = new StateService({
+    rows: journal.state,
+    turn,
+    clock,
+    maxValueBytes: limits.maxPayloadBytes,
+    ttlMs: (space, table) => registry.tables(space).find(({ name }) => name === table)?.ttlMs,
+    failed: fatal,
+  });
+  const monitor = new Monitor({ turn, clock, registry, podMemoryMb: limits.podMemoryMb });
   const runs = new RunService(
-    { journal, clock, turn, registry, pathOf: applications.pathOf, maxPayloadBytes: limits.maxPayloadBytes },
+    { journal, clock, turn, registry, monitor, state, pathOf: applications.pathOf, maxPayloadBytes: limits.maxPayloadBytes },
     {
       defaultTimeoutMs: limits.callTimeoutMs,
       maxLiveRuns: limits.maxLiveRuns,
@@ -151,6 +162,7 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
   const scheduler = new Scheduler(fleet, clock, scheduling, applications.homeOf, (entry, outcome) => runs.settled(entry, outcome));
   const hosting = { memoryMb: limits.podMemoryMb, podsPerVersion: limits.coordinatorPods, turnLimitMs: limits.coordinatorTurnMs };
   runs.connect(scheduler, new CoordinatorHosts(fleet, clock, hosting, runs));
+  state.onStale((space, key, stale) => runs.toldStale(space, key, stale));
   const parts: Parts = {
     journal,
     registry,
@@ -160,19 +172,21 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
     fleet,
     turn,
     events,
+    state,
     counts,
     slotsPerPod,
     maxPayloadBytes: limits.maxPayloadBytes,
     expressionLimits: limits.expression,
     notReady: () => readiness.reason,
   };
-  return { ...parts, controlPlane: createControlPlane(parts) };
+  return { ...parts, monitor, controlPlane: createControlPlane(parts) };
 };
 
 /** Brings the parts to life in order: what was deployed, pods, then the runs that were under way. Returns how many those are. */
 const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, stops: (() => unknown)[]): Promise<number> => {
-  const { journal, applications, fleet, scheduler, runs, turn, events, counts } = parts;
+  const { journal, applications, fleet, scheduler, runs, monitor, turn, events, state, counts } = parts;
   await applications.recover();
+  await state.start();
   stops.push(() => fleet.stop());
   await fleet.start();
   scheduler.start();
@@ -182,6 +196,8 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     await scheduler.drain(limits.drainMs);
     scheduler.stop();
     runs.stop();
+    monitor.stop();
+    state.stop();
   });
   const recovered = await runs.recover();
   stops.push(startHousekeeping({ journal, clock, turn, runs, limits, counts, position: () => events.position, failed: runs.readFailed }));

@@ -28,6 +28,7 @@ export const rules: StructureRules = {
     "src/lib/**",
     "src/protocol/**",
     "src/expression/**",
+    "src/state/{marks,transaction}.ts",
     "src/queue/{pace,turns}.ts",
     "src/consensus/**",
     "src/autoscaler/decide*.ts",

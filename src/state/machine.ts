@@ -71,6 +71,10 @@ export class StateMachine {
     this.#version = lastVersion;
   }
 
+  nextVersion(): number {
+    return ++this.#version;
+  }
+
   /** Takes the marks that earlier lives have left. */
   load(rows: readonly (StateEntry & { space: Space })[]): void {
     for (const { space, key, stale } of rows) if (stale !== undefined) this.#marks.set(space, key, stale);
@@ -208,7 +212,7 @@ export class StateMachine {
       this.#freshen(step, space, key, true);
       return;
     }
-    const row: Row = { version: ++this.#version };
+    const row: Row = { version: this.nextVersion() };
     if (value !== undefined) {
       row.value = value;
       if (ttlMs !== undefined) row.expiresAt = now + ttlMs;

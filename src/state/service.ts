@@ -75,6 +75,11 @@ export class StateService implements StatePlane {
     this.#staleListeners.push(told);
   }
 
+  /** A version for a row that somebody else writes: all come from one counter. */
+  nextVersion(): number {
+    return this.#machine.nextVersion();
+  }
+
   // ---------------------------------------------------------------- transactions
 
   /**
