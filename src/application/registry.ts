@@ -20,10 +20,17 @@ export class Registry {
   readonly #functions = new Map<string, ApplicationVersion>();
   readonly #coordinators = new Map<string, ApplicationVersion>();
   readonly #buckets = new Map<string, ApplicationVersion>();
+  #revision = 0;
+
+  /** Grows with each version that becomes known: what is made of the manifests is made anew when it has changed. */
+  get revision(): number {
+    return this.#revision;
+  }
 
   /** Makes a version known; a current one takes over its application's names. */
   add(version: ApplicationVersion): void {
     const { manifest } = version;
+    this.#revision++;
     this.#versions.set(version.version, {
       version,
       functions: new Map(manifest.functions.map((spec) => [spec.name, spec])),

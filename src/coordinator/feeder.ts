@@ -14,6 +14,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { RunId, RunIds } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
+import type { Monitor } from "../monitor/service.ts";
 import type { CallMetrics, Command, JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
 import type { Space, Staleness, StateOp } from "../protocol/state.ts";
 import type { Entry } from "../queue/machine.ts";
@@ -37,6 +38,7 @@ export interface FeederParts {
   turn: Turn;
   state: StateService;
   registry: Registry;
+  monitor: Monitor;
   ids: RunIds;
   waiters: Waiters;
   /** Where pods find a version's bundle. */

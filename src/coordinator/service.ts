@@ -223,12 +223,12 @@ export class RunService implements HostEvents {
 
   // ---------------------------------------------------------------- what pods report
 
-  settled(entry: Entry, { value, failure, metrics, lines }: Outcome): void {
+  settled(entry: Entry, outcome: Outcome): void {
     const live = this.#memory.get(entry.run);
     if (live === undefined) return;
-    const { seq, attempt, fn } = entry;
+    const { seq, attempt } = entry;
     if (live.entries.get(seq) === entry) live.entries.delete(seq);
-    if (lines.length > 0) this.#parts.turn.log({ run: entry.run, seq, attempt, function: fn, lines });
+    const { value, failure, metrics } = this.#parts.monitor.judged(entry, outcome);
     const measured = metrics === undefined ? {} : { metrics };
     if (failure === undefined) {
       this.counters.callsCompleted++;
@@ -237,6 +237,12 @@ export class RunService implements HostEvents {
       this.counters.callsFailed++;
       this.#feeder.fail(live, entry, failure, measured);
     }
+  }
+
+  /** How far an attempt says that it has come. The scheduler sees to it that it doesn't come too often. */
+  progress({ run, seq, attempt }: Entry, value: Json): void {
+    const live = this.#memory.get(run);
+    if (live !== undefined) this.#feeder.feed(live, { t: "progress", seq, attempt, value });
   }
 
   commands(id: RunId, commands: readonly Command[]): void {

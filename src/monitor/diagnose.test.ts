@@ -365,7 +365,7 @@ describe("evidence", () => {
   });
 
   test("tells of memory and time when they are near their bounds", async () => {
-    expect(await evidence(new Error("x"), { metrics, memoryMb: 256 })).toContain("memory: 244 of 256 MiB");
+    expect(await evidence(new Error("x"), { metrics, memoryMb: 256 })).toContain("memory: 244 MiB at its peak, memoryMb is 256");
     expect(await evidence(new Error("x"), { metrics, memoryMb: 512 })).toHaveLength(1);
     const failure = { code: "CALL_TIMEOUT", message: "late" };
     expect(diagnose({ function: "f", failure, lines: [], timeoutMs: 500 }).evidence).toContain("time: 500 ms");

@@ -95,7 +95,7 @@ const evidenceOf = ({ failure, metrics, lines, timeoutMs, memoryMb }: Execution,
         .map((line) => `pod: ${short(line)}`),
     );
   if (metrics !== undefined && memoryMb !== undefined && metrics.memoryMb >= NEAR * memoryMb)
-    evidence.push(`memory: ${Math.round(metrics.memoryMb)} of ${memoryMb} MiB`);
+    evidence.push(`memory: ${Math.round(metrics.memoryMb)} MiB at its peak, memoryMb is ${memoryMb}`);
   if (fault === "timeout" && timeoutMs !== undefined) {
     const took = metrics === undefined ? "" : `${Math.round(metrics.durationMs)} of `;
     evidence.push(`time: ${took}${timeoutMs} ms`);
