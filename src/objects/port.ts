@@ -1,4 +1,4 @@
-import type { ByteRange, ObjectInfo, ObjectPage } from "../protocol/objects.ts";
+import type { ByteRange, ObjectInfo } from "../protocol/objects.ts";
 
 /** Where an object is. Both names have been checked: an adapter may rely on the rules of names.ts. */
 export interface ObjectPlace {
@@ -29,7 +29,7 @@ export interface Change {
   ifNoneMatch?: "*";
 }
 
-/** A key whose changes may be published until `release`. `info` tells what it holds now, as far as is known without asking. */
+/** A key whose changes may be published until `release`. `info` tells what it holds, changes that are being published included. */
 export interface Claim {
   readonly info: ObjectInfo | undefined;
   /** The idempotency key of the PUT that made it. */
@@ -49,11 +49,13 @@ export interface ObjectStore {
   stop(): Promise<void>;
   /** Makes the bucket unless there is one. */
   ensureBucket(bucket: string): Promise<void>;
+  /** The chunks of `body` are the store's from then on. */
   stage(place: ObjectPlace, body: AsyncIterable<Uint8Array>, content: Content): Promise<Staged>;
   stageCopy(from: ObjectPlace, to: ObjectPlace): Promise<Staged>;
   discard(staged: Staged): Promise<void>;
-  claim(place: ObjectPlace): Promise<Claim>;
-  /** Whether the conditions of these changes hold, as far as is known without asking. */
+  /** `look`: `info` is wanted even where it has to be asked for. */
+  claim(place: ObjectPlace, look: boolean): Promise<Claim>;
+  /** Whether the conditions of these changes of claimed keys hold, as far as is known. */
   holds(changes: readonly Change[]): boolean;
   /**
    * Records the changes of claimed keys in this turn, all of them, in order; several of one key are carried out in the order of the calls.
@@ -62,5 +64,8 @@ export interface ObjectStore {
   publish(changes: readonly Change[]): Promise<ObjectInfo | undefined>[];
   head(place: ObjectPlace): Promise<ObjectInfo | undefined>;
   open(place: ObjectPlace, range?: ByteRange): Promise<{ info: ObjectInfo; range?: ByteRange; body: AsyncIterable<Uint8Array> }>;
-  list(bucket: string, page: { prefix: string; cursor?: string; limit: number }): Promise<ObjectPage>;
+  /** In order of the UTF-8 bytes of the keys, those after the key `after`. */
+  list(bucket: string, page: { prefix: string; after?: string; limit: number }): Promise<{ objects: ObjectInfo[]; more: boolean }>;
+  /** Takes an event notification of the store's own, parsed; gives how many events it held. Absent where there are none. */
+  notify?(notification: unknown): Promise<number>;
 }

@@ -1,0 +1,44 @@
+/** Bytes in memory, for the testing kit: an object as long as the process that holds it. */
+import { createHash } from "node:crypto";
+import type { Bytes, StoredBytes } from "./bytes.ts";
+
+export class MemoryBytes implements Bytes {
+  readonly #files = new Map<string, Buffer>();
+  #next = 0;
+
+  async store(body: AsyncIterable<Uint8Array>): Promise<StoredBytes> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of body) chunks.push(chunk);
+    const bytes = Buffer.concat(chunks);
+    return this.#add(bytes, createHash("sha256").update(bytes).digest("hex"));
+  }
+
+  async copy({ file, sha256 }: StoredBytes): Promise<StoredBytes> {
+    const bytes = this.#files.get(file);
+    if (bytes === undefined) throw new Error(`${file} was removed`);
+    return this.#add(bytes, sha256);
+  }
+
+  async read({ file }: StoredBytes, range?: { start: number; end: number }): Promise<AsyncIterable<Uint8Array> | undefined> {
+    const bytes = this.#files.get(file);
+    if (bytes === undefined) return undefined;
+    const part = range === undefined ? bytes : bytes.subarray(range.start, range.end + 1);
+    return (async function* () {
+      if (part.length > 0) yield Uint8Array.prototype.slice.call(part);
+    })();
+  }
+
+  async remove(file: string): Promise<void> {
+    this.#files.delete(file);
+  }
+
+  async sweep(): Promise<number> {
+    return 0;
+  }
+
+  #add(bytes: Buffer, sha256: string): StoredBytes {
+    const file = String(++this.#next);
+    this.#files.set(file, bytes);
+    return { file, size: bytes.length, sha256 };
+  }
+}
