@@ -60,6 +60,8 @@ export class MemoryPod {
         return this.#coordinators?.deliver(message.run, message.record);
       case "begin":
         return this.#coordinators?.begin(message);
+      case "rehearse":
+        return this.#coordinators?.rehearse(message);
       case "abort":
         return this.#functions?.abort(message.lease, message.reason);
       case "ask":

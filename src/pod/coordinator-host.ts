@@ -43,8 +43,7 @@ export class CoordinatorHost {
   begin(message: ToPod & { t: "begin" }): void {
     const definition = this.#coordinators.get(message.name);
     if (definition === undefined) {
-      const failure: Failure = { code: "UNKNOWN_COORDINATOR", message: `this version has no coordinator "${message.name}"` };
-      this.#port.send({ t: "commands", run: message.run, commands: [{ t: "finish", failure }] });
+      this.#port.send({ t: "commands", run: message.run, commands: [{ t: "finish", failure: unknownCoordinator(message.name) }] });
       return;
     }
     const instance = new Instance(definition, message, this.#limits, {
@@ -69,8 +68,41 @@ export class CoordinatorHost {
     });
     this.#instances.get(message.run)?.abandon();
     this.#instances.set(message.run, instance);
-    if (this.#claim()) instance.start();
-    else this.#later(() => instance.start());
+    this.#start(instance);
+  }
+
+  /**
+   * Replays a journal, and tells whether the code could go on from there. Nothing of it acts: commands and lines are held back until the
+   * history was replayed, steps await a permission that doesn't come, and then it is over.
+   */
+  rehearse(message: ToPod & { t: "rehearse" }): void {
+    const { run, name, history } = message;
+    let isOver = false;
+    const answer = (failure?: Failure): void => {
+      if (isOver) return;
+      isOver = true;
+      this.#port.send({ t: "rehearsed", run, failure: failure === undefined ? "" : JSON.stringify(failure) });
+    };
+    const definition = this.#coordinators.get(name);
+    if (definition === undefined) return answer(unknownCoordinator(name));
+    // There is nothing yet that the code could contradict.
+    if (history.length === 0) return answer();
+    const instance: Instance = new Instance(definition, { ...message, t: "begin" }, this.#limits, {
+      changed: ({ replaying }) => {
+        if (replaying) return;
+        instance.abandon();
+        answer();
+      },
+      executing: () => {
+        this.#port.executing(run);
+        this.#schedule();
+      },
+      claim: () => this.#claim(),
+      later: (callback) => this.#later(callback),
+      diverged: answer,
+      crashed: (ending) => answer(ending.t === "finish" ? ending.failure : undefined),
+    });
+    this.#start(instance);
   }
 
   deliver(run: RunId, record: JournalRecord): void {
@@ -101,6 +133,11 @@ export class CoordinatorHost {
     this.#dirty.clear();
   }
 
+  #start(instance: Instance): void {
+    if (this.#claim()) instance.start();
+    else this.#later(() => instance.start());
+  }
+
   // What one coordinator sets off runs in microtasks. Were two of them given something in one turn, the liveness thread could not tell which
   // of them keeps the pod busy, and the wrong one would be held to be stuck.
   #claim(): boolean {
@@ -125,3 +162,8 @@ export class CoordinatorHost {
     });
   }
 }
+
+const unknownCoordinator = (name: string): Failure => ({
+  code: "UNKNOWN_COORDINATOR",
+  message: name.includes("/") ? `this version has no recovery of "${name}"` : `this version has no coordinator "${name}"`,
+});

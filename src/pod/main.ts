@@ -80,6 +80,8 @@ const take = (message: ToPod): void => {
       return coordinators?.deliver(message.run, message.record);
     case "begin":
       return coordinators?.begin(message);
+    case "rehearse":
+      return coordinators?.rehearse(message);
     case "abort":
       return functions?.abort(message.lease, message.reason);
     case "ask":

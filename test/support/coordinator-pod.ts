@@ -40,6 +40,7 @@ export class CoordinatorPod {
       else if (message.t === "permit") this.#host.permit(message.run, message.seq);
       else if (message.t === "ask") this.#host.ask(message.run, message.at);
       else if (message.t === "evict") this.#host.evict(message.run);
+      else if (message.t === "rehearse") this.#host.rehearse(message);
     }
     await this.settle();
   }
