@@ -32,6 +32,7 @@ export const rules: StructureRules = {
     "src/queue/{pace,turns}.ts",
     "src/consensus/**",
     "src/autoscaler/decide*.ts",
+    "src/triggers/match.ts",
     "src/monitor/{alerts,diagnose,match,rules}.ts",
   ],
   impure: ["src/lib/clock.ts"],

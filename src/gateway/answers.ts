@@ -135,6 +135,7 @@ const decision = variants("t", {
 });
 const command = { seq: integer, ...at };
 const JournalRecord = variants("t", {
+  restarted: { ...at, of: runId, "from?": integer, "origin?": object({ run: runId, acceptedAt: time }) },
   call: { ...command, fn: text, version: text, "input?": anything, "options?": callOptions, "undoable?": yes },
   sleep: { ...command, ms: number, dueAt: time },
   signal: { ...command, name: text, "dueAt?": time },
@@ -150,7 +151,7 @@ const JournalRecord = variants("t", {
   done: { ...command, "attempt?": integer, "value?": anything, "failure?": failure, "metrics?": metrics, "reads?": list(text) },
   stale: { ...at, key: text, stale: staleness },
   recover: { ...command, attempt: integer, failure, recovery: runId },
-  recovered: { ...command, decision, "by?": text },
+  recovered: { ...command, decision, "by?": text, "since?": time },
   reopen: { ...command, "input?": anything, notBefore: time },
   signalled: { name: text, ...at, "value?": anything },
   cancel: { ...at, reason: text },

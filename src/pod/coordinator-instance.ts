@@ -48,6 +48,7 @@ interface Waiting {
 
 export class Instance implements LogOwner, Commander {
   readonly run: RunId;
+  readonly seed: RunId;
   readonly log: Logger;
   readonly maxPayloadBytes: number;
   readonly tables: ReadonlyMap<string, TableDefinition>;
@@ -81,7 +82,9 @@ export class Instance implements LogOwner, Commander {
     this.#definition = definition;
     this.run = message.run;
     this.#input = message.input;
-    this.#now = message.acceptedAt;
+    const origin = originOf(message);
+    this.seed = origin.run;
+    this.#now = origin.acceptedAt;
     this.#port = port;
     this.maxPayloadBytes = limits.maxPayloadBytes;
     this.tables = limits.tables ?? NO_TABLES;
@@ -330,6 +333,12 @@ export class Instance implements LogOwner, Commander {
 }
 
 const NO_TABLES: ReadonlyMap<string, TableDefinition> = new Map();
+
+/** Whose chance and start time the code has: its own, or those of the run whose beginning it repeats. */
+const originOf = ({ run, acceptedAt, history }: ToPod & { t: "begin" }): { run: RunId; acceptedAt: number } => {
+  const first = history[0];
+  return (first?.t === "restarted" ? first.origin : undefined) ?? { run, acceptedAt };
+};
 
 const isDelivered = (record: JournalRecord): boolean =>
   record.t === "cancel" || record.t === "stale" || (record.t === "done" && record.seq > 0);
