@@ -6,6 +6,7 @@
 import type { Registry } from "./application/registry.ts";
 import type { Applications } from "./application/service.ts";
 import { describePending } from "./coordinator/live.ts";
+import type { Rehearsals } from "./coordinator/rehearsal.ts";
 import { apply, createRun } from "./coordinator/run-state.ts";
 import type { RunService } from "./coordinator/service.ts";
 import type { Turn } from "./coordinator/turn.ts";
@@ -25,16 +26,19 @@ import { layerKey } from "./queue/machine.ts";
 import type { Fleet } from "./scheduler/fleet.ts";
 import type { Scheduler } from "./scheduler/service.ts";
 import type { StateService } from "./state/service.ts";
+import type { Triggers } from "./triggers/service.ts";
 
 export interface Parts {
   journal: Journal;
   registry: Registry;
   applications: Applications;
   runs: RunService;
+  rehearsals: Rehearsals;
   scheduler: Scheduler;
   fleet: Fleet;
   turn: Turn;
   events: EventBus;
+  triggers: Triggers;
   state: StateService;
   slotsPerPod: number;
   maxPayloadBytes: number;
@@ -117,6 +121,11 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     },
     cancel: async (id, { reason, force }) => runs.cancel(checkId(id), reason, force ?? false),
     resume: async (id) => runs.resume(checkId(id)),
+    hook: async (request) => {
+      checkReady();
+      return parts.triggers.hook(request);
+    },
+    triggers: () => parts.triggers.views(),
     deploy: async (bundle: Bundle): Promise<ApplicationVersion> => {
       checkReady();
       const version = await applications.deploy(bundle);
@@ -131,6 +140,10 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
         return state.write(application, write);
       },
       stale: (application) => state.stale(application),
+    },
+    rehearse: async (bundle: Bundle) => {
+      checkReady();
+      return parts.rehearsals.rehearse(bundle);
     },
     applications: async () => registry.list(),
     pods: () => podViews(fleet, parts.slotsPerPod),

@@ -12,6 +12,7 @@ import type { Cluster } from "./cluster/port.ts";
 import { createControlPlane, deployedEvent, type Parts } from "./control-plane.ts";
 import { CoordinatorHosts } from "./coordinator/hosts.ts";
 import { startHousekeeping } from "./coordinator/housekeeping.ts";
+import { Rehearsals } from "./coordinator/rehearsal.ts";
 import { RunService } from "./coordinator/service.ts";
 import { Turn } from "./coordinator/turn.ts";
 import { EventBus } from "./events/service.ts";
@@ -26,6 +27,7 @@ import type { ControlPlane } from "./protocol/control-plane.ts";
 import { Fleet, type FleetObserver } from "./scheduler/fleet.ts";
 import { Scheduler } from "./scheduler/service.ts";
 import { StateService } from "./state/service.ts";
+import { Triggers } from "./triggers/service.ts";
 
 export type { PlatformLimits } from "./limits.ts";
 
@@ -94,7 +96,8 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
       options.onFatal(error);
     };
     const report = (error: unknown): void => options.log?.(`defect: ${describe(error)}`);
-    const parts = connect({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report });
+    const warn = (line: string): void => options.log?.(`warning: ${line}`);
+    const parts = connect({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report, warn });
     const recovered = await start(parts, limits, clock, stops);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
     for (const bundle of await applications) parts.turn.event(deployedEvent(await parts.applications.deploy(bundle)));
@@ -123,12 +126,14 @@ interface Choices {
   fatal(error: unknown): void;
   /** Told of defects that end nothing. */
   report(error: unknown): void;
+  /** Told what a person should mend. */
+  warn(line: string): void;
 }
 
 type Connected = Parts & { controlPlane: ControlPlane; monitor: Monitor };
 
 /** Makes the parts and tells each of those that it works with. Nothing runs yet. */
-const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report }: Choices): Connected => {
+const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report, warn }: Choices): Connected => {
   const events = new EventBus(journal, report);
   const turn = new Turn(journal, clock, events.publish, fatal);
   const counts = { podsStarted: 0, podsLost: 0, auditRepairs: 0 };
@@ -163,16 +168,31 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
   const hosting = { memoryMb: limits.podMemoryMb, podsPerVersion: limits.coordinatorPods, turnLimitMs: limits.coordinatorTurnMs };
   runs.connect(scheduler, new CoordinatorHosts(fleet, clock, hosting, runs));
   state.onStale((space, key, stale) => runs.toldStale(space, key, stale));
+  const triggers = new Triggers({
+    registry,
+    runs,
+    turn,
+    rows: journal.state,
+    clock,
+    nextVersion: () => state.nextVersion(),
+    secretOf: (name) => process.env[name],
+    maxPayloadBytes: limits.maxPayloadBytes,
+    warn,
+  });
+  const rehearsing = { memoryMb: limits.podMemoryMb, loadTimeoutMs: INSPECT_TIMEOUT_MS, replayTimeoutMs: limits.coordinatorTurnMs };
+  const rehearsals = new Rehearsals({ journal, clock, fleet, applications, durable: () => turn.durable() }, rehearsing);
   const parts: Parts = {
     journal,
     registry,
     applications,
     runs,
+    rehearsals,
     scheduler,
     fleet,
     turn,
     events,
     state,
+    triggers,
     counts,
     slotsPerPod,
     maxPayloadBytes: limits.maxPayloadBytes,
@@ -184,9 +204,10 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
 
 /** Brings the parts to life in order: what was deployed, pods, then the runs that were under way. Returns how many those are. */
 const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, stops: (() => unknown)[]): Promise<number> => {
-  const { journal, applications, fleet, scheduler, runs, monitor, turn, events, state, counts } = parts;
+  const { journal, applications, fleet, scheduler, runs, monitor, turn, events, state, triggers, counts } = parts;
   await applications.recover();
   await state.start();
+  await triggers.load();
   stops.push(() => fleet.stop());
   await fleet.start();
   scheduler.start();
@@ -200,6 +221,8 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     state.stop();
   });
   const recovered = await runs.recover();
+  triggers.start();
+  stops.push(() => triggers.stop());
   stops.push(startHousekeeping({ journal, clock, turn, runs, limits, counts, position: () => events.position, failed: runs.readFailed }));
   return recovered;
 };

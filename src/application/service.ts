@@ -5,7 +5,7 @@
  * (Registry), storage (Journal).
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { PodExit } from "../cluster/port.ts";
 import type { Journal } from "../journal/port.ts";
@@ -16,6 +16,7 @@ import { getOrMake } from "../lib/map.ts";
 import type { ApplicationVersion, Bundle, FunctionSpec, Manifest } from "../protocol/application.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
+import { checkSchedules } from "../triggers/schedule.ts";
 import { checkManifest } from "./options.ts";
 import type { Registry } from "./registry.ts";
 
@@ -72,28 +73,48 @@ export class Applications {
 
   /** @throws {LockstepError} APPLICATION_INVALID, NAME_TAKEN, POD_FAILED_TO_START */
   async deploy(given: Bundle): Promise<ApplicationVersion> {
-    const bundle = this.#check(given);
+    const bundle = this.#verified(given);
     const known = this.#registry.version(bundle.version);
     if (known !== undefined && known.application !== bundle.application) {
       throw new LockstepError("APPLICATION_INVALID", `version ${bundle.version} is already deployed as application "${known.application}"`);
     }
     this.#write(bundle);
-    const manifest = known?.manifest ?? (await this.#inspect(bundle));
-    checkManifest(manifest);
-    const version: ApplicationVersion = {
-      application: bundle.application,
-      version: bundle.version,
-      manifest,
-      deployedAt: this.#clock.now(),
-      current: true,
-    };
-    this.#registry.checkNames(version);
+    const version = this.check(bundle, known?.manifest ?? (await this.#inspect(bundle)));
     await this.#journal.saveApplication(bundle, version);
     this.#registry.add(version);
     return version;
   }
 
-  #check(bundle: Bundle): Bundle {
+  /**
+   * The version that deploying this would make: what it defines is checked, also against other applications.
+   * @throws {LockstepError} APPLICATION_INVALID, NAME_TAKEN
+   */
+  check({ application, version: named }: Bundle, manifest: Manifest): ApplicationVersion {
+    checkManifest(manifest);
+    const version: ApplicationVersion = { application, version: named, manifest, deployedAt: this.#clock.now(), current: true };
+    checkSchedules(version);
+    this.#registry.checkNames(version);
+    return version;
+  }
+
+  /** Puts a bundle where pods find it, without deploying it; `discard` takes it away again. @throws {LockstepError} APPLICATION_INVALID */
+  stage(given: Bundle): { bundle: Bundle; discard(): void } {
+    const bundle = this.#verified(given);
+    this.#write(bundle);
+    const discard = (): void => {
+      // It may have been deployed meanwhile, or long before.
+      if (this.#options.directory === undefined || this.#registry.version(bundle.version) !== undefined) return;
+      rmSync(this.pathOf(bundle.version), { force: true });
+    };
+    return { bundle, discard };
+  }
+
+  /** Whose code a run executes. */
+  applicationOf(run: { application: string; version: string }): string {
+    return this.#registry.version(run.version)?.application ?? run.application;
+  }
+
+  #verified(bundle: Bundle): Bundle {
     if (!NAME.test(bundle.application)) {
       throw new LockstepError(
         "APPLICATION_INVALID",

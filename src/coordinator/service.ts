@@ -197,6 +197,16 @@ export class RunService implements HostEvents {
     return id;
   }
 
+  /** @throws {LockstepError} OVERLOADED when no more is taken from outside */
+  admit(): void {
+    this.#admit();
+  }
+
+  /** The parent of a run that is in memory. */
+  parentOf(id: RunId): RunId | undefined {
+    return this.#memory.get(id)?.head.parent;
+  }
+
   /** A value of the state store has become stale. */
   toldStale(space: Space, key: string, stale: Staleness): void {
     this.#feeder.toldStale(space, key, stale);
