@@ -17,9 +17,11 @@ import { RunService } from "./coordinator/service.ts";
 import { Turn } from "./coordinator/turn.ts";
 import { EventBus } from "./events/service.ts";
 import type { GatewayOptions } from "./gateway/options.ts";
+import { type InvocationParts, Invocations } from "./invocation/service.ts";
 import type { Journal } from "./journal/port.ts";
 import { openSqliteJournal } from "./journal/sqlite.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
+import { LockstepError } from "./lib/errors.ts";
 import { DEFAULT_LIMITS, type PlatformLimits } from "./limits.ts";
 import { Monitor } from "./monitor/service.ts";
 import type { Bundle } from "./protocol/application.ts";
@@ -153,8 +155,17 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
     failed: fatal,
   });
   const monitor = new Monitor({ turn, clock, registry, podMemoryMb: limits.podMemoryMb });
-  const runs = new RunService(
-    { journal, clock, turn, registry, monitor, state, pathOf: applications.pathOf, maxPayloadBytes: limits.maxPayloadBytes },
+  const invocations = new Invocations({
+    state,
+    objects: NO_OBJECTS,
+    registry,
+    clock,
+    conflicts: (entry) => runs.conflictsOf(entry),
+    progress: (entry, value) => runs.progress(entry, value),
+    verdict: (entry, outcome) => monitor.verdict(entry, outcome),
+  });
+  const runs: RunService = new RunService(
+    { journal, clock, turn, registry, monitor, state, invocations, pathOf: applications.pathOf, maxPayloadBytes: limits.maxPayloadBytes },
     {
       defaultTimeoutMs: limits.callTimeoutMs,
       maxLiveRuns: limits.maxLiveRuns,
@@ -164,7 +175,14 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
   );
   const { slotsPerPod, maxPodsPerFunction, podMemoryMb: defaultMemoryMb } = limits;
   const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };
-  const scheduler = new Scheduler(fleet, clock, scheduling, applications.homeOf, (entry, outcome) => runs.settled(entry, outcome));
+  const scheduler = new Scheduler(
+    fleet,
+    clock,
+    scheduling,
+    applications.homeOf,
+    (entry, outcome) => runs.settled(entry, outcome),
+    invocations,
+  );
   const hosting = { memoryMb: limits.podMemoryMb, podsPerVersion: limits.coordinatorPods, turnLimitMs: limits.coordinatorTurnMs };
   runs.connect(scheduler, new CoordinatorHosts(fleet, clock, hosting, runs));
   state.onStale((space, key, stale) => runs.toldStale(space, key, stale));
@@ -200,6 +218,18 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
     notReady: () => readiness.reason,
   };
   return { ...parts, monitor, controlPlane: createControlPlane(parts) };
+};
+
+const noObjects = (): never => {
+  throw new LockstepError("STORAGE_UNAVAILABLE", "this platform keeps no objects");
+};
+
+const NO_OBJECTS: InvocationParts["objects"] = {
+  session: () => ({}) as never,
+  serve: async () => noObjects(),
+  holds: noObjects,
+  publish: noObjects,
+  close: () => {},
 };
 
 /** Brings the parts to life in order: what was deployed, pods, then the runs that were under way. Returns how many those are. */

@@ -9,11 +9,13 @@
  */
 import type { Registry } from "../application/registry.ts";
 import { createExpressionRun } from "../expression/machine.ts";
+import type { Invocations } from "../invocation/service.ts";
 import type { AcceptedRun, Journal } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Failure } from "../lib/errors.ts";
+import { type Failure, LockstepError } from "../lib/errors.ts";
 import type { RunId, RunIds } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
+import { hashText, seeded } from "../lib/random.ts";
 import type { Monitor } from "../monitor/service.ts";
 import type { CallMetrics, Command, JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
 import type { Space, Staleness, StateOp } from "../protocol/state.ts";
@@ -26,8 +28,9 @@ import { childFailure, createLive, isSuspended, type Live, statusOfLive } from "
 import { type ResolvedCommand, type RunInput, step } from "./machine.ts";
 import type { RunMemory } from "./memory.ts";
 import { aboutOf, decisionOf, eventOf, recoveryHead } from "./recoveries.ts";
+import { divergenceOf } from "./restart.ts";
 import type { RunEffect } from "./run-effects.ts";
-import { callOf, createRun, isCoded, isQueued, type PendingCall, type Recovering } from "./run-state.ts";
+import { apply, callOf, createRun, isCoded, isQueued, type PendingCall, type Recovering } from "./run-state.ts";
 import { Timers } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 import type { Waiters } from "./waiters.ts";
@@ -37,6 +40,7 @@ export interface FeederParts {
   clock: Clock;
   turn: Turn;
   state: StateService;
+  invocations: Pick<Invocations, "settle" | "abandon">;
   registry: Registry;
   monitor: Monitor;
   ids: RunIds;
@@ -120,6 +124,22 @@ export class RunFeeder {
     if (head.kind === "recovery") return this.host(live);
     live.hosting = "loading";
     this.#turn.early(() => this.#send(live, []));
+  }
+
+  /** Accepts a run whose journal has a beginning already, both in one commit, and sets it going from there. */
+  async restart(head: AcceptedRun, records: JournalRecord[]): Promise<void> {
+    // Asked before anything is recorded, as in `accept`.
+    const difference = divergenceOf(this.driverOf(head), records);
+    if (difference !== undefined) throw new LockstepError("REPLAY_DIVERGED", `"${head.name}" can't be restarted from there: ${difference}`);
+    const live = createLive(head, createRun(head), this.driverOf(head), this.#parts.clock.now());
+    this.counters.accepted++;
+    this.#turn.accept(head);
+    this.#turn.event({ type: "run.accepted", run: head.id, kind: head.kind, name: head.name });
+    for (const [index, record] of records.entries()) {
+      apply(live.state, record);
+      this.#turn.append(head.id, index, record, true);
+    }
+    await this.revive(live, records);
   }
 
   /** Puts a run that was read from the journal back to work. */
@@ -255,6 +275,14 @@ export class RunFeeder {
   }
 
   // ---------------------------------------------------------------- calls
+
+  /** Executes an attempt once more that met a conflict in the state store: it is the same attempt, and has used up nothing. */
+  repeat(live: Live, call: PendingCall): void {
+    live.conflicts ??= new Map();
+    const conflicts = (live.conflicts.get(call.seq) ?? 0) + 1;
+    live.conflicts.set(call.seq, conflicts);
+    this.enqueue(live, call, this.#parts.clock.now() + conflictPauseMs(`${live.head.id}/${call.seq}`, conflicts));
+  }
 
   /** Puts a decided call into its layer; not to be dispatched before `notBefore` (Unix ms), whatever the call says. */
   enqueue(live: Live, call: PendingCall, notBefore = 0): void {
@@ -564,4 +592,13 @@ const awaits = ({ state }: Live, { id, kind, parentSeq = 0 }: AcceptedRun): bool
   if (kind !== "recovery") return state.pending.has(parentSeq);
   const recovering = parentSeq === 0 ? state.recovering : callOf(state, parentSeq)?.recovering;
   return recovering?.recovery === id;
+};
+
+const FIRST_PAUSE_MS = 2;
+const LONGEST_PAUSE_MS = 100;
+
+/** Doubles with each conflict in a row, and takes up to half off, so that those who met do not meet again. */
+const conflictPauseMs = (call: string, conflicts: number): number => {
+  const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (conflicts - 1));
+  return Math.round(full * (1 - seeded(hashText(`${call}/${conflicts}`)).next() / 2));
 };

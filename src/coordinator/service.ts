@@ -20,7 +20,8 @@ import type { CoordinatorHosts, HostEvents } from "./hosts.ts";
 import { absolve, createLive, describePending, isSuspended, type Live, resultOfLive, statusOfLive } from "./live.ts";
 import { RunMemory } from "./memory.ts";
 import { refusalOf } from "./recovery-machine.ts";
-import { apply, createRun, isQueued, signalsOf, suspensionOf } from "./run-state.ts";
+import { cutBefore, restartedRecord } from "./restart.ts";
+import { apply, callOf, createRun, isQueued, type PendingCall, type RunState, signalsOf, suspensionOf } from "./run-state.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface RunServiceOptions {
@@ -189,6 +190,29 @@ export class RunService implements HostEvents {
     });
   }
 
+  /**
+   * Accepts a run of the same target and input as `of`, which goes on from what that one did before command `from`; without `from`, from
+   * nothing. Resolves once it is on disk.
+   * @throws {LockstepError} CALL_NOT_FOUND, OVERLOADED, REPLAY_DIVERGED
+   */
+  async restart(of: StoredRun, home: { application: string; version: string }, from?: number): Promise<{ id: RunId; reused: number }> {
+    const { clock, ids, turn, journal, registry } = this.#parts;
+    await turn.durable();
+    const records = await journal.records(of.id);
+    const cut = from === undefined ? undefined : cutBefore(records, from, (fn) => registry.homeOfFunction(fn, home.version)?.version);
+    if (from !== undefined && cut === undefined) {
+      throw new LockstepError("CALL_NOT_FOUND", `run ${of.id} has no call ${from}`, { details: { call: from } });
+    }
+    this.#admit();
+    const acceptedAt = clock.now();
+    const { kind, name, input, priority } = of;
+    const head = { ...home, id: ids.next(acceptedAt), kind, name, input, priority, acceptedAt };
+    const first = restartedRecord({ run: of.id, acceptedAt: of.acceptedAt }, records[0], cut, acceptedAt);
+    await this.#feeder.restart(head, [first, ...(cut?.records ?? [])]);
+    await turn.durable();
+    return { id: head.id, reused: cut?.reused ?? 0 };
+  }
+
   /** Accepts a run in this turn, with whatever else the turn commits, and without admission. */
   trigger(request: NewRun): RunId {
     const acceptedAt = this.#parts.clock.now();
@@ -234,19 +258,41 @@ export class RunService implements HostEvents {
   // ---------------------------------------------------------------- what pods report
 
   settled(entry: Entry, outcome: Outcome): void {
+    const { monitor, invocations } = this.#parts;
     const live = this.#memory.get(entry.run);
-    if (live === undefined) return;
-    const { seq, attempt } = entry;
-    if (live.entries.get(seq) === entry) live.entries.delete(seq);
-    const { value, failure, metrics } = this.#parts.monitor.judged(entry, outcome);
+    const { seq, attempt, fn } = entry;
+    if (live?.entries.get(seq) === entry) live.entries.delete(seq);
+    const call = live === undefined ? undefined : wantedCall(live.state, entry);
+    if (live === undefined || call === undefined) {
+      // Its run has ended, or the call was withdrawn, while the outcome was on its way: nothing of it may count (P2).
+      invocations.abandon(entry);
+      if (live !== undefined) monitor.judged(entry, outcome);
+      return;
+    }
+    const settlement = invocations.settle(entry, outcome);
+    if (settlement.t === "conflict") {
+      if (outcome.lines.length > 0) this.#parts.turn.log({ run: entry.run, seq, attempt, function: fn, lines: outcome.lines });
+      return this.#feeder.repeat(live, call);
+    }
+    live.conflicts?.delete(seq);
+    const { value, metrics } = outcome;
     const measured = metrics === undefined ? {} : { metrics };
-    if (failure === undefined) {
+    if (settlement.t === "committed") {
+      monitor.observe(entry, outcome);
       this.counters.callsCompleted++;
-      this.#feeder.feed(live, { t: "succeeded", seq, attempt, value: value ?? "", ...measured });
+      const read = settlement.reads === undefined ? {} : { reads: settlement.reads };
+      this.#feeder.feed(live, { t: "succeeded", seq, attempt, value: value ?? "", ...measured, ...read });
     } else {
+      const { failure } = settlement;
+      monitor.observe(entry, { ...outcome, failure });
       this.counters.callsFailed++;
       this.#feeder.fail(live, entry, failure, measured);
     }
+  }
+
+  /** How often in a row the call's attempts have met a conflict in the state store. */
+  conflictsOf({ run, seq }: Entry): number {
+    return this.#memory.get(run)?.conflicts?.get(seq) ?? 0;
   }
 
   /** How far an attempt says that it has come. The scheduler sees to it that it doesn't come too often. */
@@ -440,6 +486,12 @@ const lostHostFailure = ({ head, hostLosses, soloLosses }: Live, exit: PodExit, 
   if (soloLosses < MAX_SOLO_LOSSES) return undefined;
   const message = `the pod of coordinator "${head.name}" died ${hostLosses} times without progress, ${soloLosses} times with no other in it`;
   return { code: "COORDINATOR_CRASHED", message, cause: lostFailure("its pod", exit) };
+};
+
+/** The call that waits for this attempt's outcome. */
+const wantedCall = (state: RunState, { seq, attempt }: Entry): PendingCall | undefined => {
+  const call = callOf(state, seq);
+  return call !== undefined && call.attempt === attempt && isQueued(call) ? call : undefined;
 };
 
 const keyOf = (kind: RunKind, name: string, key: string): string => `${kind}/${name}/${key}`;

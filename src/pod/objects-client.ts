@@ -54,12 +54,7 @@ export class ObjectsClient implements Objects {
   }
 
   async head(bucket: string, key: string): Promise<ObjectInfo | undefined> {
-    try {
-      return (await this.#ask({ op: "object-head", ...placeOf(bucket, key) })) as ObjectInfo;
-    } catch (error) {
-      if (error instanceof LockstepError && error.code === "UNKNOWN_OBJECT") return undefined;
-      throw error;
-    }
+    return (await this.#ask({ op: "object-head", ...placeOf(bucket, key) })) as ObjectInfo | undefined;
   }
 
   async list(bucket: string, { prefix, cursor, limit }: { prefix?: string; cursor?: string; limit?: number } = {}): Promise<ObjectPage> {
@@ -78,7 +73,9 @@ export class ObjectsClient implements Objects {
   }
 
   async delete(bucket: string, key: string): Promise<void> {
-    this.#publish({ op: "delete", ...placeOf(bucket, key) });
+    const place = placeOf(bucket, key);
+    await this.#ask({ op: "object-delete", ...place });
+    this.#publish({ op: "delete", ...place });
   }
 
   #publish(write: ObjectWrite): void {
@@ -182,10 +179,11 @@ const bytesOf = (part: unknown): Uint8Array => {
 };
 
 /** Only what the protocol knows: the control plane ends a pod that sends it anything else. */
-const plainOptions = ({ contentType, metadata, ifMatch, ifNoneMatch }: PutOptions): PutOptions => {
+const plainOptions = ({ contentType, metadata, ifMatch, ifNoneMatch, idempotencyKey }: PutOptions): PutOptions => {
   const options: PutOptions = {};
   if (contentType !== undefined) options.contentType = textOf(contentType, "contentType");
   if (ifMatch !== undefined) options.ifMatch = textOf(ifMatch, "ifMatch");
+  if (idempotencyKey !== undefined) options.idempotencyKey = textOf(idempotencyKey, "idempotencyKey");
   if (ifNoneMatch !== undefined) {
     if (ifNoneMatch !== "*") throw invalid('ifNoneMatch must be "*"');
     options.ifNoneMatch = ifNoneMatch;

@@ -100,10 +100,11 @@ const isRange = (range: unknown): boolean =>
 
 const isPutOptions = (options: unknown): boolean => {
   if (!isObject(options)) return false;
-  const { contentType, metadata, ifMatch, ifNoneMatch } = options;
+  const { contentType, metadata, ifMatch, ifNoneMatch, idempotencyKey } = options;
   return (
     isAbsentOrText(contentType) &&
     isAbsentOrText(ifMatch) &&
+    isAbsentOrText(idempotencyKey) &&
     (isAbsent(ifNoneMatch) || ifNoneMatch === "*") &&
     (isAbsent(metadata) || isMetadata(metadata))
   );
