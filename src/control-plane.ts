@@ -7,6 +7,7 @@ import type { Registry } from "./application/registry.ts";
 import type { Applications } from "./application/service.ts";
 import { describePending } from "./coordinator/live.ts";
 import type { Rehearsals } from "./coordinator/rehearsal.ts";
+import { repairRuns } from "./coordinator/repair.ts";
 import { apply, createRun } from "./coordinator/run-state.ts";
 import type { RunService } from "./coordinator/service.ts";
 import type { Turn } from "./coordinator/turn.ts";
@@ -66,6 +67,16 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     return runs.start({ ...request, application, version });
   };
 
+  const restart = async (id: RunId, from?: number): Promise<{ id: RunId; reused: number }> => {
+    checkReady();
+    const stored = await journal.load(checkId(id));
+    if (stored === undefined) throw unknownRun(id);
+    if (stored.kind === "recovery") {
+      throw new LockstepError("BAD_REQUEST", `${id} is a recovery: decide for its run, ${stored.parent}, instead`);
+    }
+    return runs.restart(stored, homeOf(stored, registry, parts.expressionLimits), from);
+  };
+
   const summaryOf = async (id: RunId): ReturnType<ControlPlane["run"]> => {
     const live = runs.peek(id);
     const stored = await journal.load(checkId(id));
@@ -121,6 +132,13 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     },
     cancel: async (id, { reason, force }) => runs.cancel(checkId(id), reason, force ?? false),
     resume: async (id) => runs.resume(checkId(id)),
+    resolve: async (id, resolution, by) => {
+      const { value } = resolution;
+      if (value !== undefined) checkValue("the value", value, parts.maxPayloadBytes);
+      await runs.resolve(checkId(id), resolution, by);
+    },
+    repair: (filter, dryRun) => repairRuns(parts, filter, dryRun),
+    restart,
     hook: async (request) => {
       checkReady();
       return parts.triggers.hook(request);
@@ -206,9 +224,11 @@ const checkKey = (key: string | undefined): void => {
   throw new LockstepError("BAD_REQUEST", message, { details: { field: "key" } });
 };
 
-const checkSize = (request: StartRun, limit: number): void => {
-  const bytes = request.input.length > limit / 4 ? Buffer.byteLength(request.input) : 0;
-  if (bytes > limit) throw tooLarge("the input", bytes, limit);
+const checkSize = (request: StartRun, limit: number): void => checkValue("the input", request.input, limit);
+
+const checkValue = (what: string, value: string, limit: number): void => {
+  const bytes = value.length > limit / 4 ? Buffer.byteLength(value) : 0;
+  if (bytes > limit) throw tooLarge(what, bytes, limit);
 };
 
 const tooLarge = (what: string, bytes: number, limit: number): LockstepError =>

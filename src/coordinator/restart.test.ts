@@ -40,7 +40,7 @@ test("what becomes of attempts, recoveries and dead letters is the old run's sto
     call(1),
     { t: "attempt", seq: 1, attempt: 1, at: 1, failure, retryAt: 2 },
     { t: "recover", seq: 1, attempt: 2, at: 2, failure, recovery: "run_00000000003" },
-    { t: "recovered", seq: 1, at: 3, decision: { t: "resume", value: "1" } },
+    { t: "recovered", seq: 1, at: 3, fn: "pay", decision: { t: "resume", value: "1" } },
     done(1),
     call(2),
     { t: "suspend", seq: 2, attempt: 4, at: 4, failure },
@@ -72,7 +72,7 @@ test("a call that was undone later moves the cut before it; one that was undone 
 test("a failure that was made void is none", () => {
   const recovered: JournalRecord[] = [
     { t: "recover", seq: 0, attempt: 1, at: 5, failure, recovery: "run_00000000003" },
-    { t: "recovered", seq: 0, at: 6, decision: { t: "retry" } },
+    { t: "recovered", seq: 0, at: 6, fn: "booking", decision: { t: "retry" } },
     { t: "reopen", seq: 1, at: 6, notBefore: 6 },
   ];
   expect(cutBefore([call(1), failed(1), ...recovered, done(1, 9), call(2)], 2)?.records).toEqual([call(1), done(1, 9)]);

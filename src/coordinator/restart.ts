@@ -12,6 +12,7 @@
  */
 import type { RunId } from "../lib/ids.ts";
 import type { JournalRecord } from "../protocol/run.ts";
+import type { Driver } from "./direct.ts";
 
 export interface Cut {
   /** Empty when nothing is taken over. */
@@ -146,6 +147,22 @@ const moved = (place: Place, record: JournalRecord, versionOf: (fn: string) => s
   if (record.t !== "call" || isTaken(place, record.seq)) return record;
   const version = versionOf(record.fn);
   return version === undefined || version === record.version ? record : { ...record, version };
+};
+
+/** How a driver's commands differ from those that are taken over: its own version of them may count otherwise. */
+export const divergenceOf = (driver: Driver | undefined, records: readonly JournalRecord[]): string | undefined => {
+  if (driver === undefined) return undefined;
+  const commands = driver.start();
+  for (const record of records) if (record.t === "done" && record.seq > 0) commands.push(...driver.resolve(record.seq, record));
+  const made = new Map(commands.flatMap((command) => (command.t === "call" ? [[command.seq, command] as const] : [])));
+  for (const record of records) {
+    if (record.t !== "call") continue;
+    const command = made.get(record.seq);
+    if (command?.fn !== record.fn || command.input !== record.input) {
+      return `call ${record.seq} of "${record.fn}" is not what the current version makes there`;
+    }
+  }
+  return undefined;
 };
 
 /** The first record of a run that repeats another, and whose time and chance it has as far as it does the same. */
