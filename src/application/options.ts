@@ -14,6 +14,9 @@ import type { RetryPolicy } from "../protocol/run.ts";
 const NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,99}$/;
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 const MOST_TRIGGERS = 50;
+/** Of an application: finding out when schedules are due takes time. */
+const MOST_SCHEDULES = 100;
+const MOST_TRIGGERS_IN_ALL = 2_000;
 const MOST_PATTERNS = 100;
 const LONGEST_PATTERN = 1_100;
 
@@ -84,6 +87,12 @@ export const checkManifest = ({ functions, coordinators, tables = [], buckets = 
   for (const spec of coordinators) {
     checkName("coordinator", spec.name);
     checkShared(spec, `coordinator "${spec.name}"`);
+  }
+  const triggers = [...functions, ...coordinators].flatMap(({ on = [] }) => on);
+  const schedules = triggers.filter((trigger) => "cron" in trigger).length;
+  if (schedules > MOST_SCHEDULES) throw invalid(`the application has ${schedules} schedules: ${MOST_SCHEDULES} is the most`, "on.cron");
+  if (triggers.length > MOST_TRIGGERS_IN_ALL) {
+    throw invalid(`the application has ${triggers.length} triggers: ${MOST_TRIGGERS_IN_ALL} is the most`, "on");
   }
   for (const spec of tables) {
     checkName("table", spec.name);

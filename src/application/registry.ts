@@ -7,7 +7,7 @@
  * A2  A version, once known, never changes: it is named by the hash of its code.
  */
 import { LockstepError } from "../lib/errors.ts";
-import type { ApplicationVersion, CoordinatorSpec, FunctionSpec, Manifest, TableSpec } from "../protocol/application.ts";
+import type { ApplicationVersion, CoordinatorSpec, FunctionSpec, Manifest, TableSpec, Trigger } from "../protocol/application.ts";
 
 interface Known {
   readonly version: ApplicationVersion;
@@ -20,6 +20,7 @@ export class Registry {
   readonly #functions = new Map<string, ApplicationVersion>();
   readonly #coordinators = new Map<string, ApplicationVersion>();
   readonly #buckets = new Map<string, ApplicationVersion>();
+  readonly #hooks = new Map<string, ApplicationVersion>();
   #revision = 0;
 
   /** Grows with each version that becomes known: what is made of the manifests is made anew when it has changed. */
@@ -37,7 +38,7 @@ export class Registry {
       coordinators: new Map(manifest.coordinators.map((spec) => [spec.name, spec])),
     });
     if (!version.current) return;
-    for (const names of [this.#functions, this.#coordinators, this.#buckets]) {
+    for (const names of [this.#functions, this.#coordinators, this.#buckets, this.#hooks]) {
       for (const [name, owner] of names) if (owner.application === version.application) names.delete(name);
     }
     for (const known of this.#versions.values()) {
@@ -46,6 +47,7 @@ export class Registry {
     for (const spec of manifest.functions) this.#functions.set(spec.name, version);
     for (const spec of manifest.coordinators) this.#coordinators.set(spec.name, version);
     for (const bucket of bucketsOf(manifest)) this.#buckets.set(bucket, version);
+    for (const path of hooksOf(manifest)) this.#hooks.set(path, version);
   }
 
   /** @throws {LockstepError} NAME_TAKEN when another application defines one of the names */
@@ -59,6 +61,7 @@ export class Registry {
     for (const { name } of version.manifest.functions) check("function", name, this.#functions.get(name));
     for (const { name } of version.manifest.coordinators) check("coordinator", name, this.#coordinators.get(name));
     for (const bucket of bucketsOf(version.manifest)) check("bucket", bucket, this.#buckets.get(bucket));
+    for (const path of hooksOf(version.manifest)) check("webhook", path, this.#hooks.get(path));
   }
 
   list(): ApplicationVersion[] {
@@ -118,8 +121,13 @@ export class Registry {
   }
 }
 
+const triggersOf = ({ functions, coordinators }: Manifest): Trigger[] => [...functions, ...coordinators].flatMap(({ on = [] }) => on);
+
 /** A bucket is an application's when it defines it, or has something that its PUTs start. */
-const bucketsOf = ({ functions, coordinators, buckets = [] }: Manifest): Set<string> => {
-  const triggers = [...functions, ...coordinators].flatMap(({ on = [] }) => on);
-  return new Set([...buckets, ...triggers.flatMap((trigger) => ("object" in trigger ? [trigger.object.bucket] : []))]);
+const bucketsOf = (manifest: Manifest): Set<string> => {
+  const triggered = triggersOf(manifest).flatMap((trigger) => ("object" in trigger ? [trigger.object.bucket] : []));
+  return new Set([...(manifest.buckets ?? []), ...triggered]);
 };
+
+const hooksOf = (manifest: Manifest): Set<string> =>
+  new Set(triggersOf(manifest).flatMap((trigger) => ("http" in trigger ? [trigger.http.path] : [])));

@@ -1,6 +1,6 @@
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
-import type { ApplicationVersion, Bundle } from "./application.ts";
+import type { ApplicationVersion, Bundle, Trigger } from "./application.ts";
 import type { PlatformEvent } from "./events.ts";
 import type { ByteRange, ObjectInfo, ObjectPage, PutOptions } from "./objects.ts";
 import type { Resolution } from "./recovery.ts";
@@ -132,6 +132,19 @@ export interface HookRequest {
   body: Uint8Array;
 }
 
+/** A trigger of a current version, as it is shown. Times are Unix milliseconds. */
+export interface TriggerView {
+  /** What it starts. */
+  kind: "coordinator" | "function";
+  name: string;
+  application: string;
+  trigger: Trigger;
+  /** When a schedule is due. */
+  next?: number;
+  /** What it started last: for a schedule ever, for others since the platform started. `at` of a schedule is the tick's time. */
+  last?: { at: number; run?: RunId };
+}
+
 /** Figures for `/metrics`; counters since the start of the platform. */
 export interface Counters {
   runsAccepted: number;
@@ -177,6 +190,8 @@ export interface ControlPlane {
   readonly state: StatePlane;
   /** Starts what the webhook starts. @throws {LockstepError} UNKNOWN_ROUTE, METHOD_NOT_ALLOWED, SIGNATURE_INVALID */
   hook(request: HookRequest): Promise<{ runs: RunId[] }>;
+  /** What starts runs by itself now. */
+  triggers(): TriggerView[];
   deploy(bundle: Bundle): Promise<ApplicationVersion>;
   applications(): Promise<ApplicationVersion[]>;
   pods(): PodView[];

@@ -18,12 +18,15 @@ export type EventBody =
   | { type: "run.recovering"; run: RunId; name: string; seq: number; function: string; fault: FaultClass; recovery: RunId }
   /** `tookMs`: from the failure to the decision. */
   | { type: "run.recovered"; run: RunId; name: string; seq: number; function: string; decision: string; tookMs: number; by?: string }
-  | { type: "object.put"; object: ObjectInfo }
-  | { type: "object.deleted"; bucket: string; key: string; version: string }
+  /** `run`: whose call has put it; absent when it came from outside. */
+  | { type: "object.put"; object: ObjectInfo; run?: RunId }
+  | { type: "object.deleted"; bucket: string; key: string; version: string; run?: RunId }
   | { type: "state.stale"; application: string; key: string; stale: Staleness }
   | { type: "state.fresh"; application: string; key: string }
   | { type: "alert.raised"; alert: string; function: string; measure: string; value: number; bound: number }
   | { type: "alert.cleared"; alert: string; function: string; measure: string; value: number; bound: number }
+  /** What an event of `run` would have started was not: too many runs had started one another. */
+  | { type: "trigger.refused"; run: RunId; kind: RunKind; name: string; event: string; reason: string }
   | { type: "application.deployed"; application: string; version: string; functions: string[]; coordinators: string[] }
   | { type: "pod.started"; pod: string; function: string; pid: number; startMs: number }
   | { type: "pod.stopped"; pod: string; function: string; reason: string }
@@ -46,6 +49,7 @@ export const EVENT_TYPES: readonly EventBody["type"][] = [
   "state.fresh",
   "alert.raised",
   "alert.cleared",
+  "trigger.refused",
   "application.deployed",
   "pod.started",
   "pod.stopped",

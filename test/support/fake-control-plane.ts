@@ -11,6 +11,7 @@ import type {
   Rehearsal,
   Repair,
   RepairFilter,
+  TriggerView,
 } from "../../src/protocol/control-plane.ts";
 import type { EventBody, PlatformEvent } from "../../src/protocol/events.ts";
 import type { Resolution } from "../../src/protocol/recovery.ts";
@@ -147,6 +148,19 @@ export class FakeControlPlane implements ControlPlane {
   async rehearse(bundle: Bundle): Promise<Rehearsal[]> {
     this.#ask("rehearse", bundle);
     return this.rehearsals;
+  }
+
+  triggers(): TriggerView[] {
+    return [
+      { kind: "coordinator", name: "nightly", application: "shop", trigger: { cron: "0 3 * * *" }, next: 1_767_236_400_000 },
+      {
+        kind: "function",
+        name: "import",
+        application: "shop",
+        trigger: { object: { bucket: "orders", prefix: "incoming/" } },
+        last: { at: 1_767_225_600_000, run: "run_00000000000000000000000001" },
+      },
+    ];
   }
 
   async hook(request: HookRequest): Promise<{ runs: string[] }> {
