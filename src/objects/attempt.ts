@@ -5,6 +5,7 @@
  * of the requests are bounded and checked here.
  */
 import { LockstepError } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { ByteRange, ObjectRequest, ObjectWrite, PutOptions } from "../protocol/objects.ts";
 import { CHUNK_BYTES, MAX_WRITES } from "../protocol/requests.ts";
@@ -39,6 +40,7 @@ interface Writing {
 
 /** What one attempt has under way. Only this file looks inside. */
 export interface ObjectSession {
+  readonly run: RunId | undefined;
   readonly handles: Map<number, Reading | Writing>;
   readonly deletions: Map<string, Claim>;
   last: number;
@@ -70,8 +72,8 @@ export class AttemptObjects {
     this.#parts = parts;
   }
 
-  open(): ObjectSession {
-    return { handles: new Map(), deletions: new Map(), last: 0, opening: 0, closed: false };
+  open(run: RunId | undefined): ObjectSession {
+    return { run, handles: new Map(), deletions: new Map(), last: 0, opening: 0, closed: false };
   }
 
   async serve(session: ObjectSession, ask: ObjectRequest): Promise<AttemptReply> {
@@ -111,29 +113,19 @@ export class AttemptObjects {
   }
 
   /** @throws {LockstepError} BAD_REQUEST */
-  publish(session: ObjectSession, writes: readonly ObjectWrite[]): boolean {
-    if (session.closed) throw unusable("the attempt has ended");
-    const published: number[] = [];
-    const changes = writes.flatMap((write): Change[] => {
-      if (write.op === "delete") {
-        if (session.deletions.has(nameOf(write))) return [{ place: { bucket: write.bucket, key: write.key } }];
-        throw unusable(`the deletion of ${nameOf(write)} was not announced`);
-      }
-      const { change, staged, claim } = writingOf(session, write.handle);
-      if (staged === undefined || published.includes(write.handle)) throw unusable(`handle ${write.handle} holds nothing to publish`);
-      const { put } = staged.content;
-      // The object is there already, by this very PUT: what was staged for it is discarded with the session.
-      if (put !== undefined && claim.put === put) return [];
-      published.push(write.handle);
-      return [{ ...change, staged }];
-    });
-    if (!this.#parts.store.holds(changes)) return false;
+  holds(session: ObjectSession, writes: readonly ObjectWrite[]): boolean {
+    return this.#parts.store.holds(this.#changes(session, writes));
+  }
+
+  publish(session: ObjectSession, writes: readonly ObjectWrite[]): void {
+    const changes = this.#changes(session, writes);
     for (const publication of this.#parts.store.publish(changes)) publication.catch(this.#parts.report);
-    for (const handle of published) {
-      writingOf(session, handle).claim.release();
-      session.handles.delete(handle);
+    const published = new Set(changes.map(({ staged }) => staged));
+    for (const [number, handle] of session.handles) {
+      if (handle.t === "reading" || handle.staged === undefined || !published.has(handle.staged)) continue;
+      handle.claim.release();
+      session.handles.delete(number);
     }
-    return true;
   }
 
   close(session: ObjectSession): void {
@@ -142,6 +134,24 @@ export class AttemptObjects {
     for (const handle of [...session.handles.keys()]) this.#drop(session, handle);
     for (const claim of session.deletions.values()) claim.release();
     session.deletions.clear();
+  }
+
+  #changes(session: ObjectSession, writes: readonly ObjectWrite[]): Change[] {
+    if (session.closed) throw unusable("the attempt has ended");
+    const used = new Set<number>();
+    const cause = present({ run: session.run });
+    return writes.flatMap((write): Change[] => {
+      if (write.op === "delete") {
+        if (session.deletions.has(nameOf(write))) return [{ place: { bucket: write.bucket, key: write.key }, ...cause }];
+        throw unusable(`the deletion of ${nameOf(write)} was not announced`);
+      }
+      const { change, staged, claim } = writingOf(session, write.handle);
+      if (staged === undefined || used.has(write.handle)) throw unusable(`handle ${write.handle} holds nothing to publish`);
+      used.add(write.handle);
+      const { put } = staged.content;
+      // The object is there already, by this very PUT: what was staged for it is discarded with the session.
+      return put !== undefined && claim.put === put ? [] : [{ ...change, staged, ...cause }];
+    });
   }
 
   // ---------------------------------------------------------------- requests

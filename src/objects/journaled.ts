@@ -10,6 +10,7 @@
  */
 import type { StateRows } from "../journal/port.ts";
 import { LockstepError } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
 import type { EventBody } from "../protocol/events.ts";
 import type { ByteRange, ObjectInfo } from "../protocol/objects.ts";
 import type { StateChange, StateEntry } from "../protocol/state.ts";
@@ -40,6 +41,8 @@ const SPACE = "$objects";
 interface Meta extends StoredBytes, Content {
   modifiedAt: number;
 }
+
+type Cause = { run?: RunId };
 
 interface Row {
   meta: Meta;
@@ -130,10 +133,11 @@ export class JournaledObjects implements ObjectStore {
   publish(changes: readonly Change[]): Promise<ObjectInfo | undefined>[] {
     const unfit = this.#unfit(changes);
     if (unfit !== undefined) throw preconditionFailed(unfit.place, this.#infoNow(unfit.place));
-    return changes.map(({ place, staged }) => {
+    return changes.map(({ place, staged, run }) => {
+      const cause = run === undefined ? {} : { run };
       const held = this.#claimed(place);
       const before = held.row;
-      const after = staged === undefined ? this.#delete(place, held) : this.#put(place, held, staged);
+      const after = staged === undefined ? this.#delete(place, held, cause) : this.#put(place, held, staged, cause);
       const told = after ?? (before === undefined ? undefined : infoOf(place, before));
       return this.#durable(nameOf(place), held, before?.meta.file).then(() => told);
     });
@@ -183,22 +187,22 @@ export class JournaledObjects implements ObjectStore {
     return undefined;
   }
 
-  #put(place: ObjectPlace, held: Held, staged: Staged): ObjectInfo {
+  #put(place: ObjectPlace, held: Held, staged: Staged, cause: Cause): ObjectInfo {
     const version = this.#parts.nextVersion();
     const meta: Meta = { ...bytesOf(staged), ...staged.content, modifiedAt: this.#parts.now() };
     held.row = { meta, version: String(version) };
     const info = infoOf(place, held.row);
     this.#parts.turn.state([{ space: SPACE, key: nameOf(place), value: JSON.stringify(meta), version }]);
-    this.#parts.turn.event({ type: "object.put", object: info });
+    this.#parts.turn.event({ type: "object.put", object: info, ...cause });
     return info;
   }
 
-  #delete(place: ObjectPlace, held: Held): undefined {
+  #delete({ bucket, key }: ObjectPlace, held: Held, cause: Cause): undefined {
     const { row } = held;
     if (row === undefined) return;
     held.row = undefined;
-    this.#parts.turn.state([{ space: SPACE, key: nameOf(place), version: this.#parts.nextVersion() }]);
-    this.#parts.turn.event({ type: "object.deleted", bucket: place.bucket, key: place.key, version: row.version });
+    this.#parts.turn.state([{ space: SPACE, key: nameOf({ bucket, key }), version: this.#parts.nextVersion() }]);
+    this.#parts.turn.event({ type: "object.deleted", bucket, key, version: row.version, ...cause });
   }
 
   /** Resolves once all that was recorded is on disk, and removes the bytes that nothing names any more. */

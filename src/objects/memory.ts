@@ -2,6 +2,8 @@
 import { createHash } from "node:crypto";
 import type { Bytes, StoredBytes } from "./bytes.ts";
 
+const CHUNK = 64 * 1024;
+
 export class MemoryBytes implements Bytes {
   readonly #files = new Map<string, Buffer>();
   #next = 0;
@@ -24,7 +26,8 @@ export class MemoryBytes implements Bytes {
     if (bytes === undefined) return undefined;
     const part = range === undefined ? bytes : bytes.subarray(range.start, range.end + 1);
     return (async function* () {
-      if (part.length > 0) yield Uint8Array.prototype.slice.call(part);
+      // Copies: what a reader does to its chunks must not happen to the object.
+      for (let at = 0; at < part.length; at += CHUNK) yield Uint8Array.prototype.slice.call(part, at, at + CHUNK);
     })();
   }
 

@@ -1,3 +1,4 @@
+import type { RunId } from "../lib/ids.ts";
 import type { ByteRange, ObjectInfo } from "../protocol/objects.ts";
 
 /** Where an object is. Both names have been checked: an adapter may rely on the rules of names.ts. */
@@ -21,9 +22,10 @@ export interface Staged {
   readonly token: string;
 }
 
-/** Without `staged`, the object is deleted. */
+/** Without `staged`, the object is deleted. `run`: whose call it comes from. */
 export interface Change {
   place: ObjectPlace;
+  run?: RunId;
   staged?: Staged;
   ifMatch?: string;
   ifNoneMatch?: "*";

@@ -6,6 +6,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
 import type { ObjectPlane } from "../protocol/control-plane.ts";
 import type { ByteRange, ObjectInfo, ObjectPage, ObjectRequest, ObjectWrite, PutOptions } from "../protocol/objects.ts";
 import type { AttemptReply, ObjectSession } from "./attempt.ts";
@@ -118,9 +119,9 @@ export class ObjectService implements ObjectPlane {
 
   // ---------------------------------------------------------------- attempts
 
-  /** What one attempt reads and stages; `close` it when the attempt has ended, however. */
-  session(): ObjectSession {
-    return this.#attempts.open();
+  /** What one attempt reads and stages; `close` it when the attempt has ended, however. Events of what it publishes name `run`. */
+  session(run?: RunId): ObjectSession {
+    return this.#attempts.open(run);
   }
 
   /** Answers what an attempt asks. Permissions were checked before. */
@@ -129,12 +130,16 @@ export class ObjectService implements ObjectPlane {
   }
 
   /**
-   * Records what an attempt has staged and announced, in this turn; with its events. Returns `false`, and records nothing, when the condition
-   * of a PUT does not hold any more: the attempt must be executed anew.
+   * Whether `publish` can do this. `false`: the condition of a PUT does not hold any more, and the attempt must be executed anew.
    * @throws {LockstepError} BAD_REQUEST for what was not staged or announced
    */
-  publish(session: ObjectSession, writes: readonly ObjectWrite[]): boolean {
-    return this.#attempts.publish(session, writes);
+  holds(session: ObjectSession, writes: readonly ObjectWrite[]): boolean {
+    return this.#attempts.holds(session, writes);
+  }
+
+  /** Records what an attempt has staged and announced, with its events, in this turn. Only after `holds`, in the same step. */
+  publish(session: ObjectSession, writes: readonly ObjectWrite[]): void {
+    this.#attempts.publish(session, writes);
   }
 
   /** Discards what was staged and not published, and ends what is being read. */
