@@ -13,7 +13,7 @@
  * I2  A transaction that conflicted writes nothing.
  * I3  Versions only grow, and no two writes share one.
  * I4  While an urgent transaction is open, no commit of one of lower rank changes what it has read. So of the open ones the first in rank
- *     loses to nobody but a fault, and each gets through in the end.
+ *     loses to nobody but a fault, and each call gets through in the end.
  * I5  A key is stale from the fault of its writer until a write, a refresh, or the success of the call that failed.
  */
 import { getOrMake } from "../lib/map.ts";
@@ -62,7 +62,6 @@ export class StateMachine {
   readonly #areas = new Map<Space, Area>();
   readonly #marks = new Marks();
   #version: number;
-  #order = 0;
   /** Open transactions that are urgent. */
   #urgent = 0;
 
@@ -84,7 +83,7 @@ export class StateMachine {
 
   /** @param conflicts how often in a row the owner's transactions have conflicted */
   begin(owner: Owner, conflicts: number): Transaction {
-    const tx = new Transaction(owner, conflicts, ++this.#order);
+    const tx = new Transaction(owner, conflicts);
     if (tx.isUrgent) this.#urgent++;
     return tx;
   }
@@ -236,12 +235,13 @@ export class StateMachine {
   }
 
   #mark(step: Step, space: Space, key: string, stale: Staleness): void {
-    const wasFresh = this.#marks.get(space, key) === undefined;
+    const earlier = this.#marks.get(space, key);
     this.#marks.set(space, key, stale);
     step.changes.push({ space, key, version: 0, keep: true, stale });
     this.#decideMark(step, space, key);
-    if (!wasFresh) return;
-    this.#touch(space, key);
+    // For those who have read it, it matters who has caused it: the same call may read what another may not.
+    if (earlier?.run !== stale.run || earlier.call !== stale.call) this.#touch(space, key);
+    if (earlier !== undefined) return;
     step.stale.push({ space, key, stale });
     if (isApplication(space)) step.events.push({ type: "state.stale", application: space, key, stale });
   }

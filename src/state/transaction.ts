@@ -26,9 +26,8 @@ const MOST_READS_TOLD = 100;
 /** An open transaction. Only the machine changes it. */
 export class Transaction {
   readonly owner: Owner;
-  /** How often in a row its owner's transactions have conflicted, and which of all transactions it is. */
-  readonly conflicts: number;
-  readonly order: number;
+  /** It has lost too often: what it has read nobody of lower rank may change until it ends. */
+  readonly isUrgent: boolean;
   /** Something that it has read has changed: it can't commit any more. */
   conflicted = false;
   ended = false;
@@ -39,20 +38,18 @@ export class Transaction {
   /** Keys and ranges that it watches. */
   size = 0;
 
-  constructor(owner: Owner, conflicts: number, order: number) {
+  /** @param conflicts how often in a row its owner's transactions have conflicted */
+  constructor(owner: Owner, conflicts: number) {
     this.owner = owner;
-    this.conflicts = conflicts;
-    this.order = order;
+    this.isUrgent = conflicts >= URGENT_AFTER;
   }
 
-  /** It has lost too often: what it has read nobody of lower rank may change until it ends. */
-  get isUrgent(): boolean {
-    return this.conflicts >= URGENT_AFTER;
-  }
-
-  /** Those that have lost more often go before others, and then those that began before. */
-  isBefore({ conflicts, order }: Transaction): boolean {
-    return this.conflicts > conflicts || (this.conflicts === conflicts && this.order < order);
+  /**
+   * Rank is by the age of the call, of which the order of ids tells: it stays the same when the call is executed again, so that nobody
+   * who began later can go before it for ever.
+   */
+  isBefore({ owner: { run, seq } }: Transaction): boolean {
+    return this.owner.run < run || (this.owner.run === run && this.owner.seq < seq);
   }
 
   /** Remembers that `key` was read. */
