@@ -37,6 +37,8 @@ export interface PlatformLimits {
   retainMs: number;
   retainRuns: number;
   retainEvents: number;
+  /** Log entries above this number are removed, the oldest first. */
+  retainLogs: number;
   /** How often what may be removed is looked for. */
   retainEveryMs: number;
   expression: Partial<ExpressionLimits>;
@@ -63,6 +65,7 @@ export const DEFAULT_LIMITS: PlatformLimits = {
   retainMs: 7 * 24 * 3_600_000,
   retainRuns: 1_000_000,
   retainEvents: 1_000_000,
+  retainLogs: 250_000,
   retainEveryMs: 10_000,
   expression: {},
 };

@@ -8,7 +8,7 @@ export interface HousekeepingParts {
   clock: Clock;
   turn: Turn;
   runs: RunService;
-  limits: { retainMs: number; retainRuns: number; retainEvents: number; retainEveryMs: number };
+  limits: { retainMs: number; retainRuns: number; retainEvents: number; retainLogs: number; retainEveryMs: number };
   counts: { auditRepairs: number };
   /** Position of the newest event. */
   position(): number;
@@ -19,6 +19,7 @@ export interface HousekeepingParts {
 const AUDIT_MS = 5_000;
 // Small slices, so that removing old runs never holds up the commit of a new one for long.
 const SLICE = 100;
+const LOG_SLICE = 2_000;
 const NEXT_SLICE_MS = 50;
 
 /** Starts the auditor (P3) and retention; returns what stops them. */
@@ -37,6 +38,7 @@ export const startHousekeeping = (parts: HousekeepingParts): (() => void) => {
   };
   every("audit", AUDIT_MS, () => audit(parts));
   every("retention", parts.limits.retainEveryMs, () => retain(parts));
+  every("logs", parts.limits.retainEveryMs, () => trimLogs(parts));
   return () => {
     for (const cancel of cancels.values()) cancel();
     cancels.clear();
@@ -56,4 +58,15 @@ const retain = async ({ journal, clock, turn, limits, position }: HousekeepingPa
   if (runs.length === 0 && oldest <= 0) return limits.retainEveryMs;
   turn.purge(runs, oldest > 0 ? oldest : undefined);
   return runs.length === SLICE ? NEXT_SLICE_MS : limits.retainEveryMs;
+};
+
+const trimLogs = async ({ journal, turn, limits }: HousekeepingParts): Promise<number> => {
+  const { next: newest } = await journal.logs({ after: "latest" }, 1);
+  const surplus = newest - limits.retainLogs;
+  if (surplus <= 0) return limits.retainEveryMs;
+  const { logs, next: oldest } = await journal.logs({}, 1);
+  if (logs.length === 0 || oldest > surplus) return limits.retainEveryMs;
+  const to = Math.min(surplus, oldest + LOG_SLICE);
+  turn.trimLogs(to);
+  return to < surplus ? NEXT_SLICE_MS : limits.retainEveryMs;
 };

@@ -109,6 +109,11 @@ export class Turn {
     this.#require();
   }
 
+  trimLogs(to: number): void {
+    this.#batch.trimLogsTo = to;
+    this.#require();
+  }
+
   /**
    * Runs `effect` at the end of this turn, before its commit. Only for what reaches nobody but a coordinator's code: whatever that code
    * asks for in reply is carried out after the commit, because nothing is received while it lasts, or waits in the next batch (T1).

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import type { RunKind, RunStatus } from "../protocol/run.ts";
+import type { LogLine, RunKind, RunStatus } from "../protocol/run.ts";
 import type { Staleness, StateChange } from "../protocol/state.ts";
 import { batchOf, idAt, resultOf, runAt, START } from "../testing/journal-fixtures.ts";
 import { createMemoryJournal, type MemoryJournal } from "./memory.ts";
@@ -17,6 +17,7 @@ const RUNS = 8;
 const slot = fc.nat({ max: RUNS - 1 });
 const status = fc.constantFrom<RunStatus[]>("running", "waiting", "suspended", "completed", "failed", "cancelled");
 const kind = fc.constantFrom<RunKind[]>("coordinator", "expression", "function", "recovery");
+const level = fc.constantFrom<LogLine["level"][]>("debug", "info", "warn", "error");
 const name = fc.constantFrom("a", "b");
 const text = fc.oneof(fc.string({ unit: "grapheme", maxLength: 12 }), fc.constant("long ".repeat(20)));
 const optional = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined });
@@ -74,20 +75,35 @@ const batch: fc.Arbitrary<Batch> = fc
         seq: fc.nat({ max: 3 }),
         attempt: fc.constant(1),
         function: name,
-        lines: few(text.map((line) => ({ at: START, level: "info" as const, text: line }))),
+        lines: few(fc.record({ at: fc.nat({ max: 20 }), level, text })),
+        report: optional(
+          fc.record({ startedAt: fc.constant(0), endedAt: fc.nat({ max: 20 }), outcome: fc.constantFrom("ok", "fault"), message: text }),
+        ),
       }),
     ),
     woken: few(slot.map(idAt), 2),
     purged: few(slot.map(idAt), 1),
     state: optional(few(change, 5)),
     trimEventsTo: optional(fc.nat({ max: 12 })),
+    trimLogsTo: optional(fc.nat({ max: 12 })),
   })
-  .map(({ trimEventsTo, state, ...parts }) =>
-    batchOf({ ...parts, ...(state === undefined ? {} : { state }), ...(trimEventsTo === undefined ? {} : { trimEventsTo }) }),
+  .map(({ trimEventsTo, trimLogsTo, state, logs, ...parts }) =>
+    batchOf({
+      ...parts,
+      logs: logs.map(({ report, ...log }) => (report === undefined ? log : { ...log, report })),
+      ...(state === undefined ? {} : { state }),
+      ...(trimEventsTo === undefined ? {} : { trimEventsTo }),
+      ...(trimLogsTo === undefined ? {} : { trimLogsTo }),
+    }),
   );
 
 /** What a journal answers to everything that can be asked. */
-const answers = async (journal: Journal, filter: Parameters<Journal["list"]>[0], number: number) => ({
+const answers = async (
+  journal: Journal,
+  filter: Parameters<Journal["list"]>[0],
+  number: number,
+  search: Parameters<Journal["logs"]>[0],
+) => ({
   heads: [journal.lastOrdinal, journal.lastPosition],
   runs: await Promise.all(Array.from({ length: RUNS }, (_, i) => journal.load(idAt(i)))),
   // Records of runs that are not stored are the caller's mistake.
@@ -108,6 +124,7 @@ const answers = async (journal: Journal, filter: Parameters<Journal["list"]>[0],
   expired: (await journal.state.expired(number, 100)).map(({ space, key }) => `${space} ${key}`).sort(),
   version: journal.state.lastVersion,
   logsOfFunction: await journal.logs({ function: "b" }, 3),
+  logsFound: await journal.logs(search, 3),
 });
 
 const outcome = (work: Promise<number>): Promise<number | string> => work.catch((error: { code: string }) => error.code);
@@ -119,6 +136,17 @@ const step = fc.record({
     { requiredKeys: [] },
   ),
   number: fc.nat({ max: 20 }),
+  search: fc.record(
+    {
+      run: slot.map(idAt),
+      function: name,
+      level,
+      text: fc.oneof(text, fc.constantFrom("LONG", "l", "%", '"', "\\")),
+      since: fc.nat({ max: 20 }),
+      after: fc.oneof(fc.constant("latest" as const), fc.nat({ max: 12 })),
+    },
+    { requiredKeys: [] },
+  ),
   reopen: fc.nat({ max: 9 }).map((n) => n === 0),
 });
 
@@ -131,14 +159,14 @@ test("both adapters give the same answers after any commits", { timeout: 60_000 
       let sqlite: Journal = open();
       let memory: MemoryJournal = createMemoryJournal();
       try {
-        for (const { batch: given, filter, number, reopen } of steps) {
+        for (const { batch: given, filter, number, search, reopen } of steps) {
           expect(await outcome(sqlite.commit(given))).toEqual(await outcome(memory.commit(given)));
           if (reopen) {
             await sqlite.close();
             sqlite = open();
             memory = memory.reopen();
           }
-          expect(await answers(sqlite, filter, number)).toEqual(await answers(memory, filter, number));
+          expect(await answers(sqlite, filter, number, search)).toEqual(await answers(memory, filter, number, search));
         }
       } finally {
         await sqlite.close();

@@ -11,6 +11,7 @@ import type { CallLog } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { JournalRecord, RunFilter, RunKind, RunPage, RunStatus, RunSummary } from "../protocol/run.ts";
 import { FINAL } from "../protocol/run.ts";
+import { type LogSearch, matcherOf } from "./log-search.ts";
 import { applyState, emptyState, MemoryState, type StateStore } from "./memory-state.ts";
 import { cursorOf, ordinalOfCursor, ordinalOfRun } from "./ordinals.ts";
 import type { AcceptedRun, Batch, Journal, RunChange, StoredRun } from "./port.ts";
@@ -88,8 +89,9 @@ class InMemory implements MemoryJournal {
     for (const log of own.logs) store.logs.push({ n: ++store.lastLog, log });
     applyState(store.state, own.state ?? []);
     for (const id of own.purged) purge(store, ordinalOfRun(id));
-    const { trimEventsTo } = own;
+    const { trimEventsTo, trimLogsTo } = own;
     if (trimEventsTo !== undefined) store.events = store.events.filter(({ position }) => position > trimEventsTo);
+    if (trimLogsTo !== undefined) store.logs = store.logs.filter(({ n }) => n > trimLogsTo);
     return first;
   }
 
@@ -151,12 +153,17 @@ class InMemory implements MemoryJournal {
     return copy(events.slice(skipped, skipped + limit));
   }
 
-  async logs(filter: { run?: RunId; function?: string; after?: number }, limit: number): Promise<{ logs: CallLog[]; next: number }> {
+  async logs(filter: LogSearch, limit: number): Promise<{ logs: CallLog[]; next: number }> {
+    const { logs, lastLog } = this.#readable();
+    if (filter.after === "latest") return { logs: [], next: lastLog };
     const after = filter.after ?? 0;
-    const rows = this.#readable()
-      .logs.filter(({ n, log }) => n > after && (filter.run ?? log.run) === log.run && (filter.function ?? log.function) === log.function)
-      .slice(0, limit);
-    return { logs: copy(rows.map(({ log }) => log)), next: rows.at(-1)?.n ?? after };
+    const match = matcherOf(filter);
+    const found = logs.flatMap(({ n, log }) => {
+      const fitting = n > after ? match(log) : undefined;
+      return fitting === undefined ? [] : [{ n, log: fitting }];
+    });
+    const page = found.slice(0, limit);
+    return { logs: copy(page.map(({ log }) => log)), next: page.length === limit ? (page.at(-1)?.n ?? after) : Math.max(after, lastLog) };
   }
 
   async saveApplication(bundle: Bundle, version: ApplicationVersion): Promise<void> {

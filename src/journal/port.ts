@@ -59,6 +59,8 @@ export interface Batch {
   purged: RunId[];
   /** Events at or before this position are dropped. */
   trimEventsTo?: number;
+  /** Log entries at or before this cursor are dropped. */
+  trimLogsTo?: number;
 }
 
 /** Reading of the state store as it is on disk. Expired rows are still there until they are dropped by a change. */
@@ -103,7 +105,10 @@ export interface Journal {
   /** Finished runs beyond the `keep` that finished last, or finished before `before`; the first to finish come first. */
   purgeable(policy: { before: number; keep: number }, limit: number): Promise<RunId[]>;
   events(after: number, limit: number): Promise<PlatformEvent[]>;
-  /** In the order written, those after the cursor `after`; `next` is the cursor to go on with. */
+  /**
+   * In the order written, those after the cursor `after`; `next` is the cursor to go on with. Fewer than `limit` are all that there are now,
+   * and `next` is then their end. With `after: "latest"` none is given, and `next` is that end.
+   */
   logs(filter: Omit<LogFilter, "limit">, limit: number): Promise<{ logs: CallLog[]; next: number }>;
   /** Saves or replaces a version; one that is current takes that from the others of its application. */
   saveApplication(bundle: Bundle, version: ApplicationVersion): Promise<void>;

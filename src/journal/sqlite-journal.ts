@@ -19,6 +19,7 @@ import { Applications } from "./sqlite-applications.ts";
 import { connect, reserveWal } from "./sqlite-connection.ts";
 import { commitError, unavailable } from "./sqlite-errors.ts";
 import { RunList } from "./sqlite-list.ts";
+import { LogReader } from "./sqlite-logs.ts";
 import { SqliteReader } from "./sqlite-reader.ts";
 import { migrate } from "./sqlite-schema.ts";
 import { SqliteState } from "./sqlite-state.ts";
@@ -42,6 +43,7 @@ export class SqliteJournal implements Journal {
   readonly #transactions: Transactions;
   readonly #writer: SqliteWriter;
   readonly #reader: SqliteReader;
+  readonly #logs: LogReader;
   readonly #list: RunList;
   readonly #applications: Applications;
   readonly #onClose: () => void;
@@ -60,6 +62,7 @@ export class SqliteJournal implements Journal {
       reserveWal(path, checkpointPages);
       this.#writer = new SqliteWriter(this.#db, options.inlineLimit ?? 32_768);
       this.#reader = new SqliteReader(this.#db);
+      this.#logs = new LogReader(this.#db);
       this.#list = new RunList(this.#db);
       this.#applications = new Applications(this.#db);
       this.#heads = this.#reader.heads();
@@ -121,7 +124,11 @@ export class SqliteJournal implements Journal {
   }
 
   async logs(filter: Parameters<Journal["logs"]>[0], limit: number): ReturnType<Journal["logs"]> {
-    return read(() => this.#reader.logs(filter, limit));
+    try {
+      return await this.#logs.search(filter, limit, this.#heads.lastLog);
+    } catch (cause) {
+      throw unreadable(cause);
+    }
   }
 
   async saveApplication(bundle: Bundle, version: ApplicationVersion): Promise<void> {
@@ -171,10 +178,12 @@ const nextEpoch = (db: DatabaseSync): number => {
   return (statement.get() as { epoch: number }).epoch;
 };
 
+const unreadable = (cause: unknown): LockstepError => unavailable("the journal could not be read", cause);
+
 const read = <T>(work: () => T): T => {
   try {
     return work();
   } catch (cause) {
-    throw unavailable("the journal could not be read", cause);
+    throw unreadable(cause);
   }
 };

@@ -1,6 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
-import { LIST_SQL, READ_SQL, STATE_SQL } from "./sqlite-queries.ts";
+import { LIST_SQL, LOG_SQL, READ_SQL, STATE_SQL } from "./sqlite-queries.ts";
 import { migrate } from "./sqlite-schema.ts";
 
 const db = new DatabaseSync(":memory:");
@@ -29,14 +29,21 @@ test.each([
   ["due", "runs_wake (wake_at>? AND wake_at<?)"],
   ["unfinished", "COVERING INDEX runs_state (state<?)"],
   ["payload", "PRIMARY KEY (run=? AND slot=?)"],
-  ["logs", "INTEGER PRIMARY KEY (rowid>?)"],
-  ["logsOfRun", "logs_run (run=? AND rowid>?)"],
-  ["logsOfFunction", "logs_function (function=? AND rowid>?)"],
   ["events", "INTEGER PRIMARY KEY (rowid>?)"],
 ] as const)("the query %s searches by %s", (name, index) => {
   const plan = planOf(READ_SQL[name]);
   expect(plan[0]).toContain(index);
   expect(plan.filter((step) => step.startsWith("SCAN") && !step.includes("SCALAR"))).toEqual([]);
+});
+
+test.each([
+  ["all", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
+  ["ofRun", "logs_run (run=? AND rowid>? AND rowid<?)"],
+  ["ofFunction", "logs_function (function=? AND rowid>? AND rowid<?)"],
+  ["ofLevel", "logs_level (level=? AND rowid>? AND rowid<?)"],
+  ["ofFunctionLevel", "logs_function_level (function=? AND level=? AND rowid>? AND rowid<?)"],
+] as const)("the log query %s searches by %s and sorts nothing", (name, index) => {
+  expect(planOf(LOG_SQL[name])).toEqual([`SEARCH logs USING ${name === "all" ? "" : "INDEX "}${index}`]);
 });
 
 test("retention reads finished runs in the order of their end, without sorting", () => {

@@ -7,7 +7,6 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { FIRST_ASLEEP, FIRST_FINISHED, RUN_COLUMNS, SUMMARY_COLUMNS } from "./sqlite-codec.ts";
 
 const ASLEEP = `state BETWEEN ${FIRST_ASLEEP} AND ${FIRST_FINISHED - 1}`;
-const LOGS = "SELECT n, run, seq, attempt, function, lines FROM logs";
 const PAGE = "n >= ? AND n < ? ORDER BY n DESC";
 
 export const LIST_SQL = {
@@ -39,9 +38,20 @@ export const READ_SQL = {
     SELECT n, finished_at FROM runs INDEXED BY runs_finished WHERE state >= ${FIRST_FINISHED} ORDER BY finished_at, n LIMIT ?`,
   events: `
     SELECT first, data FROM events WHERE first >= coalesce((SELECT max(first) FROM events WHERE first <= ?), ?) ORDER BY first`,
-  logs: `${LOGS} WHERE n > ? ORDER BY n LIMIT ?`,
-  logsOfRun: `${LOGS} INDEXED BY logs_run WHERE run = ? AND n > ? AND function = coalesce(?, function) ORDER BY n LIMIT ?`,
-  logsOfFunction: `${LOGS} INDEXED BY logs_function WHERE function = ? AND n > ? ORDER BY n LIMIT ?`,
+} as const;
+
+const LOGS = "SELECT n, run, seq, attempt, function, lines, report FROM logs";
+const LOG_PAGE = `
+  n > ?1 AND n <= ?2 AND level >= ?4 AND at >= ?5 AND (?6 IS NULL OR lines LIKE ?6 ESCAPE '!' OR report LIKE ?6 ESCAPE '!')
+  ORDER BY n LIMIT ?3`;
+
+export const LOG_SQL = {
+  all: `${LOGS} WHERE ${LOG_PAGE}`,
+  ofRun: `${LOGS} INDEXED BY logs_run WHERE run = ?7 AND function = coalesce(?8, function) AND ${LOG_PAGE}`,
+  ofFunction: `${LOGS} INDEXED BY logs_function WHERE function = ?7 AND ${LOG_PAGE}`,
+  // The index holds no others, which is said again so that it is used.
+  ofLevel: `${LOGS} INDEXED BY logs_level WHERE level >= 2 AND level = ?7 AND ${LOG_PAGE}`,
+  ofFunctionLevel: `${LOGS} INDEXED BY logs_function_level WHERE level >= 2 AND level = ?7 AND function = ?8 AND ${LOG_PAGE}`,
 } as const;
 
 const STATE = "key, version, expires_at, stale, value FROM state";

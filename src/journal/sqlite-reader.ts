@@ -2,7 +2,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { RunId } from "../lib/ids.ts";
 import { ordinalOf, runIdOf } from "../lib/ids.ts";
-import type { CallLog } from "../protocol/control-plane.ts";
 import type { EventBody, PlatformEvent } from "../protocol/events.ts";
 import type { JournalRecord, RunKind, RunStatus } from "../protocol/run.ts";
 import type { Batch, StoredRun } from "./port.ts";
@@ -11,15 +10,6 @@ import { kindCode, runOf, statusOf } from "./sqlite-codec.ts";
 import type { Statements } from "./sqlite-queries.ts";
 import { prepareAll, READ_SQL } from "./sqlite-queries.ts";
 import type { Heads } from "./sqlite-writer.ts";
-
-interface LogRow {
-  n: number;
-  run: number;
-  seq: number;
-  attempt: number;
-  function: string;
-  lines: string;
-}
 
 export class SqliteReader {
   readonly #statements: Statements<typeof READ_SQL>;
@@ -95,31 +85,8 @@ export class SqliteReader {
     return events;
   }
 
-  logs(filter: { run?: RunId; function?: string; after?: number }, limit: number): { logs: CallLog[]; next: number } {
-    const after = filter.after ?? 0;
-    const rows = this.#logRows(filter, after, limit);
-    const logs = rows.map((row) => ({
-      run: runIdOf(row.run),
-      seq: row.seq,
-      attempt: row.attempt,
-      function: row.function,
-      lines: JSON.parse(row.lines) as CallLog["lines"],
-    }));
-    return { logs, next: rows.at(-1)?.n ?? after };
-  }
-
   #finished(): Record<"completed" | "failed" | "cancelled", number> {
     return this.#statements.finished.get() as Record<"completed" | "failed" | "cancelled", number>;
-  }
-
-  #logRows(filter: { run?: RunId; function?: string }, after: number, limit: number): LogRow[] {
-    const { logs, logsOfFunction, logsOfRun } = this.#statements;
-    const name = filter.function;
-    if (filter.run !== undefined) {
-      const n = ordinalOf(filter.run);
-      return n === undefined ? [] : (logsOfRun.all(n, after, name ?? null, limit) as unknown as LogRow[]);
-    }
-    return (name === undefined ? logs.all(after, limit) : logsOfFunction.all(name, after, limit)) as unknown as LogRow[];
   }
 
   #stored(row: unknown): StoredRun | undefined {

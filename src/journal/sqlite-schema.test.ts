@@ -1,6 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
-import { type Migration, migrate } from "./sqlite-schema.ts";
+import { MIGRATIONS, type Migration, migrate } from "./sqlite-schema.ts";
 
 const steps: Migration[] = [
   (db) => db.exec("PRAGMA application_id = 0x4c6f636b; CREATE TABLE boxes(label TEXT); INSERT INTO boxes VALUES('one')"),
@@ -31,6 +31,26 @@ test("a step that fails leaves the version before it, whole", () => {
   expect(codeOf(() => migrate(db, steps))).toBe("JOURNAL_UNAVAILABLE");
   expect(versionOf(db)).toBe(2);
   expect(db.prepare("SELECT name FROM sqlite_schema WHERE name = 'lids'").get()).toBeUndefined();
+});
+
+test("log entries of the first version are found by their level and time", () => {
+  const db = new DatabaseSync(":memory:");
+  migrate(db, MIGRATIONS.slice(0, 2));
+  const line = (level: string, at: number) => ({ at, level, text: "x" });
+  const entries = [[line("warn", 5), line("error", 6), line("info", 7)], [line("debug", 8)], [line("odd", 9)], []];
+  const insert = db.prepare("INSERT INTO logs(run, seq, attempt, function, lines) VALUES (1, 2, 3, 'pay', ?)");
+  for (const lines of entries) insert.run(JSON.stringify(lines));
+  migrate(db);
+  const rows = db.prepare("SELECT n, run, seq, attempt, at, level, function, report, lines FROM logs ORDER BY n").all();
+  const kept = { run: 1, seq: 2, attempt: 3, function: "pay", report: null };
+  expect(rows.map((row) => ({ ...row }))).toEqual(
+    [
+      { n: 1, at: 7, level: 3 },
+      { n: 2, at: 8, level: 0 },
+      { n: 3, at: 9, level: 1 },
+      { n: 4, at: 0, level: 0 },
+    ].map((row, i) => ({ ...row, ...kept, lines: JSON.stringify(entries[i]) })),
+  );
 });
 
 test("opening again changes nothing", () => {

@@ -76,7 +76,29 @@ const second: Migration = (db) =>
     ALTER TABLE meta ADD COLUMN last_version INTEGER NOT NULL DEFAULT 0;
   `);
 
-const MIGRATIONS: readonly Migration[] = [first, second];
+/*
+ * - `logs.level` is that of an entry's gravest line, from 0 for debug to 3 for error; `at` is when it was written. Warnings and errors are
+ *   few, so their indexes cost the other entries nothing.
+ */
+const third: Migration = (db) =>
+  db.exec(`
+    CREATE TABLE entries(
+      n INTEGER PRIMARY KEY, run INTEGER NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL, at REAL NOT NULL,
+      level INTEGER NOT NULL, function TEXT NOT NULL, report TEXT, lines TEXT NOT NULL
+    ) STRICT;
+    INSERT INTO entries(n, run, seq, attempt, at, level, function, lines)
+      SELECT n, run, seq, attempt, coalesce(json_extract(lines, '$[#-1].at'), 0), coalesce((
+        SELECT max(CASE json_extract(value, '$.level') WHEN 'debug' THEN 0 WHEN 'warn' THEN 2 WHEN 'error' THEN 3 ELSE 1 END)
+        FROM json_each(logs.lines)), 0), function, lines FROM logs ORDER BY n;
+    DROP TABLE logs;
+    ALTER TABLE entries RENAME TO logs;
+    CREATE INDEX logs_run ON logs(run);
+    CREATE INDEX logs_function ON logs(function);
+    CREATE INDEX logs_level ON logs(level) WHERE level >= 2;
+    CREATE INDEX logs_function_level ON logs(function, level) WHERE level >= 2;
+  `);
+
+export const MIGRATIONS: readonly Migration[] = [first, second, third];
 
 /**
  * Brings the file to the version of this program, each step in a transaction of its own.

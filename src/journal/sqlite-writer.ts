@@ -11,6 +11,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { JournalRecord } from "../protocol/run.ts";
+import { gravestOf, writtenAt } from "./log-search.ts";
 import { ordinalOfRun } from "./ordinals.ts";
 import type { AcceptedRun, Batch, RunChange } from "./port.ts";
 import type { Spilled } from "./sqlite-codec.ts";
@@ -42,7 +43,7 @@ export class SqliteWriter {
     this.#inlineLimit = inlineLimit;
     this.#runs = new BulkInsert(db, RUN_INSERT);
     this.#records = new BulkInsert(db, "records(run, first, data)");
-    this.#logs = new BulkInsert(db, "logs(n, run, seq, attempt, function, lines)");
+    this.#logs = new BulkInsert(db, "logs(n, run, seq, attempt, at, level, function, report, lines)");
     this.#state = new StateWriter(db);
     this.#statements = prepare(db);
   }
@@ -62,6 +63,7 @@ export class SqliteWriter {
     if (batch.state !== undefined) next.lastVersion = this.#state.write(batch.state, next.lastVersion);
     for (const id of batch.purged) this.#purge(ordinalOfRun(id));
     if (batch.trimEventsTo !== undefined) this.#trimEvents(batch.trimEventsTo);
+    if (batch.trimLogsTo !== undefined) this.#statements.trimLogs.run(batch.trimLogsTo);
     this.#keepMeta(batch, next);
     return next;
   }
@@ -119,8 +121,10 @@ export class SqliteWriter {
 
   #log(logs: Batch["logs"], heads: Heads): void {
     const rows: SQLInputValue[] = [];
-    for (const { run, seq, attempt, function: name, lines } of logs) {
-      rows.push(++heads.lastLog, ordinalOfRun(run), seq, attempt, name, JSON.stringify(lines));
+    for (const log of logs) {
+      const { run, seq, attempt, function: name, lines, report } = log;
+      rows.push(++heads.lastLog, ordinalOfRun(run), seq, attempt, writtenAt(log), gravestOf(log), name);
+      rows.push(report === undefined ? null : JSON.stringify(report), JSON.stringify(lines));
     }
     this.#logs.insert(rows);
   }
@@ -142,7 +146,8 @@ export class SqliteWriter {
   #keepMeta(batch: Batch, { lastOrdinal, lastPosition, lastLog }: Heads): void {
     const [completed = 0, failed = 0, cancelled = 0] = this.#finished;
     if (completed !== 0 || failed !== 0 || cancelled !== 0) this.#statements.countFinished.run(completed, failed, cancelled);
-    if (batch.purged.length > 0 || batch.trimEventsTo !== undefined) this.#statements.keepHeads.run(lastOrdinal, lastPosition, lastLog);
+    const isShorter = batch.purged.length > 0 || batch.trimEventsTo !== undefined || batch.trimLogsTo !== undefined;
+    if (isShorter) this.#statements.keepHeads.run(lastOrdinal, lastPosition, lastLog);
   }
 
   #stateOf(n: number): number | undefined {
@@ -192,6 +197,7 @@ const prepare = (db: DatabaseSync) => {
     event: db.prepare("INSERT INTO events(first, data) VALUES (?, ?)"),
     eventsAt: db.prepare("SELECT first, data FROM events WHERE first <= ? ORDER BY first DESC LIMIT 1"),
     trimEvents: db.prepare("DELETE FROM events WHERE first <= ?"),
+    trimLogs: db.prepare("DELETE FROM logs WHERE n <= ?"),
     countFinished: db.prepare("UPDATE meta SET completed = completed + ?, failed = failed + ?, cancelled = cancelled + ?"),
     keepHeads: db.prepare("UPDATE meta SET last_ordinal = ?, last_position = ?, last_log = ?"),
     purge: ["runs WHERE n", "records WHERE run", "payloads WHERE run", "logs WHERE run"].map((row) => db.prepare(`DELETE FROM ${row} = ?`)),

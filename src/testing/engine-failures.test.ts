@@ -46,7 +46,7 @@ describe("retries", () => {
   });
 
   test("are events, and records of the journal, with their failure", async () => {
-    t.failOnce(work, new RangeError("once"));
+    t.failOnce(work, new Error("once"));
     const run = await t.start(job, 1);
     expect(await run.result()).toBe(3);
     expect(await run.journal()).toContainEqual(
