@@ -230,20 +230,21 @@ export const refusalOf = (run: RunState, { call: seq }: Resolution): "CALL_NOT_F
 
 /** Carries out what a person has decided of one dead letter, of all of them, or of a halted run. */
 export const takeResolution = (run: RunState, resolution: Resolution, by: string, now: number, effects: RunEffect[]): void => {
-  if (run.halted !== undefined) return resolveRun(run, resolution, by, now, effects);
+  if (run.ended === undefined && run.halted !== undefined && resolution.action === "retry") return resume(run, now, effects);
+  const follows: RunEffect[] = [];
+  answer(run, resolution, by, now, follows);
+  // Before what follows: that may be the end of the run.
+  if (run.dead === 0 && run.halted === undefined) effects.push({ t: "resumed" });
+  effects.push(...follows);
+};
+
+const answer = (run: RunState, resolution: Resolution, by: string, now: number, effects: RunEffect[]): void => {
+  if (run.halted !== undefined) return decide(run, 0, decisionOf(resolution, run.halted), by, now, effects);
   for (const pending of [...run.pending.values()]) {
     if (pending.t !== "call" || pending.dead === undefined || (resolution.call ?? pending.seq) !== pending.seq) continue;
     decide(run, pending.seq, decisionOf(resolution, pending.dead), by, now, effects);
     if (run.finished !== undefined) return;
   }
-  if (run.dead === 0 && run.halted === undefined) effects.push({ t: "resumed" });
-};
-
-const resolveRun = (run: RunState, resolution: Resolution, by: string, now: number, effects: RunEffect[]): void => {
-  const halted = run.halted as Failure;
-  if (run.ended === undefined && resolution.action === "retry") return resume(run, now, effects);
-  decide(run, 0, decisionOf(resolution, halted), by, now, effects);
-  if (run.halted === undefined && run.finished === undefined) effects.push({ t: "resumed" });
 };
 
 const decisionOf = ({ action, value, reason }: Resolution, failure: Failure): Decision => {
