@@ -70,11 +70,17 @@ const retryPolicy = object({
 const callOptions = object({ "timeoutMs?": number, "retry?": retryPolicy, "priority?": number });
 const metrics = object({ durationMs: number, cpuMs: number, queueMs: number, memoryMb: number, coldStart: yes, pod: text });
 
+const webhook = object({
+  path: text,
+  "method?": { enum: ["POST", "PUT", "GET"] },
+  "signature?": object({ secretEnv: text, "header?": text }),
+  "delivery?": text,
+});
 const trigger = {
   oneOf: [
     object({ object: object({ bucket: text, "prefix?": text, "suffix?": text }) }),
     object({ cron: text, "timezone?": text, "catchUp?": { enum: ["all", "latest", "none"] } }),
-    object({ http: object({ path: text, "method?": text, "signature?": object({ secretEnv: text, "header?": text }) }) }),
+    object({ http: webhook }),
     object({
       event: { type: ["string", "array"], items: text },
       "where?": { type: "object", additionalProperties: { type: ["string", "number", "boolean"] } },
@@ -186,7 +192,6 @@ const eventShapes: Record<(typeof EVENT_TYPES)[number], Record<string, DocumentS
   "object.deleted": { ...ofPlatform, bucket: text, key: text, version: text, "run?": runId },
   "state.stale": { ...ofPlatform, application: text, key: text, stale: staleness },
   "state.fresh": { ...ofPlatform, application: text, key: text },
-  "trigger.refused": { ...ofRun, kind: Kind, name: text, event: text, reason: text },
   "alert.raised": alert,
   "alert.cleared": alert,
   "trigger.refused": { ...ofRun, kind: Kind, name: text, event: text, reason: text },
