@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { applicationsVerb } from "./commands/applications.ts";
 import { callVerb } from "./commands/call.ts";
+import { checkVerb } from "./commands/check.ts";
 import { deployVerb } from "./commands/deploy.ts";
 import { devVerb } from "./commands/dev.ts";
 import { doctorVerb } from "./commands/doctor.ts";
@@ -25,6 +26,7 @@ const VERBS: readonly Verb[] = [
   devVerb,
   startVerb,
   deployVerb,
+  checkVerb,
   evalVerb,
   callVerb,
   runVerb,

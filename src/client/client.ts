@@ -4,7 +4,7 @@ import type { Clock } from "../lib/clock.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { ApplicationVersion, Bundle } from "../protocol/application.ts";
-import type { CallLog, LayerView, PodView, Repair } from "../protocol/control-plane.ts";
+import type { CallLog, LayerView, PodView, Rehearsal, Repair } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { RunPage, RunSummary } from "../protocol/run.ts";
 import type { EventsOptions } from "./events.ts";
@@ -14,6 +14,9 @@ import { createHttp } from "./http.ts";
 import type { ClientRun } from "./run.ts";
 import { completedValue, createRun, LONGEST_WAIT_MS, settled, waitForOutcome } from "./run.ts";
 import type { LogsFilter, RetryFilter, RunOutcome, RunsFilter, StartOptions, WaitOptions } from "./types.ts";
+
+/** The replay of thousands of runs takes its time. */
+const LONGEST_CHECK_MS = 10 * 60_000;
 
 export interface ClientOptions {
   /** Default: the environment's LOCKSTEP_URL, else `http://127.0.0.1:4700`. */
@@ -78,6 +81,8 @@ export interface Client {
   applications(): Promise<ApplicationVersion[]>;
   /** Makes a bundle the current version of its application: new runs take it. */
   deploy(bundle: Bundle): Promise<ApplicationVersion>;
+  /** Replays all unfinished runs of the bundle's application against it, without deploying: those that would diverge have a failure. */
+  check(bundle: Bundle): Promise<Rehearsal[]>;
   pods(): Promise<PodView[]>;
   layers(): Promise<LayerView[]>;
   logs(filter?: LogsFilter): Promise<{ logs: CallLog[]; next: number }>;
@@ -154,6 +159,10 @@ export const createClient = (options: ClientOptions = {}): Client => {
     applications: async () => (await http.json<{ applications: ApplicationVersion[] }>("GET", "/v1/applications")).applications,
     deploy: ({ application, version, code }) =>
       http.json<ApplicationVersion>("POST", "/v1/applications", { body: { application, version, code }, repeatable: true }),
+    check: async ({ application, version, code }) => {
+      const request = { body: { application, version, code }, repeatable: true, waitMs: LONGEST_CHECK_MS };
+      return (await http.json<{ runs: Rehearsal[] }>("POST", "/v1/applications/check", request)).runs;
+    },
     pods: async () => (await http.json<{ pods: PodView[] }>("GET", "/v1/pods")).pods,
     layers: async () => (await http.json<{ layers: LayerView[] }>("GET", "/v1/layers")).layers,
     logs: (filter = {}) => http.json("GET", "/v1/logs", { query: { ...filter } }),

@@ -38,6 +38,7 @@ const ADDRESSES = [
   "GET /v1/runs/{id}/journal",
   "GET /v1/runs/{id}/result",
   "POST /v1/applications",
+  "POST /v1/applications/check",
   "POST /v1/coordinators/{name}/runs",
   "POST /v1/expressions",
   "POST /v1/functions/{name}/calls",

@@ -25,6 +25,25 @@ export const platformRoutes = ({ plane, settings }: RouteContext): Route[] => [
     handle: async (request, reply) => sendJson(reply, 201, JSON.stringify(await plane.deploy(bundleOf(request)))),
   },
   {
+    method: "POST",
+    path: "/v1/applications/check",
+    operationId: "checkApplication",
+    summary: "Replay all unfinished runs of an application against a bundle, without deploying it",
+    tag,
+    body: BundleBody,
+    bodyLimitBytes: settings.bundleLimitBytes,
+    responses: {
+      200: { description: "How each run would fare: those that would diverge have a failure.", schema: pageOf("runs", ref("Rehearsal")) },
+    },
+    errors: ["APPLICATION_INVALID", "NAME_TAKEN", "POD_FAILED_TO_START"],
+    handle: async (request, reply) => {
+      const runs = (await plane.rehearse(bundleOf(request))).map(({ failure, ...run }) =>
+        failure === undefined ? run : { ...run, failure: { code: failure.code, message: failure.message } },
+      );
+      sendJson(reply, 200, JSON.stringify({ runs }));
+    },
+  },
+  {
     method: "GET",
     path: "/v1/applications",
     operationId: "listApplications",

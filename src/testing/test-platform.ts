@@ -7,7 +7,7 @@ import { toJson } from "../lib/json.ts";
 import type { PlatformLimits } from "../platform.ts";
 import { collect } from "../pod/bundle.ts";
 import type { ApplicationVersion } from "../protocol/application.ts";
-import type { ControlPlane } from "../protocol/control-plane.ts";
+import type { ControlPlane, Rehearsal } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { StartRun } from "../protocol/run.ts";
 import type { FailureOf } from "./function-faults.ts";
@@ -247,6 +247,18 @@ export class TestPlatform {
     this.#current = version;
     await this.settle();
     return deployed;
+  }
+
+  /** How the unfinished runs would fare under this code, as `lockstep check` tells: those that would diverge have a `failure`. */
+  async check(application: TestApplication, name = NAME): Promise<Rehearsal[]> {
+    const code = `// ${name}, check ${++this.#deployed} of a test`;
+    const version = createHash("sha256").update(code).digest("hex").slice(0, 16);
+    this.#lives.versions.set(version, loadedFrom(application));
+    try {
+      return await this.#lives.ask((controlPlane) => controlPlane.rehearse({ application: name, version, code }));
+    } finally {
+      this.#lives.versions.delete(version);
+    }
   }
 
   /**
