@@ -16,4 +16,4 @@ export type { StepClock } from "./step-clock.ts";
 export { createStepClock } from "./step-clock.ts";
 export type { StartOptions, TestApplication, TestPlatform, TestPlatformOptions } from "./test-platform.ts";
 export { createTestPlatform } from "./test-platform.ts";
-export type { SettleOptions, TestOutcome, TestRun, TestRunDetails } from "./test-run.ts";
+export type { SettleOptions, TestOutcome, TestRecovery, TestRun, TestRunDetails } from "./test-run.ts";

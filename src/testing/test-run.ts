@@ -1,8 +1,10 @@
 import { RunError } from "../client/errors.ts";
+import type { RunResolution } from "../client/types.ts";
 import { type Failure, LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import { fromJson, toJson } from "../lib/json.ts";
 import type { ControlPlane } from "../protocol/control-plane.ts";
+import type { Decision, Resolution } from "../protocol/recovery.ts";
 import type { JournalRecord, LogLine, RunStatus, RunSummary } from "../protocol/run.ts";
 import { FINAL } from "../protocol/run.ts";
 import type { Lives } from "./lives.ts";
@@ -19,6 +21,19 @@ export interface TestRunDetails<Output = unknown> extends RunSummary, Omit<TestO
   input: unknown;
   /** What an unfinished run waits for, as text for people. */
   waitingFor: string[];
+}
+
+/** One failure that recovery, or a person, dealt with. */
+export interface TestRecovery {
+  /** The call that had failed; 0 for the coordinator itself. */
+  call: number;
+  /** The run that executed `recover`; absent for what a person has decided. */
+  run?: RunId;
+  failure?: Failure;
+  /** Absent as long as there is none. */
+  decision?: Decision;
+  /** The person who decided. */
+  by?: string;
 }
 
 export interface SettleOptions {
@@ -104,6 +119,34 @@ export class TestRun<Output = unknown> {
     await this.#tell((controlPlane) => controlPlane.resume(this.id));
   }
 
+  /** Decides for a suspended run, as a person does: another try, a value to go on with, or that it fails. */
+  async resolve(resolution: RunResolution): Promise<void> {
+    const { call, by = "the test" } = resolution;
+    const said = "fail" in resolution ? { action: "fail" as const, reason: resolution.fail } : withValue(resolution);
+    await this.#tell((controlPlane) => controlPlane.resolve(this.id, call === undefined ? said : { ...said, call }, by));
+  }
+
+  /** Starts a new run of the same target and input, which takes over what this one did before call `from`: `reused` outcomes. */
+  async restart({ from }: { from?: number } = {}): Promise<{ run: TestRun<Output>; reused: number }> {
+    const { id, reused } = await this.#lives.ask((controlPlane) => controlPlane.restart(this.id, from));
+    await this.#lives.timeline.settle();
+    return { run: new TestRun<Output>(this.#lives, id, false), reused };
+  }
+
+  /** What recovery has made of this run's failures so far, oldest first. */
+  async recoveries(): Promise<TestRecovery[]> {
+    const recoveries: TestRecovery[] = [];
+    for (const record of await this.journal()) {
+      if (record.t === "recover") recoveries.push({ call: record.seq, run: record.recovery, failure: record.failure });
+      if (record.t !== "recovered") continue;
+      const { seq: call, decision, by } = record;
+      const open = recoveries.findLast((one) => one.call === call && one.decision === undefined);
+      if (open !== undefined && by === undefined) open.decision = decision;
+      else recoveries.push({ call, decision, ...(by === undefined ? {} : { by }) });
+    }
+    return recoveries;
+  }
+
   async #outcomeNow(): Promise<TestOutcome<Output>> {
     const { value, ...rest } = await this.#ask((controlPlane) => controlPlane.result(this.id, 0));
     return value === undefined ? rest : { ...rest, value: fromJson(value) as Output };
@@ -133,3 +176,9 @@ export class TestRun<Output = unknown> {
     return new LockstepError("WAIT_TIMEOUT", message, { details: { run: this.id, status, waitingFor } });
   }
 }
+
+const withValue = (resolution: Exclude<RunResolution, { fail: string }>): Resolution => {
+  if ("value" in resolution) return { action: "value", value: toJson(resolution.value, "the value") };
+  const { input } = resolution;
+  return input === undefined ? { action: "retry" } : { action: "retry", value: toJson(input, "the input") };
+};
