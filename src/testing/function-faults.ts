@@ -1,4 +1,4 @@
-import type { CoordinatorContext, FunctionContext } from "../application/context.ts";
+import type { CheckDefinition, CoordinatorContext, FunctionContext, Recover } from "../application/context.ts";
 import type { CoordinatorDefinition, FunctionDefinition } from "../application/definitions.ts";
 import type { LoadedApplication } from "../pod/bundle.ts";
 import type { Timeline } from "./timeline.ts";
@@ -41,11 +41,12 @@ export class FunctionFaults {
   }
 
   wrap(application: LoadedApplication): LoadedApplication {
-    const { functions, coordinators } = application;
+    const { functions, coordinators, checks } = application;
     return {
       ...application,
       functions: new Map([...functions].map(([name, definition]) => [name, this.#function(definition)])),
       coordinators: new Map([...coordinators].map(([name, definition]) => [name, this.#coordinator(definition)])),
+      checks: new Map([...checks].map(([name, definition]) => [name, this.#check(definition)])),
     };
   }
 
@@ -57,7 +58,26 @@ export class FunctionFaults {
       const execute = () => this.#track(() => (fault.handler ?? definition.handler)(input, ctx));
       return this.#disturb(fault, input, ctx, execute);
     };
-    return { ...definition, handler };
+    const { compensate, recover } = definition.options;
+    const options = { ...definition.options, ...this.#recovering(recover) };
+    if (compensate !== undefined) options.compensate = (ctx, done) => this.#track(() => compensate(ctx, done));
+    return { ...definition, handler, options };
+  }
+
+  #check(definition: CheckDefinition): CheckDefinition {
+    const { test } = definition.options;
+    if (test === undefined) return definition;
+    return { ...definition, options: { ...definition.options, test: (execution, ctx) => this.#track(() => test(execution, ctx)) } };
+  }
+
+  #recovering(recover: Recover | undefined): { recover?: Recover } {
+    if (recover === undefined) return {};
+    return {
+      recover: (ctx, failure) => {
+        const step: CoordinatorContext["step"] = (name, f) => ctx.step(name, () => this.#track(f));
+        return recover({ ...ctx, step }, failure);
+      },
+    };
   }
 
   async #disturb(fault: Fault, input: unknown, ctx: FunctionContext, execute: () => unknown): Promise<unknown> {
@@ -85,7 +105,7 @@ export class FunctionFaults {
       const step: CoordinatorContext["step"] = (name, f) => ctx.step(name, () => this.#track(f));
       return definition.handler({ ...ctx, step }, input);
     };
-    return { ...definition, handler };
+    return { ...definition, handler, options: { ...definition.options, ...this.#recovering(definition.options.recover) } };
   }
 
   #track<T>(f: () => T): T {
