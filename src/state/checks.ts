@@ -33,7 +33,7 @@ export const checkListing = (space: Space, prefix: string, limit: number, after:
 /** @throws {LockstepError} STATE_KEY_INVALID, BAD_REQUEST, PAYLOAD_TOO_LARGE */
 export const checkWrite = (space: Space, { key, value, ttlMs }: StateWrite, maxValueBytes: number): void => {
   checkKey(space, key);
-  if (ttlMs !== undefined && !(ttlMs > 0 && ttlMs <= LONGEST_TTL_MS))
+  if (ttlMs !== undefined && !(typeof ttlMs === "number" && ttlMs > 0 && ttlMs <= LONGEST_TTL_MS))
     throw badRequest("ttlMs", `must be a number of milliseconds above 0 and at most ${LONGEST_TTL_MS}, not ${ttlMs}`);
   if (value !== undefined && typeof value !== "string") throw badRequest("value", `must be JSON text, not ${typeof value}`);
   if (value === undefined || value.length * 3 <= maxValueBytes) return;
