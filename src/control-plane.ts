@@ -19,8 +19,9 @@ import { parse } from "./expression/parser.ts";
 import type { Journal, StoredRun } from "./journal/port.ts";
 import { LockstepError } from "./lib/errors.ts";
 import { ordinalOf, type RunId } from "./lib/ids.ts";
+import type { ObjectService } from "./objects/service.ts";
 import type { ApplicationVersion, Bundle } from "./protocol/application.ts";
-import type { ControlPlane, Counters, LayerView, PodView } from "./protocol/control-plane.ts";
+import type { ControlPlane, Counters, LayerView, ObjectPlane, PodView } from "./protocol/control-plane.ts";
 import type { EventBody } from "./protocol/events.ts";
 import type { JournalRecord, RunResult, RunSummary, StartRun } from "./protocol/run.ts";
 import { layerKey } from "./queue/machine.ts";
@@ -41,6 +42,7 @@ export interface Parts {
   events: EventBus;
   triggers: Triggers;
   state: StateService;
+  objects: ObjectService;
   slotsPerPod: number;
   maxPayloadBytes: number;
   expressionLimits: Partial<ExpressionLimits>;
@@ -159,6 +161,7 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
       },
       stale: (application) => state.stale(application),
     },
+    objects: objectPlane(parts.objects, checkReady),
     rehearse: async (bundle: Bundle) => {
       checkReady();
       return parts.rehearsals.rehearse(bundle);
@@ -172,6 +175,33 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     notReady: parts.notReady,
   };
 };
+
+const objectPlane = (objects: ObjectService, checkReady: () => void): ObjectPlane => ({
+  buckets: () => objects.buckets(),
+  createBucket: async (bucket) => {
+    checkReady();
+    await objects.createBucket(bucket);
+  },
+  put: async (bucket, key, body, options) => {
+    checkReady();
+    return objects.put(bucket, key, body, options);
+  },
+  get: (bucket, key, range) => objects.get(bucket, key, range),
+  head: (bucket, key) => objects.head(bucket, key),
+  list: (bucket, options) => objects.list(bucket, options),
+  copy: async (from, to) => {
+    checkReady();
+    return objects.copy(from, to);
+  },
+  delete: async (bucket, key, options) => {
+    checkReady();
+    return objects.delete(bucket, key, options);
+  },
+  notify: async (notification) => {
+    checkReady();
+    return objects.notify(notification);
+  },
+});
 
 export const deployedEvent = ({ application, version, manifest }: ApplicationVersion): EventBody => ({
   type: "application.deployed",

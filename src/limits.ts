@@ -13,6 +13,11 @@ export interface PlatformLimits {
   /** Payloads above it are stored beside their records. */
   inlinePayloadBytes: number;
   maxLogBytesPerCall: number;
+  /** An object's body. */
+  maxObjectBytes: number;
+  /** A body that is put from outside and brings nothing for this time is given up, and one that lasts longer than that. */
+  objectStallMs: number;
+  objectBodyMs: number;
   /** A run that only waits leaves memory after this time. */
   evictAfterMs: number;
   /** Generic pods that wait with the runtime loaded. */
@@ -51,6 +56,9 @@ export const DEFAULT_LIMITS: PlatformLimits = {
   maxPayloadBytes: 4 * 1024 * 1024,
   inlinePayloadBytes: 32 * 1024,
   maxLogBytesPerCall: 64 * 1024,
+  maxObjectBytes: 5 * 1024 ** 3,
+  objectStallMs: 30_000,
+  objectBodyMs: 3_600_000,
   evictAfterMs: 10_000,
   warmPods: 1,
   maxPods: 64,

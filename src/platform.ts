@@ -17,13 +17,19 @@ import { RunService } from "./coordinator/service.ts";
 import { Turn } from "./coordinator/turn.ts";
 import { EventBus } from "./events/service.ts";
 import type { GatewayOptions } from "./gateway/options.ts";
-import { type InvocationParts, Invocations } from "./invocation/service.ts";
+import { Invocations } from "./invocation/service.ts";
 import type { Journal } from "./journal/port.ts";
 import { openSqliteJournal } from "./journal/sqlite.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
-import { LockstepError } from "./lib/errors.ts";
 import { DEFAULT_LIMITS, type PlatformLimits } from "./limits.ts";
 import { Monitor } from "./monitor/service.ts";
+import { BucketRegister } from "./objects/buckets.ts";
+import type { Bytes } from "./objects/bytes.ts";
+import { FileBytes } from "./objects/filesystem.ts";
+import { JournaledObjects, type StoreParts } from "./objects/journaled.ts";
+import { MemoryBytes } from "./objects/memory.ts";
+import type { ObjectStore } from "./objects/port.ts";
+import { ObjectService } from "./objects/service.ts";
 import type { Bundle } from "./protocol/application.ts";
 import type { ControlPlane } from "./protocol/control-plane.ts";
 import { Fleet, type FleetObserver } from "./scheduler/fleet.ts";
@@ -48,7 +54,7 @@ export interface PlatformOptions {
   onFatal?: (error: unknown) => void;
   limits?: Partial<PlatformLimits>;
   /** For tests and other set-ups. */
-  adapters?: { clock?: Clock; journal?: Journal; cluster?: Cluster };
+  adapters?: { clock?: Clock; journal?: Journal; cluster?: Cluster; bytes?: Bytes };
 }
 
 export interface Platform {
@@ -66,6 +72,8 @@ const HEARTBEAT_MS = 250;
 const POD_START_TIMEOUT_MS = 10_000;
 const INSPECT_TIMEOUT_MS = 10_000;
 const MEMORY_HEADROOM_MB = 192;
+/** How long a PUT waits for a store that publishes later, such as S3. */
+const PUBLISH_MS = 30_000;
 /** Another pod is added when a call has waited for so long although its function has pods. */
 const PATIENCE_MS = 100;
 
@@ -99,7 +107,9 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     };
     const report = (error: unknown): void => options.log?.(`defect: ${describe(error)}`);
     const warn = (line: string): void => options.log?.(`warning: ${line}`);
-    const parts = connect({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report, warn });
+    const bytes = options.adapters?.bytes ?? bytesIn(dataDirectory, journal.epoch);
+    const storeOf = (of: StoreParts): ObjectStore => new JournaledObjects(bytes, of);
+    const parts = connect({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, fatal, report, warn });
     const recovered = await start(parts, limits, clock, stops);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
     for (const bundle of await applications) parts.turn.event(deployedEvent(await parts.applications.deploy(bundle)));
@@ -122,6 +132,7 @@ interface Choices {
   clock: Clock;
   journal: Journal;
   cluster: Cluster;
+  storeOf(parts: StoreParts): ObjectStore;
   dataDirectory: string;
   /** Why no work is taken; `undefined` when it is. */
   readiness: { reason: string | undefined };
@@ -135,7 +146,7 @@ interface Choices {
 type Connected = Parts & { controlPlane: ControlPlane; monitor: Monitor };
 
 /** Makes the parts and tells each of those that it works with. Nothing runs yet. */
-const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fatal, report, warn }: Choices): Connected => {
+const connect = ({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, fatal, report, warn }: Choices): Connected => {
   const events = new EventBus(journal, report);
   const turn = new Turn(journal, clock, events.publish, fatal);
   const counts = { podsStarted: 0, podsLost: 0, auditRepairs: 0 };
@@ -154,10 +165,30 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
     ttlMs: (space, table) => registry.tables(space).find(({ name }) => name === table)?.ttlMs,
     failed: fatal,
   });
+  const rowParts = { rows: journal.state, turn, now: () => clock.now(), nextVersion: () => state.nextVersion() };
+  const objects: ObjectService = new ObjectService(
+    {
+      store: storeOf({ ...rowParts, report }),
+      buckets: new BucketRegister({
+        ...rowParts,
+        isDeclared: (bucket) => registry.ownerOfBucket(bucket) !== undefined,
+        declared: () => registry.buckets(),
+      }),
+      clock,
+      admit: (place) => triggers.startsByPut(place) && runs.admit(),
+      report,
+    },
+    {
+      maxObjectBytes: limits.maxObjectBytes,
+      stallMs: limits.objectStallMs,
+      bodyMs: limits.objectBodyMs,
+      publishMs: PUBLISH_MS,
+    },
+  );
   const monitor = new Monitor({ turn, clock, registry, podMemoryMb: limits.podMemoryMb });
   const invocations = new Invocations({
     state,
-    objects: NO_OBJECTS,
+    objects,
     registry,
     clock,
     conflicts: (entry) => runs.conflictsOf(entry),
@@ -186,7 +217,7 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
   const hosting = { memoryMb: limits.podMemoryMb, podsPerVersion: limits.coordinatorPods, turnLimitMs: limits.coordinatorTurnMs };
   runs.connect(scheduler, new CoordinatorHosts(fleet, clock, hosting, runs));
   state.onStale((space, key, stale) => runs.toldStale(space, key, stale));
-  const triggers = new Triggers({
+  const triggers: Triggers = new Triggers({
     registry,
     runs,
     turn,
@@ -210,6 +241,7 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
     turn,
     events,
     state,
+    objects,
     triggers,
     counts,
     slotsPerPod,
@@ -220,23 +252,13 @@ const connect = ({ limits, clock, journal, cluster, dataDirectory, readiness, fa
   return { ...parts, monitor, controlPlane: createControlPlane(parts) };
 };
 
-const noObjects = (): never => {
-  throw new LockstepError("STORAGE_UNAVAILABLE", "this platform keeps no objects");
-};
-
-const NO_OBJECTS: InvocationParts["objects"] = {
-  session: () => ({}) as never,
-  serve: async () => noObjects(),
-  holds: noObjects,
-  publish: noObjects,
-  close: () => {},
-};
-
 /** Brings the parts to life in order: what was deployed, pods, then the runs that were under way. Returns how many those are. */
 const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, stops: (() => unknown)[]): Promise<number> => {
-  const { journal, applications, fleet, scheduler, runs, monitor, turn, events, state, triggers, counts } = parts;
+  const { journal, applications, fleet, scheduler, runs, monitor, turn, events, state, objects, triggers, counts } = parts;
   await applications.recover();
   await state.start();
+  stops.push(() => objects.stop());
+  await objects.start();
   await triggers.load();
   stops.push(() => fleet.stop());
   await fleet.start();
@@ -280,6 +302,10 @@ const openGateway = async (
   stops.push(() => gateway.close());
   return gateway.url;
 };
+
+/** Where the embedded store keeps bytes. */
+const bytesIn = (dataDirectory: string, epoch: number): Bytes =>
+  dataDirectory === "" ? new MemoryBytes() : new FileBytes(join(dataDirectory, "objects"), epoch);
 
 const localCluster = (limits: PlatformLimits, clock: Clock): Cluster =>
   new LocalCluster(

@@ -9,9 +9,8 @@ export interface BucketParts {
   turn: { state(changes: readonly StateChange[]): void; durable(): Promise<void> };
   now(): number;
   nextVersion(): number;
-  /** The application that defines the bucket. */
-  ownerOf(bucket: string): string | undefined;
-  /** All that applications define. */
+  /** Whether an application defines the bucket. */
+  isDeclared(bucket: string): boolean;
   declared(): Iterable<string>;
 }
 
@@ -26,7 +25,7 @@ export class BucketRegister {
   }
 
   async has(bucket: string): Promise<boolean> {
-    if (this.#known.has(bucket) || this.#parts.ownerOf(bucket) !== undefined) return true;
+    if (this.#known.has(bucket) || this.#parts.isDeclared(bucket)) return true;
     const there = (await this.#parts.rows.get(SPACE, bucket)) !== undefined;
     if (there) this.#known.add(bucket);
     return there;

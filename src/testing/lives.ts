@@ -10,6 +10,7 @@ import { createMemoryJournal } from "../journal/memory.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
+import { MemoryBytes } from "../objects/memory.ts";
 import type { Platform, PlatformLimits } from "../platform.ts";
 import { startPlatform } from "../platform.ts";
 import type { LoadedApplication } from "../pod/bundle.ts";
@@ -43,6 +44,8 @@ export class Lives {
   readonly #options: LivesOptions;
   readonly #limits: PlatformLimits;
   #journal: MemoryJournal = createMemoryJournal();
+  /** The bytes of objects survive as the journal does. */
+  readonly #bytes = new MemoryBytes();
   #current: Current | undefined;
   /** Settled when a platform is up. */
   #up = Promise.withResolvers<void>();
@@ -144,7 +147,7 @@ export class Lives {
       gateway: false,
       limits: this.#limits,
       onFatal: (error) => this.timeline.fail(error),
-      adapters: { clock: current.life.clock, journal, cluster: current.cluster },
+      adapters: { clock: current.life.clock, journal, cluster: current.cluster, bytes: this.#bytes },
     });
     const platform = await Promise.race([started, current.died]);
     // It died while it started; whoever killed it begins another life.

@@ -80,6 +80,10 @@ export const matching = ({ byType }: Subscriptions, event: EventBody): Subscript
   return found;
 };
 
+/** Whether the PUT of such an object starts anything. What listens to events as such is not held against whoever puts. */
+export const startsByPut = ({ byType }: Subscriptions, bucket: string, key: string): boolean =>
+  (byType.get("object.put") ?? []).some(({ trigger }) => "object" in trigger && fitsObject(trigger.object, { bucket, key }));
+
 const fits = ({ target, trigger }: Subscription, event: EventBody): boolean => {
   if ("object" in trigger) return event.type === "object.put" && fitsObject(trigger.object, event.object);
   // State belongs to one application, and so does what becomes of it.

@@ -22,7 +22,7 @@ import { CHAIN_PREFIX, Chains } from "./chains.ts";
 import { CRON_PREFIX, Crons, SPACE } from "./crons.ts";
 import { checkSignature, deliveryOf, inputOf } from "./hooks.ts";
 import type { CronTrigger, HookTrigger, Subscription, Subscriptions, Target } from "./match.ts";
-import { causeOf, isOfTarget, matching, NO_SUBSCRIPTIONS, nameOfTarget, subscriptionsOf } from "./match.ts";
+import { causeOf, isOfTarget, matching, NO_SUBSCRIPTIONS, nameOfTarget, startsByPut, subscriptionsOf } from "./match.ts";
 
 /** What triggers use of the run service. */
 export interface RunStarter {
@@ -121,6 +121,12 @@ export class Triggers {
     const deliveries = found.map(({ trigger }) => deliveryOf(request, trigger.http));
     if (deliveries.includes(undefined)) return { runs: await this.#startTogether(found, input) };
     return { runs: await Promise.all(found.map((one, i) => this.#startOnce(one, input, deliveries[i] as string))) };
+  }
+
+  /** Whether a PUT there starts a run. */
+  startsByPut({ bucket, key }: { bucket: string; key: string }): boolean {
+    this.#refresh();
+    return startsByPut(this.#subscriptions, bucket, key);
   }
 
   /** Every trigger of the current versions. */
