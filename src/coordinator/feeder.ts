@@ -27,6 +27,7 @@ import type { CoordinatorHosts } from "./hosts.ts";
 import { childFailure, createLive, isSuspended, type Live, statusOfLive } from "./live.ts";
 import { type ResolvedCommand, type RunInput, step } from "./machine.ts";
 import type { RunMemory } from "./memory.ts";
+import { commandDenial } from "./permissions.ts";
 import { aboutOf, decisionOf, eventOf, recoveryHead } from "./recoveries.ts";
 import { divergenceOf } from "./restart.ts";
 import type { RunEffect } from "./run-effects.ts";
@@ -247,6 +248,8 @@ export class RunFeeder {
   #lookUp(live: Live, command: Command): ResolvedCommand {
     const { registry, ids, clock } = this.#parts;
     if (command.t === "finish") return this.#lookUpEnd(live, command);
+    const refusal = commandDenial(registry, live.head, command);
+    if (refusal !== undefined) return { ...command, refusal };
     if (command.t === "call") {
       const home = registry.homeOfFunction(command.fn, live.head.version);
       if (home !== undefined) {

@@ -296,6 +296,47 @@ describe("permissions", () => {
     expect(await t.controlPlane.state.stale()).toEqual([]);
   });
 
+  test("hold coordinators to the functions, coordinators and keys that they list", async () => {
+    const pay = fn("pay", () => "paid");
+    const ship = fn("ship", () => "shipped");
+    const child = coordinator("child", async () => "born");
+    const buy = coordinator(
+      "buy",
+      async (ctx) => {
+        const code = (promise: Promise<unknown>) => promise.then(String, (error: { code: string; message: string }) => error.message);
+        return [
+          await code(ctx.call(pay, undefined)),
+          await code(ctx.call(ship, undefined)),
+          await code(ctx.run(child, undefined)),
+          await code(ctx.state.set("orders/1", 1)),
+          await code(ctx.state.set("customers/1", 1)),
+          await code(ctx.state.list("customers/")),
+        ];
+      },
+      { permissions: { call: ["pay"], state: ["orders/*"] } },
+    );
+    await open(pay, ship, child, buy);
+    const who = 'coordinator "buy" of application "application" may not';
+    expect(await t.run(buy)).toEqual([
+      "paid",
+      `${who} call "ship": permissions: { call: ["ship"] } in its definition would allow it`,
+      `${who} call "child": permissions: { call: ["child"] } in its definition would allow it`,
+      "undefined",
+      `${who} write state "customers/1": permissions: { state: ["write:customers/*"] } in its definition would allow it`,
+      `${who} read state "customers/": permissions: { state: ["read:customers/*"] } in its definition would allow it`,
+    ]);
+  });
+
+  test("hold a function's recovery as they hold the function", async () => {
+    const pay = fn("pay", () => "paid");
+    const risky = fn("risky", () => Promise.reject(new TerminalError("no")), {
+      permissions: { state: ["orders/*"] },
+      recover: async (ctx) => ctx.resumeWith(await ctx.call(pay, undefined).catch((error: Error) => error.message)),
+    });
+    await open(pay, risky);
+    expect(await t.call(risky)).toContain('function "risky" of application "application" may not call "pay"');
+  });
+
   test("hold for compensations too", async () => {
     const sly = fn("sly", () => 1, {
       permissions: { state: ["orders/*"] },
