@@ -1,169 +1,186 @@
-import { expect, test } from "vitest";
-import { bucket, coordinator, fn } from "../application/definitions.ts";
-import type { LockstepError } from "../lib/errors.ts";
-import type { PlatformEvent } from "../protocol/events.ts";
-import { chunked } from "./object-store-fixtures.ts";
-import { createTestPlatform, type TestPlatform } from "./test-platform.ts";
+import type { FunctionContext } from "lockstep";
+import { bucket, coordinator, fn, type LockstepError } from "lockstep";
+import { createTestPlatform, type TestPlatform } from "lockstep/testing";
+import { afterEach, describe, expect, test } from "vitest";
 
+let t: TestPlatform;
 const orders = bucket("orders");
-
-const put = (platform: TestPlatform, key: string, text: string) =>
-  platform.ask((plane) => plane.objects.put("orders", key, chunked(text), { contentType: "application/json" }));
-
-const textOf = async (platform: TestPlatform, key: string): Promise<string> => {
-  const { body } = await platform.ask((plane) => plane.objects.get("orders", key));
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  return Buffer.concat(chunks).toString();
+const open = async (...application: unknown[]): Promise<TestPlatform> => {
+  t = await createTestPlatform({ application: [orders, ...application] as never, patienceMs: 50 });
+  return t;
 };
-
-const events = async (platform: TestPlatform, type: PlatformEvent["type"]): Promise<PlatformEvent[]> =>
-  (await platform.ask((plane) => plane.events(0, 1_000))).filter((event) => event.type === type);
-
-const finished = async (platform: TestPlatform): Promise<unknown[]> => {
-  const { runs } = await platform.ask((plane) => plane.runs({}, 1_000));
-  return Promise.all(runs.reverse().map(async ({ id }) => (await platform.ask((plane) => plane.result(id, 60_000))).value));
-};
-
-test("a PUT starts the run that waits for such objects, with the object in its input", async () => {
-  const confirm = coordinator(
-    "confirm",
-    async (_, input: { object: { key: string; size: number } }) => [input.object.key, input.object.size],
-    { on: { object: { bucket: "orders", prefix: "incoming/", suffix: ".json" } } },
-  );
-  const platform = await createTestPlatform({ application: { orders, confirm } });
-  await put(platform, "incoming/1.json", "{}");
-  await put(platform, "incoming/readme.txt", "no");
-  await put(platform, "elsewhere/2.json", "no");
-  await put(platform, "incoming/3.json", "[]");
-  expect(await finished(platform)).toEqual(['["incoming/1.json",2]', '["incoming/3.json",2]']);
-  await platform.stop();
+afterEach(async () => {
+  expect((await t.audit()).repaired).toBe(0);
+  await t.stop();
 });
 
-test("what a function puts is visible, and starts runs, only once its call has succeeded", async () => {
-  let fails = true;
-  const seen: (string | undefined)[] = [];
-  const write = fn<void, number>(
-    "write",
-    async (_, ctx) => {
-      await ctx.objects.put("orders", "incoming/a.json", { attempt: ctx.attempt });
-      seen.push((await ctx.objects.head("orders", "incoming/a.json"))?.key);
-      if (fails) {
-        fails = false;
-        throw new Error("at the end");
-      }
-      return ctx.attempt;
-    },
-    { retry: { maxAttempts: 3, initialMs: 10 } },
-  );
-  const started = coordinator("started", async (_, input: { object: { etag: string } }) => input.object.etag, {
-    on: { object: { bucket: "orders" } },
-  });
-  const platform = await createTestPlatform({ application: { orders, write, started } });
-  expect(await platform.call(write)).toBe(2);
-  await platform.settle();
-  expect(seen).toEqual([undefined, undefined]);
-  expect(JSON.parse(await textOf(platform, "incoming/a.json"))).toEqual({ attempt: 2 });
-  const [event, ...more] = await events(platform, "object.put");
-  expect(more).toEqual([]);
-  expect(event).toMatchObject({ object: { key: "incoming/a.json" }, run: expect.stringMatching(/^run_/) });
-  expect((await platform.ask((plane) => plane.runs({ name: "started" }, 10))).runs).toHaveLength(1);
-  await platform.stop();
-});
+const once = { attempts: 1, onExhausted: "fail" } as const;
+const keys = async (name = "orders"): Promise<string[]> => (await t.controlPlane.objects.list(name, {})).objects.map(({ key }) => key);
+const codeOf = (error: unknown): string => (error as LockstepError).code;
 
-test("a function reads, copies, lists and deletes", async () => {
-  const tidy = fn<void, unknown>("tidy", async (_, ctx) => {
-    const order = await (await ctx.objects.get("orders", "incoming/1")).json<{ seat: number }>();
-    await ctx.objects.copy({ bucket: "orders", key: "incoming/1" }, { bucket: "orders", key: "done/1" });
-    await ctx.objects.delete("orders", "incoming/1");
-    await ctx.objects.put("orders", "large", new Uint8Array(1_000_000).fill(7), { metadata: { Kind: "blob" } });
-    const { objects } = await ctx.objects.list("orders", { prefix: "incoming/" });
-    return [order.seat, objects.map(({ key }) => key)];
-  });
-  const platform = await createTestPlatform({ application: { orders, tidy } });
-  await put(platform, "incoming/1", '{"seat":12}');
-  await put(platform, "incoming/2", "x");
-  expect(await platform.call(tidy)).toEqual([12, ["incoming/1", "incoming/2"]]);
-  expect(await textOf(platform, "done/1")).toBe('{"seat":12}');
-  const { objects } = await platform.ask((plane) => plane.objects.list("orders", {}));
-  expect(objects.map(({ key, size }) => [key, size])).toEqual([
-    ["done/1", 11],
-    ["incoming/2", 1],
-    ["large", 1_000_000],
-  ]);
-  expect(objects[2]?.metadata).toEqual({ kind: "blob" });
-  expect(await events(platform, "object.deleted")).toMatchObject([{ key: "incoming/1", run: expect.any(String) }]);
-  await platform.stop();
-});
-
-test("a function whose condition does not hold any more when its call commits is executed again", async () => {
-  const attempts: string[] = [];
-  const append = fn<void, string>("append", async (_, ctx) => {
-    const before = await ctx.objects.get("orders", "log");
-    const text = await before.text();
-    await ctx.objects.put("orders", "log", `${text}+mine`, { ifMatch: before.info.etag });
-    attempts.push(text);
-    if (attempts.length === 1) await put(platform, "log", "theirs");
-    return text;
-  });
-  const platform: TestPlatform = await createTestPlatform({ application: { orders, append }, patienceMs: 50 });
-  await put(platform, "log", "first");
-  expect(await platform.call(append)).toBe("theirs");
-  expect(attempts).toEqual(["first", "theirs"]);
-  expect(await textOf(platform, "log")).toBe("theirs+mine");
-  await platform.stop();
-});
-
-test("a function learns that its condition does not hold, that a bucket or an object is missing, and that a name can be none", async () => {
-  const careless = fn<void, string[]>("careless", async (_, ctx) => {
-    const codeOf = (work: Promise<unknown>) =>
-      work.then(
-        () => "none",
-        (error: unknown) => (error as LockstepError).code,
+describe("objects in a function", () => {
+  test("are put as text, bytes, a stream or JSON, and read back", async () => {
+    const put = fn<void, unknown>("put", async (_, ctx) => {
+      await ctx.objects.put("orders", "text", "grüße");
+      await ctx.objects.put("orders", "bytes", new Uint8Array([1, 2, 3]), { contentType: "application/x-three", metadata: { a: "b" } });
+      await ctx.objects.put(
+        "orders",
+        "stream",
+        (async function* () {
+          for (let i = 0; i < 5; i++) yield Buffer.alloc(200_000, i);
+        })(),
       );
-    return [
-      await codeOf(ctx.objects.put("orders", "a", "x", { ifNoneMatch: "*" })),
-      await codeOf(ctx.objects.get("orders", "none")),
-      await codeOf(ctx.objects.put("orders", "line\nbreak", "x")),
-      await codeOf(ctx.objects.put("orders", "a", "x", { metadata: { "no name": "x" } })),
-    ];
+      return ctx.objects.put("orders", "json", { amount: 5 });
+    });
+    const read = fn<void, unknown>("read", async (_, ctx) => {
+      const bytes = await ctx.objects.get("orders", "bytes");
+      const stream = await (await ctx.objects.get("orders", "stream")).bytes();
+      return {
+        text: await (await ctx.objects.get("orders", "text")).text(),
+        bytes: [...(await bytes.bytes())],
+        info: { size: bytes.info.size, contentType: bytes.info.contentType, metadata: bytes.info.metadata },
+        stream: [stream.length, stream[0], stream[999_999]],
+        json: await (await ctx.objects.get("orders", "json")).json(),
+        part: await (await ctx.objects.get("orders", "json", { start: 2, end: 7 })).text(),
+        types: (await ctx.objects.list("orders")).objects.map(({ key, contentType }) => [key, contentType]),
+        head: (await ctx.objects.head("orders", "text"))?.size,
+        none: await ctx.objects.head("orders", "nothing"),
+        missing: await ctx.objects.get("orders", "nothing").catch(codeOf),
+        bucket: await ctx.objects.get("nowhere", "nothing").catch(codeOf),
+      };
+    });
+    await open(put, read);
+    expect(await t.call(put)).toMatchObject({ size: 12, etag: expect.stringMatching(/^".*"$/) as unknown });
+    expect(await t.call(read)).toEqual({
+      text: "grüße",
+      bytes: [1, 2, 3],
+      info: { size: 3, contentType: "application/x-three", metadata: { a: "b" } },
+      stream: [1_000_000, 0, 4],
+      json: { amount: 5 },
+      part: "amount",
+      types: [
+        ["bytes", "application/x-three"],
+        ["json", "application/json"],
+        ["stream", "application/octet-stream"],
+        ["text", "text/plain; charset=utf-8"],
+      ],
+      head: 7,
+      missing: "UNKNOWN_OBJECT",
+      bucket: "UNKNOWN_BUCKET",
+    });
   });
-  const platform = await createTestPlatform({ application: { orders, careless } });
-  await put(platform, "a", "x");
-  expect(await platform.call(careless)).toEqual(["PRECONDITION_FAILED", "UNKNOWN_OBJECT", "OBJECT_KEY_INVALID", "BAD_REQUEST"]);
-  await platform.stop();
+
+  test("are published with the result, with the state that the call wrote", async () => {
+    const started: unknown[] = [];
+    const react = fn("react", (event: { object: { key: string } }) => void started.push(event.object.key), {
+      on: { object: { bucket: "orders", prefix: "done/" } },
+    });
+    const work = fn<void, unknown>("work", async (_, ctx) => {
+      await ctx.objects.put("orders", "done/1", "yes");
+      await ctx.state.set("orders/1", "done");
+      if (ctx.attempt < 3) throw new Error("after the put");
+    });
+    await open(work, react);
+    await t.call(work);
+    expect(await keys()).toEqual(["done/1"]);
+    expect(started).toEqual(["done/1"]);
+    const puts = (await t.events()).filter(({ type }) => type === "object.put");
+    expect(puts).toHaveLength(1);
+  });
+
+  test("are deleted and copied with the result", async () => {
+    const put = fn<void, unknown>("put", async (_, ctx) => {
+      for (const key of ["a", "b"]) await ctx.objects.put("orders", key, key);
+    });
+    const move = fn(
+      "move",
+      async (fail: boolean, ctx) => {
+        await ctx.objects.copy({ bucket: "orders", key: "a" }, { bucket: "orders", key: "c" });
+        await ctx.objects.delete("orders", "a");
+        await ctx.objects.delete("orders", "never-was");
+        if (fail) throw new Error("no");
+      },
+      { retry: once },
+    );
+    await open(put, move);
+    await t.call(put);
+    await t.call(move, true).catch(() => undefined);
+    expect(await keys()).toEqual(["a", "b"]);
+    await t.call(move, false);
+    expect(await keys()).toEqual(["b", "c"]);
+  });
+
+  test("with a condition that does not hold are refused; of two that met, one is", async () => {
+    const claim = fn(
+      "claim",
+      async (who: string, ctx) => {
+        const options = { ifNoneMatch: "*" } as const;
+        return ctx.objects.put("orders", "lock", who, options).then(() => who, codeOf);
+      },
+      { retry: once },
+    );
+    const race = coordinator("race", (ctx) => Promise.all(["a", "b", "c"].map((who) => ctx.call(claim, who))));
+    await open(claim, race);
+    const results = await t.run(race);
+    expect(results.filter((result) => result === "PRECONDITION_FAILED")).toHaveLength(2);
+  });
+
+  test("leave nothing open when the attempt is given up", async () => {
+    const slow = fn<void, unknown>(
+      "slow",
+      async (_, ctx) => {
+        await ctx.objects.put("orders", "a", "too late");
+        await new Promise(() => {});
+      },
+      { timeoutMs: 500, retry: once },
+    );
+    await open(slow);
+    expect(await t.call(slow).catch(codeOf)).toBe("CALL_TIMEOUT");
+    expect(await keys()).toEqual([]);
+  });
+
+  test("of another application are denied, unless the definition lists them", async () => {
+    const read = async (_: unknown, ctx: FunctionContext) => (await ctx.objects.get("archive", "a")).text();
+    const sly = fn("sly", read, { retry: once });
+    const open_ = fn("listed", read, { retry: once, permissions: { objects: ["read:archive/*"] } });
+    const keep = fn<void, unknown>("keep", async (_, ctx) => void (await ctx.objects.put("archive", "a", "secret")));
+    await open(sly, open_);
+    await t.deploy([bucket("archive"), keep] as never, "store");
+    await t.call(keep);
+    const denied = await t.call(sly, 1).catch((error: Error) => error);
+    expect(denied).toMatchObject({ code: "ACCESS_DENIED" });
+    expect((denied as Error).message).toContain(
+      'function "sly" of application "application" may not read object "archive/a", which belongs to application "store": permissions: { objects: ["read:archive/*"] }',
+    );
+    expect(await t.call(open_, 1)).toBe("secret");
+  });
+
+  test("are refused to those whose permissions don't list them", async () => {
+    const touch = fn(
+      "touch",
+      async (op: string, ctx) => {
+        if (op === "get") await ctx.objects.get("orders", "in/a");
+        if (op === "put") await ctx.objects.put("orders", "in/a", "x");
+        if (op === "delete") await ctx.objects.delete("orders", "in/a");
+        if (op === "list") await ctx.objects.list("orders");
+        if (op === "list in") await ctx.objects.list("orders", { prefix: "in/" });
+        if (op === "copy") await ctx.objects.copy({ bucket: "orders", key: "in/a" }, { bucket: "orders", key: "out/b" });
+        return "done";
+      },
+      { retry: once, permissions: { objects: ["read:orders/in/*"] } },
+    );
+    const put = fn<void, unknown>("put", async (_, ctx) => void (await ctx.objects.put("orders", "in/a", "x")));
+    await open(touch, put);
+    await t.call(put);
+    const outcomes: Record<string, unknown> = {};
+    for (const op of ["get", "list in", "put", "delete", "list", "copy"]) outcomes[op] = await t.call(touch, op).catch(codeOf);
+    expect(outcomes).toEqual({
+      get: "done",
+      "list in": "done",
+      put: "ACCESS_DENIED",
+      delete: "ACCESS_DENIED",
+      list: "ACCESS_DENIED",
+      copy: "ACCESS_DENIED",
+    });
+  });
 });
-
-const started = fn("started", async (input: { object: { version: string } }) => input.object.version, {
-  on: { object: { bucket: "orders" } },
-});
-
-const counts = async (platform: TestPlatform): Promise<number[]> => {
-  const { objects } = await platform.ask((plane) => plane.objects.list("orders", {}));
-  const { runs } = await platform.ask((plane) => plane.runs({}, 10));
-  return [objects.length, (await events(platform, "object.put")).length, runs.length];
-};
-
-for (const point of ["before", "after"] as const) {
-  test(`a PUT, its event and its run are one commit: a crash ${point} it leaves ${point === "before" ? "nothing" : "all"}`, async () => {
-    const platform = await createTestPlatform({ application: { orders, started } });
-    platform.crashAtCommit(1, point);
-    platform.controlPlane.objects.put("orders", "a", chunked("1"), {}).catch(() => undefined);
-    await platform.settle();
-    expect(platform.crashes).toBe(1);
-    expect(await counts(platform)).toEqual(point === "before" ? [0, 0, 0] : [1, 1, 1]);
-    await platform.stop();
-  });
-
-  test(`a PUT that is named, and repeated when the platform died ${point} a commit, is one PUT`, async () => {
-    for (const commits of [1, 2, 3]) {
-      const platform = await createTestPlatform({ application: { orders, started } });
-      platform.crashAtCommit(commits, point);
-      const named = () => platform.ask((plane) => plane.objects.put("orders", "a", chunked("1"), { idempotencyKey: "put-1" }));
-      expect((await named()).version).toBe((await named()).version);
-      await platform.settle();
-      expect(await counts(platform)).toEqual([1, 1, 1]);
-      await platform.stop();
-    }
-  });
-}
