@@ -348,6 +348,14 @@ test.each([
   ["applications", /^APPLICATION .*\nshop +0123456789abcdef +yes/],
   ["pods", /^POD .*\npod-1 +pay +ready +2\/8 +41 /],
   ["layers", /^FUNCTION .*\npay +3 +1 +2 +1 +1\.5 s +1\.5 +2\.0 +40 +4 +2 +shop\n$/],
+  [
+    "triggers",
+    /^STARTS .*\ncoordinator nightly +cron 0 3 \* \* \* UTC +2026-.*\nfunction import +object orders\/incoming\/\* +2026-.* run_0+.* shop\n$/,
+  ],
+  [
+    "triggers",
+    /^STARTS .*\ncoordinator nightly +cron 0 3 \* \* \* UTC +2026-.*\nfunction import +object orders\/incoming\/\* +2026-.* run_0+1 +shop\n$/,
+  ],
 ])("%s prints a table, or JSON", async (verb, expected) => {
   const { lockstep, out } = await connected();
   expect(await lockstep(verb)).toBe(0);
@@ -358,8 +366,9 @@ test.each([
 });
 
 const logsOf = (plane: FakeControlPlane, count: number): void => {
-  plane.logs = async ({ after: from = 0, limit, run }) => {
-    const after = from === "latest" ? count : from;
+  plane.logs = async ({ after: from = 0, limit, run, since = 0 }) => {
+    if (from === "latest") return { logs: [], next: count };
+    const after = Math.max(from, since - 1);
     const numbers = Array.from({ length: count }, (_, i) => i + 1).filter((n) => n > after && (run === undefined || run.endsWith("1")));
     const page = numbers.slice(0, limit);
     const logs = page.map((n) => ({
@@ -395,8 +404,9 @@ test("logs --follow shows only what is new, until interrupted", async () => {
   const following = lockstep("logs", "--follow");
   const logs = plane.logs.bind(plane);
   plane.logs = async (filter) => {
-    if (filter.limit > 1 && ++asked === 1) logsOf(plane, 1_002);
-    return logs(filter);
+    const answer = await logs(filter);
+    if (++asked === 1) logsOf(plane, 1_002);
+    return answer;
   };
   await out.shows("line 1002");
   interrupt();

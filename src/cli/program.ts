@@ -13,6 +13,8 @@ import { podsVerb } from "./commands/pods.ts";
 import { runVerb } from "./commands/run.ts";
 import { runsVerb } from "./commands/runs.ts";
 import { startVerb } from "./commands/start.ts";
+import { stateVerb } from "./commands/state.ts";
+import { triggersVerb } from "./commands/triggers.ts";
 import type { CommonOptions } from "./context.ts";
 import { contextOf } from "./context.ts";
 import type { ExitCode } from "./exit-codes.ts";
@@ -35,6 +37,8 @@ const VERBS: readonly Verb[] = [
   applicationsVerb,
   podsVerb,
   layersVerb,
+  triggersVerb,
+  stateVerb,
   doctorVerb,
 ];
 

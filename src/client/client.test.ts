@@ -367,9 +367,9 @@ test("a page is only fetched when the iteration reaches it", async () => {
 test("the API key goes with every request", async () => {
   const { url, seen } = await listen((one, response) => send(response, 200, { [one.path.split("/").at(-1) as string]: [] }));
   const client = clientOf(url, quickClock(), { apiKey: "secret" });
-  expect([await client.applications(), await client.pods(), await client.layers()]).toEqual([[], [], []]);
+  expect([await client.applications(), await client.pods(), await client.layers(), await client.triggers()]).toEqual([[], [], [], []]);
   await client.logs({ run: "run_1", after: 7 });
-  expect(seen.map(({ authorization }) => authorization)).toEqual(Array(4).fill("Bearer secret"));
+  expect(seen.map(({ authorization }) => authorization)).toEqual(Array(5).fill("Bearer secret"));
   expect(seen.at(-1)?.query).toEqual({ run: "run_1", after: "7" });
 });
 

@@ -4,7 +4,7 @@ import type { Clock } from "../lib/clock.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { ApplicationVersion, Bundle } from "../protocol/application.ts";
-import type { CallLog, LayerView, PodView, Rehearsal, Repair } from "../protocol/control-plane.ts";
+import type { CallLog, LayerView, PodView, Rehearsal, Repair, TriggerView } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { RunPage, RunSummary } from "../protocol/run.ts";
 import type { EventsOptions } from "./events.ts";
@@ -13,6 +13,7 @@ import type { HttpRequest } from "./http.ts";
 import { createHttp } from "./http.ts";
 import type { ClientRun } from "./run.ts";
 import { completedValue, createRun, LONGEST_WAIT_MS, settled, waitForOutcome } from "./run.ts";
+import { type ClientState, createState } from "./state.ts";
 import type { LogsFilter, RetryFilter, RunOutcome, RunsFilter, StartOptions, WaitOptions } from "./types.ts";
 
 /** The replay of thousands of runs takes its time. */
@@ -83,8 +84,12 @@ export interface Client {
   deploy(bundle: Bundle): Promise<ApplicationVersion>;
   /** Replays all unfinished runs of the bundle's application against it, without deploying: those that would diverge have a failure. */
   check(bundle: Bundle): Promise<Rehearsal[]>;
+  /** What applications keep. */
+  readonly state: ClientState;
   pods(): Promise<PodView[]>;
   layers(): Promise<LayerView[]>;
+  /** What starts runs by itself: schedules, events, objects, webhooks. */
+  triggers(): Promise<TriggerView[]>;
   logs(filter?: LogsFilter): Promise<{ logs: CallLog[]; next: number }>;
 }
 
@@ -163,9 +168,12 @@ export const createClient = (options: ClientOptions = {}): Client => {
       const request = { body: { application, version, code }, repeatable: true, waitMs: LONGEST_CHECK_MS };
       return (await http.json<{ runs: Rehearsal[] }>("POST", "/v1/applications/check", request)).runs;
     },
+    state: createState(http),
     pods: async () => (await http.json<{ pods: PodView[] }>("GET", "/v1/pods")).pods,
     layers: async () => (await http.json<{ layers: LayerView[] }>("GET", "/v1/layers")).layers,
-    logs: (filter = {}) => http.json("GET", "/v1/logs", { query: { ...filter } }),
+    triggers: async () => (await http.json<{ triggers: TriggerView[] }>("GET", "/v1/triggers")).triggers,
+    logs: ({ since, ...filter } = {}) =>
+      http.json("GET", "/v1/logs", { query: { ...filter, ...(since === undefined ? {} : { since: Number(since) }) } }),
   };
 };
 

@@ -56,6 +56,7 @@ test("lists, deploys and reads views", async () => {
   expect((await client.runPage({ limit: 1 })).runs[0]?.id).toBe(first);
   expect((await client.pods()).map(({ id }) => id)).toEqual(["pod-1", "pod-2", "pod-3"]);
   expect((await client.layers())[0]?.function).toBe("pay");
+  expect((await client.triggers()).map(({ name }) => name)).toEqual(["nightly", "import"]);
   expect((await client.applications())[0]?.application).toBe("shop");
   expect(await client.logs({ function: "pay", limit: 5 })).toHaveProperty("next");
   // The gateway computes the version itself and refuses another one.

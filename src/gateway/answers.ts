@@ -159,6 +159,7 @@ const JournalRecord = variants("t", {
   recover: { ...command, attempt: integer, failure, recovery: runId },
   recovered: { ...command, fn: text, decision, "by?": text, "since?": time },
   reopen: { ...command, "input?": anything, notBefore: time },
+  ended: { ...at, "value?": anything, "failure?": failure, "cancelled?": yes },
   signalled: { name: text, ...at, "value?": anything },
   cancel: { ...at, reason: text },
   suspend: { ...command, attempt: integer, failure, "metrics?": metrics },
@@ -257,6 +258,13 @@ export const components = {
     version: { ...text, description: "Of the run." },
     "failure?": object({ code: text, message: { ...text, description: "Names the step at which the run would diverge." } }),
   }),
+  StateEntry: object({
+    key: text,
+    "value?": anything,
+    version: { ...integer, description: "Grows with each write; 0 when the key has no value." },
+    "stale?": staleness,
+    "expiresAt?": time,
+  }),
   Application: object({ application: text, version: text, manifest, deployedAt: time, current: yes }),
   Pod: object({
     id: text,
@@ -285,6 +293,14 @@ export const components = {
     completedPerSecond: number,
     completed: integer,
     failed: integer,
+  }),
+  TriggerView: object({
+    kind: { enum: ["coordinator", "function"], description: "Of what it starts." },
+    name: text,
+    application: text,
+    trigger,
+    "next?": { ...time, description: "When a schedule is due." },
+    "last?": object({ at: time, "run?": runId }, { description: "What it started last." }),
   }),
   CallLog: object({
     run: runId,

@@ -19,6 +19,7 @@ import { eventRoutes } from "./event-routes.ts";
 import { EventStreams } from "./event-streams.ts";
 import { createGuard } from "./guard.ts";
 import { healthRoutes } from "./health-routes.ts";
+import { hookRoutes } from "./hook-routes.ts";
 import { parseBody } from "./json-body.ts";
 import type { GatewayOptions, Settings } from "./options.ts";
 import { settingsOf } from "./options.ts";
@@ -28,6 +29,7 @@ import { recoveryRoutes } from "./recovery-routes.ts";
 import type { Route, RouteContext } from "./route.ts";
 import { runRoutes } from "./run-routes.ts";
 import { startRoutes } from "./start-routes.ts";
+import { stateRoutes } from "./state-routes.ts";
 import { Waits } from "./waits.ts";
 
 export interface Gateway {
@@ -59,7 +61,12 @@ export const createGateway = async (plane: ControlPlane, options: GatewayOptions
   const app = createApp(settings);
   addGuard(app, context, routes);
   addBodyParser(app, settings);
-  for (const route of routes) addRoute(app, route, settings);
+  for (const route of routes) if (route.raw !== true) addRoute(app, route, settings);
+  addRawRoutes(
+    app,
+    routes.filter((route) => route.raw === true),
+    settings,
+  );
   app.setErrorHandler((error, _, reply) => sendProblem(reply, error, settings));
   app.setNotFoundHandler((request, reply) => notFound(request, reply, routes, settings));
   await listen(app, settings);
@@ -80,6 +87,8 @@ export const allRoutes = (context: RouteContext): Route[] => {
     ...runRoutes(context),
     ...recoveryRoutes(context),
     ...platformRoutes(context),
+    ...hookRoutes(context),
+    ...stateRoutes(context),
     ...eventRoutes(context),
   ];
   routes.push(...healthRoutes(context, () => routes));
@@ -105,7 +114,7 @@ const createApp = (settings: Settings): FastifyInstance =>
 
 const addGuard = (app: FastifyInstance, { settings, closing }: RouteContext, routes: readonly Route[]): void => {
   const guard = createGuard(settings);
-  const open = new Set(routes.filter((route) => route.open === true).map((route) => route.path));
+  const open = new Set(routes.filter((route) => route.open === true).map(urlOf));
   const isOpen = (request: FastifyRequest): boolean => open.has(request.routeOptions.url ?? "");
   app.addHook("onRequest", (request, reply, done) => {
     if (closing()) {
@@ -154,19 +163,45 @@ const validatorOf: FastifySchemaCompiler<JsonSchema> = ({ schema, httpPart }) =>
 
 const addRoute = (app: FastifyInstance, route: Route, settings: Settings): void => {
   const schema: Record<string, unknown> = {};
+  const wildcard = WILDCARD.exec(route.path)?.[1];
   if (route.params !== undefined) schema.params = route.params;
   if (route.body !== undefined) schema.body = route.body;
   // Unknown parameters are refused everywhere: a misspelt `wait` must not look like one that was obeyed.
   schema.querystring = route.query ?? { type: "object", additionalProperties: false };
   app.route({
     method: route.method,
-    url: route.path,
+    url: urlOf(route),
     schema,
+    ...(wildcard === undefined ? {} : { preValidation: namesWildcard(wildcard) }),
     ...(route.bodyLimitBytes === undefined ? {} : { bodyLimit: route.bodyLimitBytes }),
     handler: (request, reply) => {
       // Fastify is not handed the promise: following it would cost as much as the rest of a start.
       route.handle(request, reply)?.catch((error: unknown) => sendProblem(reply, error, settings));
     },
+  });
+};
+
+const WILDCARD = /\*(\w+)$/;
+
+/** The route's path as Fastify writes it. */
+const urlOf = ({ path }: Route): string => path.replace(WILDCARD, "*");
+
+/** Fastify calls the parameter of every wildcard "*". */
+const namesWildcard =
+  (name: string) =>
+  (request: FastifyRequest, _: FastifyReply, done: () => void): void => {
+    const { "*": rest, ...others } = request.params as Record<string, string>;
+    request.params = { ...others, [name]: rest };
+    done();
+  };
+
+/** In a scope of their own, which reads every body as bytes: for all others, a body that is no JSON is refused. */
+const addRawRoutes = (app: FastifyInstance, routes: readonly Route[], settings: Settings): void => {
+  void app.register((scope, _, done) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, parsed) => parsed(null, body));
+    for (const route of routes) addRoute(scope as unknown as FastifyInstance, route, settings);
+    done();
   });
 };
 
@@ -184,7 +219,8 @@ const wrongMethod = (request: FastifyRequest, reply: FastifyReply, path: string,
   return new LockstepError("METHOD_NOT_ALLOWED", message, { details: { allow: methods } });
 };
 
-const patternOf = (route: Route): RegExp => new RegExp(`^${route.path.replaceAll(".", "\\.").replaceAll(/:\w+/g, "[^/]+")}$`);
+const patternOf = (route: Route): RegExp =>
+  new RegExp(`^${route.path.replaceAll(".", "\\.").replaceAll(/:\w+/g, "[^/]+").replace(WILDCARD, ".+")}$`);
 
 /** Answers what is no HTTP request, on the bare socket. */
 const refuseUnreadable = (error: Error & { code?: string }, socket: Socket): void => {

@@ -15,6 +15,7 @@ const TAGS = [
   { name: "start", description: "Starting runs." },
   { name: "runs", description: "Looking at runs and acting on them." },
   { name: "recovery", description: "Deciding for runs that stopped." },
+  { name: "state", description: "Applications' state." },
   { name: "platform", description: "Applications, pods, layers, logs and events." },
   { name: "health", description: "For supervisors and monitoring." },
 ];
@@ -22,7 +23,7 @@ const TAGS = [
 export const openApiDocument = (routes: readonly Route[], version: string): Record<string, unknown> => {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
-    const path = route.path.replaceAll(/:(\w+)/g, "{$1}");
+    const path = route.path.replaceAll(/[:*](\w+)/g, "{$1}");
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) };
   }
   return {
@@ -56,6 +57,7 @@ const operation = (route: Route): Record<string, unknown> => {
     ...(route.open === true ? { security: [{}] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(route.body === undefined ? {} : { requestBody: requestBody(route.body) }),
+    ...(route.raw === true && route.method !== "GET" ? { requestBody: { required: false, content: { "*/*": { schema: {} } } } } : {}),
     responses: { ...successes(route), ...problems(route) },
   };
 };

@@ -34,8 +34,8 @@ export interface ResponseSpec {
  * One address and method: what validates its requests, what it answers and what the OpenAPI document says are the same data.
  */
 export interface Route {
-  readonly method: "GET" | "POST";
-  /** With `:name` for a parameter. */
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
+  /** With `:name` for a parameter, and `*name` for one that takes all the rest. */
   readonly path: string;
   readonly operationId: string;
   readonly summary: string;
@@ -45,6 +45,8 @@ export interface Route {
   readonly headers?: Readonly<Record<string, JsonSchema>>;
   /** A missing body is read as `{}`. */
   readonly body?: JsonSchema;
+  /** The body is given as a Buffer, whatever its type. */
+  readonly raw?: boolean;
   /** Default: the gateway's. */
   readonly bodyLimitBytes?: number;
   readonly responses: Readonly<Record<number, ResponseSpec>>;

@@ -26,7 +26,6 @@ const Time = text({
   description: "Unix milliseconds, or an ISO 8601 date or time.",
 });
 const limit = <const D extends number>(byDefault: D) => ({ type: "integer", minimum: 1, maximum: 1_000, default: byDefault }) as const;
-const Position = { type: "integer", minimum: 0 } as const;
 
 /** A text of some of `values`, separated by commas. */
 const listOf = (values: readonly string[]) => {
@@ -37,6 +36,11 @@ const listOf = (values: readonly string[]) => {
 
 const STATUSES = ["running", "waiting", "suspended", "completed", "failed", "cancelled"] as const;
 
+export const HookParams = {
+  type: "object",
+  properties: { path: text({ minLength: 1, maxLength: 200, description: "Of the trigger; it may hold slashes." }) },
+  required: ["path"],
+} as const;
 export const RunParams = { type: "object", properties: { id: RunIdText }, required: ["id"] } as const;
 export const NameParams = { type: "object", properties: { name: Name }, required: ["name"] } as const;
 export const SignalParams = { type: "object", properties: { id: RunIdText, name: Name }, required: ["id", "name"] } as const;
@@ -163,7 +167,28 @@ export const BundleBody = {
 export const LogsQuery = {
   type: "object",
   additionalProperties: false,
-  properties: { run: RunIdText, function: Name, limit: limit(100), after: { ...Position, description: "The `next` of the page before." } },
+  properties: {
+    run: RunIdText,
+    function: Name,
+    level: text({
+      pattern: "^(debug|info|warn|error)$",
+      "x-expects": "debug, info, warn or error",
+      description: "Entries with a line of this level or a graver one, and only those lines. An execution that failed counts as an error.",
+    }),
+    text: text({
+      minLength: 1,
+      maxLength: 200,
+      description:
+        "Entries with a line that has this text in it, in any case, and only those lines; of failed executions also their message.",
+    }),
+    since: { ...Time, description: "Entries written at or after: Unix milliseconds, or an ISO 8601 date or time." },
+    limit: limit(100),
+    after: text({
+      pattern: "^(\\d{1,15}|latest)$",
+      "x-expects": 'the `next` of an answer, or "latest"',
+      description: "The `next` of the page before, or `latest`: gives no entry, and as `next` the end of what there is now.",
+    }),
+  },
 } as const;
 
 export const EventsQuery = {
@@ -180,6 +205,45 @@ export const EventsQuery = {
     limit: { ...limit(100), description: "Events in a page; only with `follow=false`." },
   },
 } as const;
+
+const StateKey = text({
+  minLength: 1,
+  maxLength: 1_200,
+  description: "A table's name, a slash, and the key: `orders/17`.",
+  examples: ["orders/17"],
+});
+const IfVersion = { type: "integer", minimum: 0, description: "Refused unless the key has this version; 0: has no value." } as const;
+
+export const StateParams = { type: "object", properties: { application: Name }, required: ["application"] } as const;
+export const StateKeyParams = {
+  type: "object",
+  properties: { application: Name, key: StateKey },
+  required: ["application", "key"],
+} as const;
+
+export const StateQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    prefix: text({ maxLength: 1_200, description: "Keys that begin with this; it names a table, as `orders/`. Default: all." }),
+    limit: limit(100),
+    after: text({ minLength: 1, maxLength: 1_200, description: "The last key of the page before." }),
+    stale: { type: "boolean", default: false, description: "Only keys that are stale now, the first thousand." },
+  },
+} as const;
+
+export const StateBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    value: { description: "Any JSON value." },
+    ttlMs: { type: "integer", minimum: 1, maximum: 3_000_000_000_000, description: "The key is gone after so many milliseconds." },
+    ifVersion: IfVersion,
+    refresh: { type: "boolean", default: false, description: "Leave the value, and declare that it is right: it is stale no longer." },
+  },
+} as const;
+
+export const StateDeleteQuery = { type: "object", additionalProperties: false, properties: { ifVersion: IfVersion } } as const;
 
 export const IdempotencyHeader = {
   "idempotency-key": text({ minLength: 1, maxLength: 502, description: "The same as `key` in the body." }),

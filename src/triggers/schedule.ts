@@ -12,6 +12,8 @@ export class Schedule {
   /** @throws {LockstepError} APPLICATION_INVALID when the expression or the time zone is none */
   constructor({ cron, timezone = "UTC" }: CronTrigger) {
     try {
+      // The library looks at the zone no sooner than at the first tick.
+      new Intl.DateTimeFormat("en", { timeZone: timezone });
       this.#cron = new Cron(cron, { paused: true, timezone, mode: "5-or-6-parts" });
     } catch (cause) {
       throw new LockstepError("APPLICATION_INVALID", `on.cron "${cron}" is no schedule: ${(cause as Error).message}`, {

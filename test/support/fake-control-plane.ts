@@ -158,7 +158,7 @@ export class FakeControlPlane implements ControlPlane {
         name: "import",
         application: "shop",
         trigger: { object: { bucket: "orders", prefix: "incoming/" } },
-        last: { at: 1_767_225_600_000, run: "run_00000000000000000000000001" },
+        last: { at: 1_767_225_600_000, run: "run_00000000001" },
       },
     ];
   }

@@ -24,7 +24,13 @@ export const deviation = (document: Node, method: string, path: string, answer: 
   return ok ? undefined : `${method} ${template} ${answer.status}: ${JSON.stringify(errors)}`;
 };
 
-const patternOf = (template: string): RegExp => new RegExp(`^${template.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]+")}$`);
+const patternOf = (template: string): RegExp =>
+  new RegExp(
+    `^${template
+      .replaceAll(".", "\\.")
+      .replaceAll("{path}", ".+")
+      .replaceAll(/\{\w+\}/g, "[^/]+")}$`,
+  );
 
 /** The same schema without room for members that it does not name. */
 const strict = (node: unknown, insideAllOf = false): unknown => {
