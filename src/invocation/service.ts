@@ -25,7 +25,7 @@ import type { Owner, StateService, Transaction } from "../state/service.ts";
 import { declaredKeys } from "./patterns.ts";
 
 export interface InvocationParts {
-  state: Pick<StateService, "begin" | "read" | "commit" | "fault" | "abandon">;
+  state: Pick<StateService, "begin" | "read" | "commit" | "fault" | "abandon" | "hasFaulted">;
   objects: Pick<ObjectService, "session" | "serve" | "holds" | "publish" | "close">;
   registry: Pick<Registry, "spec" | "version" | "ownerOfBucket">;
   clock: Pick<Clock, "now">;
@@ -103,7 +103,9 @@ export class Invocations implements AttemptService {
   settle(entry: Entry, outcome: Outcome): Settlement {
     const { failure } = outcome;
     const attempt = this.#attempts.get(entry);
-    if (failure === undefined && attempt === undefined && outcome.writes === undefined && outcome.objects === undefined) return COMMITTED;
+    const isPlain = failure === undefined && attempt === undefined && outcome.writes === undefined && outcome.objects === undefined;
+    // An attempt before it may have left keys stale; its success says that they are right.
+    if (isPlain && !this.#parts.state.hasFaulted(entry)) return COMMITTED;
     // A pod that is gone, or a timeout, is nothing that conflicting reads have brought about; what the code itself says may be.
     if (attempt?.tx.conflicted && outcome.metrics !== undefined) return this.#conflict(entry);
     if (failure !== undefined) return this.#fail(entry, { ...outcome, failure });

@@ -128,6 +128,11 @@ export class StateMachine {
     return this.#marks.all();
   }
 
+  /** Whether this call has left any key stale. */
+  hasFaulted(cause: Pick<Owner, "run" | "seq">): boolean {
+    return this.#marks.has(cause);
+  }
+
   // ---------------------------------------------------------------- deciding
 
   /** The urgent transaction that keeps `tx` from changing these keys, if there is one. */

@@ -37,6 +37,11 @@ export class Marks {
     return true;
   }
 
+  /** Whether this call has left any key stale. */
+  has(cause: Cause): boolean {
+    return this.#causes.size > 0 && this.#causes.has(causeKey(cause));
+  }
+
   /** The keys that this call has left stale. */
   of(cause: Cause): { space: Space; key: string }[] {
     return this.#causes.size === 0 ? [] : [...(this.#causes.get(causeKey(cause))?.values() ?? [])];

@@ -117,6 +117,11 @@ export class StateService implements StatePlane {
     this.#ended(tx);
   }
 
+  /** Whether earlier attempts of this call have left keys stale, which its success makes fresh. */
+  hasFaulted(cause: Pick<Owner, "run" | "seq">): boolean {
+    return this.#machine.hasFaulted(cause);
+  }
+
   /** An attempt has failed: marks these keys in this turn's commit. Those that can't be keys are passed over. */
   fault(owner: Owner, keys: readonly string[], stale: Staleness): void {
     const known = [...new Set(keys)].filter((key) => isKey(owner.space, key));
