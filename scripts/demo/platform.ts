@@ -11,6 +11,8 @@ import { NotShown, until } from "./checks.ts";
 export interface DemoPlatform {
   readonly folder: string;
   readonly client: Client;
+  /** Where it is served. */
+  readonly url: string;
   readonly pid: number;
   /** Starts it, again at the same address after the first time. Resolves with the milliseconds until it took work. */
   start(applications: readonly string[]): Promise<number>;
@@ -58,6 +60,9 @@ export const createDemoPlatform = (): DemoPlatform => {
     get client() {
       if (client === undefined) throw new Error("the platform was not started");
       return client;
+    },
+    get url() {
+      return `http://127.0.0.1:${port}`;
     },
     get pid() {
       return child?.pid ?? 0;
