@@ -13,6 +13,8 @@ const textOf = (event: PlatformEvent, style: Style): string | undefined => {
   const failed = ({ code, message }: { code: string; message: string }): string => `${style.red(code)}: ${oneLine(message, 160)}`;
   switch (event.type) {
     case "run.accepted":
+      // Its beginning is told by `run.recovering`.
+      if (event.kind === "recovery") return undefined;
       return `${style.bold(oneLine(event.name))} accepted ${style.dim(event.run)}`;
     case "run.finished": {
       const took = style.dim(`in ${duration(event.durationMs)} ${event.run}`);
@@ -23,10 +25,30 @@ const textOf = (event: PlatformEvent, style: Style): string | undefined => {
       return `${style.bold(oneLine(event.name))} ${style.red("suspended")} ${style.dim(event.run)}  ${failed(event.failure)}`;
     case "run.resumed":
       return `${style.bold(oneLine(event.name))} resumed ${style.dim(event.run)}`;
+    case "run.recovering":
+      return `${style.cyan(event.function)} ${style.yellow("recovering")} from ${event.fault} ${style.dim(`${event.run}, ${event.recovery}`)}`;
+    case "run.recovered": {
+      const who = event.by === undefined ? `in ${duration(event.tookMs)}` : `by ${oneLine(event.by, 40)}`;
+      return `${style.cyan(event.function)} ${style.green("recovered")}: ${event.decision} ${style.dim(`${who} ${event.run}`)}`;
+    }
+    case "state.stale":
+      return `${style.bold(oneLine(event.key))} ${style.red("stale")}: ${event.stale.fault} in ${event.stale.function} ${style.dim(event.stale.run)}`;
+    case "state.fresh":
+      return `${style.bold(oneLine(event.key))} fresh again`;
+    case "object.put":
+      return `${style.bold(oneLine(`${event.object.bucket}/${event.object.key}`))} put ${style.dim(`${event.object.size} bytes`)}`;
+    case "object.deleted":
+      return `${style.bold(oneLine(`${event.bucket}/${event.key}`))} deleted`;
+    case "trigger.refused":
+      return `${style.bold(oneLine(event.name))} ${style.red("not started")} by ${event.event}: ${oneLine(event.reason, 160)} ${style.dim(event.run)}`;
     case "call.retrying": {
       const pause = duration(Math.max(0, event.retryAt - event.at));
       return `${style.cyan(event.function)} ${style.yellow(`attempt ${event.attempt} failed`)}, again in ${pause} ${style.dim(event.run)}  ${failed(event.failure)}`;
     }
+    case "alert.raised":
+      return `${style.red("alert")} ${event.alert} of ${style.cyan(event.function)}: ${event.measure} is ${event.value}, the bound is ${event.bound}`;
+    case "alert.cleared":
+      return `${style.green("alert over")} ${event.alert} of ${style.cyan(event.function)}: ${event.measure} is ${event.value}`;
     case "pod.lost":
       return `${style.red("pod lost")} ${event.pod} ${style.dim(`(${event.function})`)} with ${event.calls} calls: ${oneLine(event.reason, 160)}`;
     case "platform.started":

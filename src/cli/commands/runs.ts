@@ -8,6 +8,7 @@ import { withConnection } from "../options.ts";
 import { runsTable, runText } from "../run-text.ts";
 import { UsageError } from "../usage-error.ts";
 import type { Does, Verb } from "../verb.ts";
+import { resolve, restart, retry } from "./runs-recovery.ts";
 
 export const runsVerb: Verb = (program, does) => {
   const runs = program.command("runs").description("look at runs and act on them");
@@ -15,6 +16,9 @@ export const runsVerb: Verb = (program, does) => {
   show(runs, does);
   cancel(runs, does);
   resume(runs, does);
+  resolve(runs, does);
+  retry(runs, does);
+  restart(runs, does);
   signal(runs, does);
 };
 
@@ -47,7 +51,7 @@ const list = (runs: Command, does: Does): void => {
         const client = await context.client();
         const page = await client.runPage(filterOf(context, options), options.cursor);
         if (context.json) context.printJson(page);
-        else context.printTable(page.runs, runsTable(context.style), "no run fits");
+        else context.printTable(page.runs, runsTable(context.style, page.runs), "no run fits");
         if (!context.json && page.cursor !== undefined) context.note(context.errorStyle.dim(`there are more: --cursor ${page.cursor}`));
         return EXIT.ok;
       }),
@@ -78,14 +82,15 @@ const statusesOf = (text: string): RunStatus[] =>
 
 const show = (runs: Command, does: Does): void => {
   withConnection(runs.command("show"))
-    .description("show a run and its journal")
+    .description("show a run, what it waits for, what was decided of it, and the end of its journal")
     .argument("<id>", "id of the run")
+    .option("--journal", "all of its journal")
     .action(
-      does<[string], unknown>(async (context, [id]) => {
+      does<[string], { journal?: boolean }>(async (context, [id], { journal: whole = false }) => {
         const run = (await context.client()).run(id);
         const [details, journal] = await Promise.all([run.get(), run.journal()]);
         if (context.json) context.printJson({ ...details, journal });
-        else context.print(runText(details, journal, context.io.clock.now(), context.style));
+        else context.print(runText(details, journal, context.io.clock.now(), context.style, whole));
         return EXIT.ok;
       }),
     );
