@@ -260,6 +260,17 @@ describe("a value whose writer failed", () => {
     expect((await state("counters/a")).stale).toBeUndefined();
   });
 
+  test("is right again when the call succeeds after all, also if it touches no state itself", async () => {
+    const outside = fn<void, unknown>("outside", (_, ctx) => (ctx.attempt === 1 ? Promise.reject(new Error("once")) : 1), {
+      writes: ["orders/all"],
+    });
+    await open(outside);
+    const run = await t.start(outside);
+    expect((await state("orders/all")).stale).toMatchObject({ function: "outside" });
+    await run.result();
+    expect((await state("orders/all")).stale).toBeUndefined();
+  });
+
   test("is that of a call whose pod died, by what it declares", async () => {
     const hang = fn("hang", () => new Promise<void>(() => {}), { retry: once, timeoutMs: 500, writes: ["orders/all"] });
     await open(hang, readStale);
