@@ -7,7 +7,6 @@ import type { ControlPlane } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { Context } from "./context.ts";
 import { eventLine } from "./event-line.ts";
-import { lastLogPosition } from "./last-log.ts";
 import { logLines } from "./log-lines.ts";
 import { errorText, reportOf } from "./report.ts";
 import type { Watcher } from "./watch.ts";
@@ -98,10 +97,9 @@ const complain = (context: Context, error: unknown, mend: string): void => {
 /** Prints events as they come and, between them, what the application's code logs. Returns what ends it. */
 const showLog = (context: Context, controlPlane: ControlPlane): (() => Promise<void>) => {
   const { clock } = context.io;
-  const anyAfter = async (position: number): Promise<boolean> => (await controlPlane.logs({ after: position, limit: 1 })).logs.length > 0;
   let after = 0;
-  let reading = lastLogPosition(anyAfter).then((position) => {
-    after = position;
+  let reading = controlPlane.logs({ after: "latest", limit: 1 }).then(({ next }) => {
+    after = next;
   });
   let stopTimer: (() => void) | undefined;
   const live = new Set<string>();

@@ -324,6 +324,27 @@ test("runs show tells a run and its journal", async () => {
   });
 });
 
+test("runs show tells the verdict on what failed, once for attempts that fail alike", async () => {
+  const { plane, lockstep, out } = await connected();
+  const id = await plane.put("coordinator", "booking");
+  const failure = (evidence: string) => ({
+    code: "FUNCTION_FAILED",
+    message: "no",
+    verdict: { class: "storage-unavailable" as const, retryable: true, evidence: [evidence, "log: lost"] },
+  });
+  const attempt = { t: "attempt" as const, seq: 1, at: 1_700_000_000_020, retryAt: 1_700_000_000_120 };
+  plane.records = [
+    { ...attempt, attempt: 1, failure: failure("ECONNREFUSED") },
+    { ...attempt, attempt: 2, failure: failure("ECONNREFUSED") },
+    { ...attempt, attempt: 3, failure: failure("ETIMEDOUT") },
+  ];
+  expect(await lockstep("runs", "show", id)).toBe(0);
+  expect(out.text.match(/ECONNREFUSED/g)).toHaveLength(1);
+  expect(out.text).toMatch(
+    /attempt 1 failed.*\n +storage-unavailable\n +- ECONNREFUSED\n +- log: lost\n.*attempt 2 failed.*\n.*attempt 3 failed.*\n +storage/,
+  );
+});
+
 test("runs cancel, resume and signal say how the run stands then", async () => {
   const { plane, lockstep, out } = await connected();
   const id = await plane.put("coordinator", "booking");
@@ -395,6 +416,47 @@ test("logs prints every page", async () => {
       .split("\n")
       .map((line) => JSON.parse(line).seq),
   ).toEqual([2_099, 2_100]);
+});
+
+test("logs asks for what is wanted, and tells of each execution how it went", async () => {
+  const { plane, lockstep, out, error } = await connected();
+  const metrics = { durationMs: 6, cpuMs: 2, queueMs: 0, memoryMb: 61.4, coldStart: true, pod: "pod-3" };
+  const verdict = { class: "permission" as const, retryable: false, evidence: ["AccessDenied: no (HTTP 403)", "log: refused"] };
+  const report = { startedAt: 1_000, endedAt: 1_006, outcome: "fault" as const, metrics, verdict, message: "Access\nDenied" };
+  const log = {
+    run: "run_1",
+    seq: 2,
+    attempt: 3,
+    function: "pay",
+    lines: [{ at: 1_005, level: "error" as const, text: "refused" }],
+    report,
+  };
+  const asked: unknown[] = [];
+  plane.logs = async (filter) => {
+    asked.push(filter);
+    return { logs: [log, { ...log, lines: [], report: { startedAt: 0, endedAt: 1, outcome: "ok" as const } }], next: 2 };
+  };
+  const run = "run_00000000007";
+  const args = ["--run", run, "--function", "pay", "--level", "error", "--text", "Refused", "--since", "1970-01-01T00:00:01Z"];
+  expect(await lockstep("logs", ...args)).toBe(0);
+  expect(asked).toEqual([{ run, function: "pay", level: "error", text: "Refused", since: 1_000, limit: 1_000 }]);
+  const lines = out.text.split("\n").map((line) => line.replace(/^\d\d:\d\d:\d\d/, "…"));
+  expect(lines).toEqual([
+    "….000 pay attempt 3 START  run_1/2",
+    "….005 pay attempt 3 | refused",
+    "….006 pay attempt 3 END    run_1/2  permission, not retryable: Access Denied",
+    "    - AccessDenied: no (HTTP 403)",
+    "    - log: refused",
+    "….006 pay attempt 3 REPORT run_1/2  duration 6 ms, cpu 2 ms, memory 61 MiB, queue 0 ms, pod-3, cold start",
+    "….000 pay attempt 3 START  run_1/2",
+    "….001 pay attempt 3 END    run_1/2  ok",
+    "",
+  ]);
+  out.text = "";
+  expect(await lockstep("logs", "--json")).toBe(0);
+  expect(JSON.parse(out.text.split("\n")[0] ?? "")).toEqual(log);
+  expect(await lockstep("logs", "--level", "grave")).toBe(2);
+  expect(error.text).toContain("grave");
 });
 
 test("logs --follow shows only what is new, until interrupted", async () => {

@@ -5,7 +5,6 @@ import type { PlatformEvent } from "../protocol/events.ts";
 import { durationOption, timeOption, variables } from "./arguments.ts";
 import { eventLine } from "./event-line.ts";
 import { exampleRequest } from "./example.ts";
-import { lastLogPosition } from "./last-log.ts";
 import { errorText, exitCodeOf, reportOf } from "./report.ts";
 import { styleOf } from "./style.ts";
 import { table } from "./table.ts";
@@ -103,20 +102,6 @@ test("durations and times", () => {
   expect(timeOption("t", "1700000000000", 0)).toBe(1_700_000_000_000);
 });
 
-test("the newest log is found with few questions", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 40 }), async (newest) => {
-      let questions = 0;
-      const found = await lastLogPosition(async (position) => {
-        questions++;
-        return position < newest;
-      });
-      expect(found).toBe(newest);
-      expect(questions).toBeLessThanOrEqual(2 + 2 * Math.ceil(Math.log2(newest + 2)));
-    }),
-  );
-});
-
 test.each<[PlatformEvent, RegExp | undefined]>([
   [{ position: 1, at: 0, type: "run.accepted", run: "r", kind: "expression", name: "1+\n2" }, / 1\+ 2 accepted r\n$/],
   [
@@ -137,6 +122,14 @@ test.each<[PlatformEvent, RegExp | undefined]>([
   [
     { position: 1, at: 0, type: "pod.lost", pod: "p", function: "pay", reason: "exit 1", calls: 2 },
     / pod lost p \(pay\) with 2 calls: exit 1\n$/,
+  ],
+  [
+    { position: 1, at: 0, type: "alert.raised", alert: "a", function: "pay", measure: "errorRate", value: 0.6, bound: 0.5 },
+    / alert a of pay: errorRate is 0\.6, the bound is 0\.5\n$/,
+  ],
+  [
+    { position: 1, at: 0, type: "alert.cleared", alert: "a", function: "pay", measure: "errorRate", value: 0.1, bound: 0.5 },
+    / alert over a of pay: errorRate is 0\.1\n$/,
   ],
   [{ position: 1, at: 0, type: "platform.started", epoch: 1, recovered: 3, recoveryMs: 9 }, / recovered 3 runs in 9 ms\n$/],
   [{ position: 1, at: 0, type: "platform.started", epoch: 1, recovered: 0, recoveryMs: 9 }, undefined],

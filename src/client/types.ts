@@ -1,6 +1,6 @@
 import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
-import type { RunKind, RunStatus, RunSummary } from "../protocol/run.ts";
+import type { LogLine, RunKind, RunStatus, RunSummary } from "../protocol/run.ts";
 
 /** How a run stands. `value` is there when it completed with one, `failure` when it failed, was cancelled or is suspended. */
 export interface RunOutcome<Output = unknown> {
@@ -75,7 +75,13 @@ export interface RetryFilter {
 export interface LogsFilter {
   run?: RunId;
   function?: string;
+  /** Entries with a line of this level or a graver one, and only those lines. An execution that failed counts as an error. */
+  level?: LogLine["level"];
+  /** Entries with a line that has this text in it, in any case, and only those lines. */
+  text?: string;
+  /** Written at or after this time: Unix milliseconds or a Date. */
+  since?: number | Date;
   limit?: number;
-  /** The `next` of an earlier answer: gives what came after it. */
-  after?: number;
+  /** The `next` of an earlier answer: gives what came after it. `latest` gives no entry, and as `next` the end of what there is now. */
+  after?: number | "latest";
 }

@@ -313,6 +313,22 @@ describe("the platform", () => {
     expect(plane.asked.at(-1)).toEqual(["logs", { limit: 100 }]);
   });
 
+  test("searches logs by level, text and time, and tells where they end", async () => {
+    const { plane, call } = await open();
+    await call("/v1/logs?level=warn&text=card%20%22declined%22&since=2026-01-31&after=latest");
+    const filter = { level: "warn", text: 'card "declined"', since: Date.UTC(2026, 0, 31), after: "latest", limit: 100 };
+    expect(plane.asked.at(-1)).toEqual(["logs", filter]);
+    for (const [query, field] of [
+      ["level=grave", "level"],
+      ["text=", "text"],
+      [`text=${"x".repeat(201)}`, "text"],
+      ["since=1h", "since"],
+      ["after=newest", "after"],
+      ["after=-1", "after"],
+    ])
+      expect(await call(`/v1/logs?${query}`)).toMatchObject({ status: 400, json: { code: "BAD_REQUEST", details: { field } } });
+  });
+
   test("tells that it is alive, and whether it is ready and why not", async () => {
     const { plane, call } = await open();
     expect((await call("/healthz")).json).toEqual({ status: "ok" });

@@ -4,10 +4,12 @@ import type { FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import { LockstepError } from "../lib/errors.ts";
 import type { Bundle } from "../protocol/application.ts";
+import type { LogFilter } from "../protocol/control-plane.ts";
 import { answers, pageOf, ref } from "./answers.ts";
 import type { Route, RouteContext } from "./route.ts";
 import { sendJson } from "./route.ts";
 import { BundleBody, LogsQuery } from "./schemas.ts";
+import { timeMs } from "./units.ts";
 
 const tag = "platform";
 
@@ -74,18 +76,25 @@ export const platformRoutes = ({ plane, settings }: RouteContext): Route[] => [
     method: "GET",
     path: "/v1/logs",
     operationId: "listLogs",
-    summary: "Read what calls and coordinators have logged",
+    summary: "Search what calls and coordinators have logged",
     tag,
     query: LogsQuery,
     responses: {
       200: { description: "A page of calls' logs, the oldest first.", schema: pageOf("logs", ref("CallLog"), { next: answers.integer }) },
     },
     handle: async (request, reply) => {
-      const { limit = 100, ...filter } = request.query as Static<typeof LogsQuery>;
-      sendJson(reply, 200, JSON.stringify(await plane.logs({ ...filter, limit })));
+      sendJson(reply, 200, JSON.stringify(await plane.logs(logFilterOf(request.query as Static<typeof LogsQuery>))));
     },
   },
 ];
+
+const logFilterOf = ({ since, after, limit = 100, ...query }: Static<typeof LogsQuery>): LogFilter => {
+  const filter = { ...query, limit } as LogFilter;
+  const from = since === undefined ? undefined : timeMs(since);
+  if (from !== undefined) filter.since = from;
+  if (after !== undefined) filter.after = after === "latest" ? after : Number(after);
+  return filter;
+};
 
 /** @throws {LockstepError} BAD_REQUEST when the version is not that of the code */
 const bundleOf = (request: FastifyRequest): Bundle => {

@@ -332,7 +332,15 @@ test("no two rows list the same code", () => {
 // These are refusals that a function never meets, or say nothing but that something failed.
 const UNJUDGED: ErrorCode[] = [
   ...(["ADDRESS_UNAVAILABLE", "APPLICATION_INVALID", "COORDINATOR_CRASHED", "COORDINATOR_FAILED", "DATA_DIRECTORY_IN_USE"] as const),
-  ...(["DATA_DIRECTORY_NEWER", "EPOCH_FENCED", "EXPRESSION_TOO_LARGE", "FUNCTION_FAILED", "IDEMPOTENCY_CONFLICT", "INTERNAL", "MAP_FAILED"] as const),
+  ...([
+    "DATA_DIRECTORY_NEWER",
+    "EPOCH_FENCED",
+    "EXPRESSION_TOO_LARGE",
+    "FUNCTION_FAILED",
+    "IDEMPOTENCY_CONFLICT",
+    "INTERNAL",
+    "MAP_FAILED",
+  ] as const),
   ...(["METHOD_NOT_ALLOWED", "NAME_TAKEN", "RANGE_NOT_SATISFIABLE", "RUN_FINISHED", "RUN_NOT_SUSPENDED", "STEP_FAILED"] as const),
   ...(["UNSUPPORTED_MEDIA_TYPE", "UNSUPPORTED_NODE"] as const),
 ];

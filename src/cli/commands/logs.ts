@@ -1,9 +1,10 @@
-import type { CallLog } from "../../protocol/control-plane.ts";
+import { Option } from "commander";
+import type { LogsFilter } from "../../client/index.ts";
+import type { LogLine } from "../../protocol/run.ts";
 import { timeOption } from "../arguments.ts";
 import type { Context } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
-import { lastLogPosition } from "../last-log.ts";
-import { logLines } from "../log-lines.ts";
+import { executionLines } from "../log-lines.ts";
 import { withConnection } from "../options.ts";
 import { pauseUnlessInterrupted } from "../own-platform.ts";
 import type { Verb } from "../verb.ts";
@@ -11,6 +12,8 @@ import type { Verb } from "../verb.ts";
 interface Options {
   run?: string;
   function?: string;
+  level?: LogLine["level"];
+  text?: string;
   since?: string;
   follow?: boolean;
 }
@@ -20,47 +23,45 @@ const FOLLOW_EVERY_MS = 300;
 
 export const logsVerb: Verb = (program, does) => {
   withConnection(program.command("logs"))
-    .description("print what calls and coordinators have logged, the oldest first")
+    .description("print what calls and coordinators have logged, and how calls went, the oldest first")
     .option("--run <id>", "of this run")
     .option("--function <name>", "of this function")
+    .addOption(
+      new Option("--level <level>", "lines of this level or a graver one, and failures").choices(["debug", "info", "warn", "error"]),
+    )
+    .option("--text <text>", "lines with this text in them, in any case")
     .option("--since <time>", "from this time on: 10m ago, a date or an ISO time (with --follow, default: now)")
     .option("--follow", "go on with what comes, until interrupted")
     .action(
-      does<[], Options>(async (context, _args, options) => {
-        const now = context.io.clock.now();
-        const since = timeOption("since", options.since, now);
-        const filter = {
-          ...(options.run === undefined ? {} : { run: options.run }),
-          ...(options.function === undefined ? {} : { function: options.function }),
+      does<[], Options>(async (context, _args, { follow = false, since: from, ...wanted }) => {
+        const since = timeOption("since", from, context.io.clock.now());
+        const { run, function: name, level, text } = wanted;
+        const filter: LogsFilter = {
+          ...(run === undefined ? {} : { run }),
+          ...(name === undefined ? {} : { function: name }),
+          ...(level === undefined ? {} : { level }),
+          ...(text === undefined ? {} : { text }),
+          ...(since === undefined ? {} : { since }),
         };
-        const onlyNew = options.follow === true && options.since === undefined && options.run === undefined;
-        await printAll(context, filter, { since: since ?? 0, follow: options.follow === true, onlyNew });
+        await printAll(context, follow && since === undefined && run === undefined ? { ...filter, after: "latest" } : filter, follow);
         return EXIT.ok;
       }),
     );
 };
 
-const printAll = async (
-  context: Context,
-  filter: { run?: string; function?: string },
-  { since, follow, onlyNew }: { since: number; follow: boolean; onlyNew: boolean },
-): Promise<void> => {
+const printAll = async (context: Context, filter: LogsFilter, follow: boolean): Promise<void> => {
   const client = await context.client();
-  const anyAfter = async (position: number): Promise<boolean> => (await client.logs({ after: position, limit: 1 })).logs.length > 0;
-  let after = onlyNew ? await lastLogPosition(anyAfter) : undefined;
+  let after = filter.after;
   for (;;) {
     const { logs, next } = await client.logs({ ...filter, limit: PAGE, ...(after === undefined ? {} : { after }) });
-    for (const log of logs) printOne(context, log, since);
+    for (const log of logs) {
+      if (context.json) context.printJson(log);
+      else context.print(executionLines(log, context.style));
+    }
     after = next;
-    if (logs.length > 0) continue;
+    // Fewer than asked for are all that there are now.
+    if (logs.length === PAGE) continue;
     if (!follow) return;
     await pauseUnlessInterrupted(context, FOLLOW_EVERY_MS);
   }
-};
-
-const printOne = (context: Context, log: CallLog, since: number): void => {
-  const lines = log.lines.filter(({ at }) => at >= since);
-  if (lines.length === 0) return;
-  if (context.json) context.printJson({ ...log, lines });
-  else context.print(logLines([{ ...log, lines }], context.style));
 };
