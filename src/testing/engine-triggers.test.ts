@@ -1,7 +1,9 @@
-import { coordinator, fn } from "lockstep";
+import { createHmac } from "node:crypto";
+import { bucket, coordinator, fn, type LockstepError } from "lockstep";
 import type { CrashPoint, TestApplication } from "lockstep/testing";
 import { createTestPlatform, type TestPlatform } from "lockstep/testing";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { HookRequest } from "../protocol/control-plane.ts";
 import type { RunSummary } from "../protocol/run.ts";
 
 const MINUTE_MS = 60_000;
@@ -214,4 +216,219 @@ describe("an event", () => {
       }
     },
   );
+});
+
+const bytesOf = async function* (text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text);
+};
+
+const put = (key: string, text = "{}"): Promise<unknown> => t.ask((plane) => plane.objects.put("orders", key, bytesOf(text), {}));
+
+type Put = { object: { key: string; version: string } };
+
+describe("a PUT", () => {
+  const seen = fn("seen", ({ object }: Put) => object.key, { on: { object: { bucket: "orders", prefix: "in/", suffix: ".json" } } });
+
+  test("starts a run, with what was put; also when the key is put again", async () => {
+    await begin([seen]);
+    await put("in/a.json");
+    await put("in/a.txt");
+    await put("out/a.json");
+    await put("in/a.json", "[]");
+    await t.advance(1_000);
+    expect(await inputsOf("seen")).toEqual([
+      { at: START_MS, type: "object.put", object: expect.objectContaining({ bucket: "orders", key: "in/a.json", size: 2 }) },
+      { at: START_MS, type: "object.put", object: expect.objectContaining({ key: "in/a.json" }) },
+    ]);
+    const versions = ((await inputsOf("seen")) as Put[]).map(({ object }) => object.version);
+    expect(new Set(versions).size).toBe(2);
+    expect((await runsOf("seen")).every(({ status }) => status === "completed")).toBe(true);
+  });
+
+  test.each<CrashPoint>(["before", "after"])(
+    "and its run are one, in the order of its key: death %s each commit in turn",
+    async (point) => {
+      for (let commits = 1, crashed = true; crashed; commits++) {
+        await begin([seen]);
+        t.crashAtCommit(commits, point);
+        for (const text of ["1", "22", "333"]) {
+          for (const key of ["in/a.json", "in/b.json"]) await put(key, text);
+        }
+        await t.advance(MINUTE_MS);
+        const events = (await t.events()).filter((event) => event.type === "object.put") as unknown as Put[];
+        const inputs = (await inputsOf("seen")) as Put[];
+        const told = (all: Put[]): string[] => all.map(({ object }) => `${object.key} ${object.version}`);
+        // A PUT that died unanswered was asked for again: it may be there twice, but each with its run, and in order.
+        expect(told(inputs), `crash ${point} commit ${commits}`).toEqual(told(events));
+        expect(inputs.length).toBeGreaterThanOrEqual(6);
+        crashed = t.crashes > 0;
+        if (crashed) await t.stop();
+      }
+    },
+  );
+
+  test("of a function starts a run when its call commits, and none when it fails", async () => {
+    let attempts = 0;
+    const writer = fn("writer", async (_: number, ctx) => {
+      await ctx.objects.put("orders", "in/w.json", { n: ++attempts });
+      if (attempts < 3) throw new Error("not yet");
+      return attempts;
+    });
+    await begin([seen, writer]);
+    expect(await t.call(writer, 1)).toBe(3);
+    await t.advance(1_000);
+    const [writing] = (await runsOf("writer")) as [RunSummary];
+    expect(await inputsOf("seen")).toEqual([expect.objectContaining({ run: writing.id })]);
+  });
+
+  test("may start what puts again, but not for ever: where it ends is an event", async () => {
+    const again = fn(
+      "again",
+      async ({ object }: Put, ctx) => void (await ctx.objects.put("orders", object.key, { from: object.version })),
+      { on: { object: { bucket: "orders" } } },
+    );
+    await begin([again]);
+    await put("a");
+    await t.advance(HOUR_MS);
+    // The client's PUT begins the chain; 16 links follow.
+    expect(await runsOf("again")).toHaveLength(17);
+    const refused = (await t.events()).filter((event) => event.type === "trigger.refused");
+    expect(refused).toMatchObject([{ kind: "function", name: "again", event: "object.put", reason: expect.stringContaining("16 runs") }]);
+  });
+
+  test("chains are remembered over crashes, and forgotten when they end", async () => {
+    const again = coordinator(
+      "again",
+      async (ctx, { object }: Put) => {
+        await ctx.sleep(1_000);
+        await ctx.run(child, object);
+      },
+      { on: { object: { bucket: "orders" } } },
+    );
+    const writer = fn("writer", async (object: Put["object"], ctx) => void (await ctx.objects.put("orders", object.key, {})));
+    const child = coordinator("child", async (ctx, object: Put["object"]) => ctx.call(writer, object));
+    await begin([again, writer, child, bucket("orders")]);
+    await put("a");
+    for (let i = 0; i < 40; i++) {
+      await t.crash();
+      await t.advance(700);
+    }
+    await t.advance(HOUR_MS);
+    expect(await runsOf("again")).toHaveLength(17);
+  });
+});
+
+describe("a key that becomes stale", () => {
+  const save = fn(
+    "save",
+    async (id: string, ctx): Promise<void> => {
+      await ctx.state.set(`orders/${id}`, 1);
+      throw new Error("the disk is gone");
+    },
+    { retry: { attempts: 1, onExhausted: "fail" } },
+  );
+
+  test("starts a run, with who failed to write it", async () => {
+    const repair = fn("repair", (event: { key: string }) => event.key, { on: { stale: "orders/*" } });
+    await begin([save, repair]);
+    const run = await t.start(save, "1");
+    await expect(run.result()).rejects.toThrow();
+    await t.advance(1_000);
+    expect(await inputsOf("repair")).toEqual([
+      {
+        at: START_MS,
+        type: "state.stale",
+        application: "application",
+        key: "orders/1",
+        stale: expect.objectContaining({ run: run.id, function: "save", fault: "execution" }),
+      },
+    ]);
+  });
+});
+
+describe("a webhook", () => {
+  const hooked = fn("hooked", (hook: { body: unknown }) => hook.body, { on: { http: { path: "orders/new" } } });
+  const request = (more: Partial<HookRequest> = {}): HookRequest => ({
+    method: "POST",
+    path: "orders/new",
+    query: {},
+    headers: { "content-type": "application/json" },
+    body: Buffer.from('{"id":7}'),
+    ...more,
+  });
+  const send = (more: Partial<HookRequest> = {}): Promise<{ runs: string[] }> => t.ask((plane) => plane.hook(request(more)));
+  const codeOf = async (sent: Promise<unknown>): Promise<string> =>
+    sent.then(
+      () => "none",
+      (error: unknown) => (error as LockstepError).code,
+    );
+
+  test("starts all that listens at its path, once it is durable", async () => {
+    await begin([hooked, coordinator("also", async (_, hook: { body: unknown }) => hook.body, { on: { http: { path: "orders/new" } } })]);
+    const { runs } = await send({ query: { a: "1" } });
+    await t.advance(1_000);
+    const [first, second] = await Promise.all(runs.map((id) => t.ask((plane) => plane.run(id))));
+    expect([first?.name, first?.value, second?.name, second?.value]).toEqual(["also", '{"id":7}', "hooked", '{"id":7}']);
+    expect(JSON.parse(first?.input ?? "")).toEqual({
+      method: "POST",
+      path: "orders/new",
+      query: { a: "1" },
+      headers: { "content-type": "application/json" },
+      body: { id: 7 },
+    });
+  });
+
+  test("at another path, or by another method, is refused", async () => {
+    await begin([hooked]);
+    expect([await codeOf(send({ path: "orders" })), await codeOf(send({ method: "PUT" }))]).toEqual([
+      "UNKNOWN_ROUTE",
+      "METHOD_NOT_ALLOWED",
+    ]);
+    await t.deploy([fn("hooked", () => 1)]);
+    expect(await codeOf(send())).toBe("UNKNOWN_ROUTE");
+  });
+
+  test("with a signature is taken only when it fits, and from the version's own secret", async () => {
+    const on = { http: { path: "orders/new", signature: { secretEnv: "LOCKSTEP_TEST_SECRET" } } };
+    await begin([fn("signed", () => 1, { on }), hooked]);
+    const signature = createHmac("sha256", "hush").update('{"id":7}').digest("hex");
+    const headers = { "content-type": "application/json", "x-signature-256": signature };
+    expect(await codeOf(send({ headers }))).toBe("SIGNATURE_INVALID");
+    vi.stubEnv("LOCKSTEP_TEST_SECRET", "hush");
+    expect(await codeOf(send())).toBe("SIGNATURE_INVALID");
+    expect(await runsOf("hooked")).toEqual([]);
+    expect((await send({ headers })).runs).toHaveLength(2);
+    vi.unstubAllEnvs();
+  });
+
+  test.each<CrashPoint>(["before", "after"])(
+    "that is delivered again starts nothing: the control plane dies %s each commit in turn",
+    async (point) => {
+      for (let commits = 1, crashed = true; crashed; commits++) {
+        await begin([hooked, fn("also", () => 1, { on: { http: { path: "orders/new" } } })]);
+        t.crashAtCommit(commits, point);
+        const first = await send({ headers: { "webhook-id": "msg_1", date: "today" } });
+        // Its headers are others, but it is the same delivery.
+        const second = await send({ headers: { "webhook-id": "msg_1", date: "tomorrow" } });
+        expect(second, `crash ${point} commit ${commits}`).toEqual(first);
+        const other = await send({ headers: { "webhook-id": "msg_2" } });
+        expect(other.runs.filter((run) => first.runs.includes(run))).toEqual([]);
+        await t.advance(1_000);
+        expect([(await runsOf("hooked")).length, (await runsOf("also")).length]).toEqual([2, 2]);
+        crashed = t.crashes > 0;
+        if (crashed) await t.stop();
+      }
+    },
+  );
+
+  test("is refused when too much is under way", async () => {
+    t = await createTestPlatform({ application: [hooked], limits: { maxLiveRuns: 0 } });
+    expect(await codeOf(send())).toBe("OVERLOADED");
+  });
+
+  test("whose path another application has is refused at the deployment", async () => {
+    await begin([hooked]);
+    const other = fn("other", () => 1, { on: { http: { path: "orders/new" } } });
+    await expect(t.deploy([other], "another")).rejects.toMatchObject({ code: "NAME_TAKEN" });
+  });
 });

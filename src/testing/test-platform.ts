@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { FunctionContext } from "../application/context.ts";
-import type { CoordinatorDefinition, Definition, FunctionDefinition } from "../application/definitions.ts";
+import type { CoordinatorDefinition, Definition, FunctionDefinition, Resource } from "../application/definitions.ts";
 import { isFunction } from "../application/definitions.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { toJson } from "../lib/json.ts";
@@ -19,7 +19,7 @@ import { PlatformFaults } from "./platform-faults.ts";
 import { TestRun } from "./test-run.ts";
 
 /** A module (`import * as application from "./index.ts"`) or a list of definitions. */
-export type TestApplication = Record<string, unknown> | readonly Definition[];
+export type TestApplication = Record<string, unknown> | readonly (Definition | Resource)[];
 
 export interface TestPlatformOptions {
   application: TestApplication;
