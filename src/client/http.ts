@@ -26,8 +26,10 @@ export interface HttpRequest {
   signal?: AbortSignal;
 }
 
+export type Method = "GET" | "POST" | "PUT" | "DELETE";
+
 export interface Http {
-  json<T>(method: "GET" | "POST", path: string, request?: HttpRequest): Promise<T>;
+  json<T>(method: Method, path: string, request?: HttpRequest): Promise<T>;
   /** The answer itself, once its status is good; for streams. Never repeated. */
   open(path: string, query: HttpRequest["query"], signal: AbortSignal): Promise<Response>;
 }
@@ -63,7 +65,7 @@ export const createHttp = (options: HttpOptions): Http => {
     }
   };
 
-  const json = async (method: "GET" | "POST", path: string, request: HttpRequest = {}): Promise<unknown> => {
+  const json = async (method: Method, path: string, request: HttpRequest = {}): Promise<unknown> => {
     const giveUpAt = clock.now() + options.retryForMs;
     const body = request.body === undefined ? null : write(request.body);
     const repeatable = request.repeatable === true || method === "GET";
@@ -82,7 +84,7 @@ export const createHttp = (options: HttpOptions): Http => {
   };
 
   return {
-    json: async <T>(method: "GET" | "POST", path: string, request?: HttpRequest) => (await json(method, path, request)) as T,
+    json: async <T>(method: Method, path: string, request?: HttpRequest) => (await json(method, path, request)) as T,
     open: async (path, query, signal) => {
       try {
         const response = await options.fetch(addressOf(path, query), { headers: headersOf({ accept: "text/event-stream" }), signal });

@@ -3,6 +3,7 @@ export { type Client, type ClientOptions, createClient } from "./client.ts";
 export { ClientError, RunError } from "./errors.ts";
 export type { EventsOptions } from "./events.ts";
 export type { ClientRun } from "./run.ts";
+export type { ClientState, ClientStateEntry } from "./state.ts";
 export type {
   JournalEntry,
   LogsFilter,

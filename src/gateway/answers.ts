@@ -205,6 +205,7 @@ const eventShapes: Record<(typeof EVENT_TYPES)[number], Record<string, DocumentS
 };
 
 export const components = {
+  ObjectInfo: objectInfo,
   Problem: object(
     {
       type: { type: "string", examples: ["urn:lockstep:error:BAD_REQUEST"] },

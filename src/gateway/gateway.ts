@@ -21,6 +21,7 @@ import { createGuard } from "./guard.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { hookRoutes } from "./hook-routes.ts";
 import { parseBody } from "./json-body.ts";
+import { objectRoutes } from "./object-routes.ts";
 import type { GatewayOptions, Settings } from "./options.ts";
 import { settingsOf } from "./options.ts";
 import { platformRoutes } from "./platform-routes.ts";
@@ -30,6 +31,7 @@ import type { Route, RouteContext } from "./route.ts";
 import { runRoutes } from "./run-routes.ts";
 import { startRoutes } from "./start-routes.ts";
 import { stateRoutes } from "./state-routes.ts";
+import { Uploads } from "./uploads.ts";
 import { Waits } from "./waits.ts";
 
 export interface Gateway {
@@ -41,6 +43,7 @@ export interface Gateway {
 }
 
 const CLOSE_IDLE_EVERY_MS = 20;
+const REQUEST_TIMEOUT_MS = 120_000;
 
 /**
  * Listens for HTTP requests and passes them to the control plane.
@@ -55,18 +58,22 @@ export const createGateway = async (plane: ControlPlane, options: GatewayOptions
     settings,
     waits: new Waits(),
     streams: new EventStreams(plane, settings),
+    uploads: new Uploads(REQUEST_TIMEOUT_MS, settings.uploadTimeoutMs),
     closing: () => closing,
   };
   const routes = allRoutes(context);
   const app = createApp(settings);
   addGuard(app, context, routes);
   addBodyParser(app, settings);
-  for (const route of routes) if (route.raw !== true) addRoute(app, route, settings);
-  addRawRoutes(
-    app,
-    routes.filter((route) => route.raw === true),
-    settings,
-  );
+  context.uploads.serve(app.server);
+  for (const route of routes) if (route.raw === undefined) addRoute(app, route, settings);
+  for (const raw of [true, "stream"] as const) {
+    addRawRoutes(
+      app,
+      routes.filter((route) => route.raw === raw),
+      settings,
+    );
+  }
   app.setErrorHandler((error, _, reply) => sendProblem(reply, error, settings));
   app.setNotFoundHandler((request, reply) => notFound(request, reply, routes, settings));
   await listen(app, settings);
@@ -88,6 +95,7 @@ export const allRoutes = (context: RouteContext): Route[] => {
     ...recoveryRoutes(context),
     ...platformRoutes(context),
     ...hookRoutes(context),
+    ...objectRoutes(context),
     ...stateRoutes(context),
     ...eventRoutes(context),
   ];
@@ -103,7 +111,7 @@ const createApp = (settings: Settings): FastifyInstance =>
     return503OnClosing: false,
     http: { requireHostHeader: false },
     bodyLimit: settings.bodyLimitBytes,
-    requestTimeout: 120_000,
+    requestTimeout: REQUEST_TIMEOUT_MS,
     genReqId: () => "",
     routerOptions: { maxParamLength: 1_000 },
     // Without these two, Fastify loads its general validator and serializer, which take longer than everything else at the start.
@@ -199,7 +207,8 @@ const namesWildcard =
 const addRawRoutes = (app: FastifyInstance, routes: readonly Route[], settings: Settings): void => {
   void app.register((scope, _, done) => {
     scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, parsed) => parsed(null, body));
+    if (routes[0]?.raw === "stream") scope.addContentTypeParser("*", (_request, _body, parsed) => parsed(null));
+    else scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, parsed) => parsed(null, body));
     for (const route of routes) addRoute(scope as unknown as FastifyInstance, route, settings);
     done();
   });

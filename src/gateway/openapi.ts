@@ -16,6 +16,7 @@ const TAGS = [
   { name: "runs", description: "Looking at runs and acting on them." },
   { name: "recovery", description: "Deciding for runs that stopped." },
   { name: "state", description: "Applications' state." },
+  { name: "objects", description: "Buckets of objects, whose PUTs start runs." },
   { name: "platform", description: "Applications, pods, layers, logs and events." },
   { name: "health", description: "For supervisors and monitoring." },
 ];
@@ -57,7 +58,7 @@ const operation = (route: Route): Record<string, unknown> => {
     ...(route.open === true ? { security: [{}] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(route.body === undefined ? {} : { requestBody: requestBody(route.body) }),
-    ...(route.raw === true && route.method !== "GET" ? { requestBody: { required: false, content: { "*/*": { schema: {} } } } } : {}),
+    ...(route.raw !== undefined && route.method !== "GET" ? { requestBody: { required: false, content: { "*/*": { schema: {} } } } } : {}),
     responses: { ...successes(route), ...problems(route) },
   };
 };

@@ -36,6 +36,23 @@ const listOf = (values: readonly string[]) => {
 
 const STATUSES = ["running", "waiting", "suspended", "completed", "failed", "cancelled"] as const;
 
+const Bucket = text({ minLength: 1, maxLength: 200 });
+export const BucketParams = { type: "object", properties: { bucket: Bucket }, required: ["bucket"] } as const;
+export const ObjectParams = {
+  type: "object",
+  properties: { bucket: Bucket, key: text({ minLength: 1, maxLength: 2_000, description: "It may hold slashes." }) },
+  required: ["bucket", "key"],
+} as const;
+export const ObjectsQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    prefix: text({ maxLength: 2_000, description: "Only objects whose keys begin with this." }),
+    cursor: Cursor,
+    limit: limit(1_000),
+  },
+} as const;
+
 export const HookParams = {
   type: "object",
   properties: { path: text({ minLength: 1, maxLength: 200, description: "Of the trigger; it may hold slashes." }) },

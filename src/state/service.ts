@@ -28,7 +28,7 @@ export interface StateParts {
   clock: Clock;
   /** A value, as JSON; a listing's values together. */
   maxValueBytes: number;
-  /** How long keys of a table live that are set without a time of their own; `undefined`: for ever. */
+  /** How long keys of a table live that are set from outside without a time of their own; `undefined`: for ever. */
   ttlMs(space: Space, table: string): number | undefined;
   /** Told when the journal could not be read. */
   failed(error: unknown): void;
@@ -163,8 +163,12 @@ export class StateService implements StatePlane {
   /** Resolves when the write is durable. */
   async write(application: string, write: StateWrite): Promise<StateEntry> {
     checkApplication(application);
+    checkKey(application, write.key);
     const owner = { space: application, run: "", seq: 0, function: "" };
-    await this.#writeAlone({ owner, tx: undefined, state: "open", settle: () => undefined }, write);
+    // Calls know their tables themselves, as their version defines them.
+    const ttlMs = write.ttlMs ?? this.#parts.ttlMs(application, tableOf(write.key));
+    const timed = ttlMs === undefined ? write : { ...write, ttlMs };
+    await this.#writeAlone({ owner, tx: undefined, state: "open", settle: () => undefined }, timed);
     await this.#parts.turn.durable();
     return this.#reader.entry(application, write.key);
   }
@@ -274,8 +278,7 @@ export class StateService implements StatePlane {
         });
       // A value that JSON has not is no value.
       if (write.value === undefined || write.value === "") return { key: write.key, refresh: write.refresh === true };
-      const ttlMs = write.ttlMs ?? this.#parts.ttlMs(space, tableOf(write.key));
-      return ttlMs === undefined ? write : { ...write, ttlMs };
+      return write;
     });
   }
 
