@@ -118,6 +118,17 @@ describe("a schedule", () => {
     expect(await ticksOf("tick")).toEqual([...minutes(10, 20, 10), ...minutes(27, 54, 3), ...minutes(60, 60)]);
   });
 
+  test("that was changed, and changed back, starts afresh after a crash too", async () => {
+    await begin([every("*/10 * * * *", { catchUp: "all" })]);
+    await t.advance(15 * MINUTE_MS);
+    await t.deploy([every("0 0 1 1 *")]);
+    await t.advance(30 * MINUTE_MS);
+    await t.deploy([every("*/10 * * * *", { catchUp: "all" })]);
+    await t.crash();
+    await t.advance(10 * MINUTE_MS);
+    expect(await ticksOf("tick")).toEqual([...minutes(10, 10), ...minutes(50, 50)]);
+  });
+
   test("is no longer there when a version has none", async () => {
     await begin([every("* * * * *")]);
     await t.advance(2 * MINUTE_MS);
