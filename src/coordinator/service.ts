@@ -21,7 +21,7 @@ import { absolve, createLive, describePending, isSuspended, type Live, resultOfL
 import { RunMemory } from "./memory.ts";
 import { refusalOf } from "./recovery-machine.ts";
 import { cutBefore, restartedRecord } from "./restart.ts";
-import { apply, callOf, createRun, isQueued, type PendingCall, type RunState, signalsOf, suspensionOf } from "./run-state.ts";
+import { apply, callOf, createRun, hasEnded, isQueued, type PendingCall, type RunState, signalsOf, suspensionOf } from "./run-state.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface RunServiceOptions {
@@ -309,7 +309,13 @@ export class RunService implements HostEvents {
       if (command.t === "stepping") this.#feeder.permit(live, command.seq);
       else if (command.t === "step") live.steps.delete(command.seq);
     }
-    this.#feeder.drive(live, commands);
+    const { monitor } = this.#parts;
+    const judged = commands.some(isFailedEnd)
+      ? commands.map((command) =>
+          isFailedEnd(command) ? { ...command, failure: monitor.judgedRun(live.head.name, command.failure) } : command,
+        )
+      : commands;
+    this.#feeder.drive(live, judged);
   }
 
   waits(id: RunId, at: number): void {
@@ -376,7 +382,7 @@ export class RunService implements HostEvents {
       this.#feeder.enqueue(live, pending);
       repaired = true;
     }
-    if (live.driver !== undefined || isSuspended(live) || state.ended !== undefined) return repaired;
+    if (live.driver !== undefined || isSuspended(live) || hasEnded(state)) return repaired;
     if (live.hosting === "none" || (live.hosting === "hosted" && !this.#hosts.isHosted(live.head.id))) {
       this.#feeder.host(live);
       return true;
@@ -493,6 +499,10 @@ const wantedCall = (state: RunState, { seq, attempt }: Entry): PendingCall | und
   const call = callOf(state, seq);
   return call !== undefined && call.attempt === attempt && isQueued(call) ? call : undefined;
 };
+
+/** A coordinator has failed by itself: its recovery, and people, want to know of what kind the fault is. */
+const isFailedEnd = (command: Command): command is Command & { t: "finish"; failure: Failure } =>
+  command.t === "finish" && command.failure !== undefined && command.cancelled !== true;
 
 const keyOf = (kind: RunKind, name: string, key: string): string => `${kind}/${name}/${key}`;
 

@@ -9,6 +9,7 @@
 import type { Registry } from "../application/registry.ts";
 import type { Turn } from "../coordinator/turn.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Failure } from "../lib/errors.ts";
 import type { Verdict } from "../lib/verdict.ts";
 import type { CallLog } from "../protocol/control-plane.ts";
 import type { ExecutionReport } from "../protocol/run.ts";
@@ -51,11 +52,16 @@ export class Monitor {
   }
 
   /** What is to be made of an attempt that failed. */
-  verdict(entry: Entry, outcome: Outcome & { failure: NonNullable<Outcome["failure"]> }): Verdict {
+  verdict(entry: Entry, outcome: Outcome & { failure: Failure }): Verdict {
     const { failure, metrics, lines } = outcome;
     const memoryMb = this.#parts.registry.spec(entry.fn, entry.version)?.memoryMb ?? this.#parts.podMemoryMb;
     const execution: Execution = { function: entry.fn, failure, lines, timeoutMs: entry.timeoutMs, memoryMb };
     return diagnose(metrics === undefined ? execution : { ...execution, metrics });
+  }
+
+  /** The failure of a coordinator, with its verdict. */
+  judgedRun(name: string, failure: Failure): Failure {
+    return { ...failure, verdict: diagnose({ function: name, failure, lines: [] }) };
   }
 
   /** Records an execution that has ended; of one that failed, with its verdict. */
