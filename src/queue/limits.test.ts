@@ -163,6 +163,19 @@ describe("a fairness key", () => {
     expect(layer.oldestWaitingMs(30)).toBe(10);
   });
 
+  test("knows who has waited the longest also when much came and went since", () => {
+    const layer = fairly();
+    layer.enqueue(of("low", { priority: -1 }), 0);
+    for (let at = 1; at < 1_000; at++) {
+      const entry = of(`${at % 7}`, { priority: -1 });
+      layer.enqueue(entry, at);
+      if (at % 10 > 0) layer.withdraw(entry);
+    }
+    expect(layer.oldestWaitingMs(2_000)).toBe(2_000);
+    expect(takeAll(layer, 2_000).length).toBe(100);
+    expect(layer.oldestWaitingMs(2_000)).toBe(0);
+  });
+
   test.each([
     ["text and numbers are told apart", { id: "1" }, "id", '"1"'],
     ["a number", { id: 1 }, "id", "1"],

@@ -5,6 +5,8 @@
 import { Deque } from "../lib/deque.ts";
 import type { Json } from "../lib/json.ts";
 
+const LEAST_COMPACTED = 64;
+
 interface Turn {
   readonly key: string;
   readonly queue: Deque<Waiting>;
@@ -20,6 +22,10 @@ export class Turns<T extends Waiting> {
   readonly #path: readonly string[];
   readonly #row = new Deque<Turn>();
   readonly #turns = new Map<string, Turn>();
+  /** All entries in the order of their arrival, also some that have left: who has waited the longest is asked often. */
+  #arrivals: T[] = [];
+  #oldest = 0;
+  #compactAt = LEAST_COMPACTED;
 
   /** @param path the field of the input whose values take turns, such as `customer.id` */
   constructor(path: string) {
@@ -39,6 +45,8 @@ export class Turns<T extends Waiting> {
       this.#row.push(turn);
     }
     turn.queue.push(entry);
+    this.#arrivals.push(entry);
+    if (this.#arrivals.length >= this.#compactAt) this.#compact();
   }
 
   /** Takes the first entry out. One that waits no longer was withdrawn: dropping it is not its key's turn. */
@@ -54,13 +62,15 @@ export class Turns<T extends Waiting> {
 
   /** Since when the entry that has waited the longest waits. */
   get since(): number | undefined {
-    let since: number | undefined;
-    for (const { queue } of this.#turns.values()) {
-      while (queue.size > 1 && queue.first!.state !== "waiting") queue.shift();
-      const { state, waitingSince } = queue.first!;
-      if (state === "waiting" && (since === undefined || waitingSince < since)) since = waitingSince;
-    }
-    return since;
+    while (this.#oldest < this.#arrivals.length && this.#arrivals[this.#oldest]!.state !== "waiting") this.#oldest++;
+    return this.#arrivals[this.#oldest]?.waitingSince;
+  }
+
+  // Without it one call that waits long would keep all that came and went since, with their inputs.
+  #compact(): void {
+    this.#arrivals = this.#arrivals.filter(({ state }) => state === "waiting");
+    this.#oldest = 0;
+    this.#compactAt = Math.max(LEAST_COMPACTED, 2 * this.#arrivals.length);
   }
 }
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FakeCluster } from "../../test/support/fake-cluster.ts";
+import type { FunctionSpec } from "../protocol/application.ts";
 import type { ToPod } from "../protocol/pod.ts";
 import type { Entry } from "../queue/machine.ts";
 import { createStepClock } from "../testing/step-clock.ts";
@@ -10,6 +11,14 @@ import { Scheduler } from "./service.ts";
 const SLOTS = 3;
 const LIMIT = 4;
 const MAX_PODS = 4;
+const PER_SECOND = 20;
+
+const OPTIONS: Record<string, Partial<FunctionSpec>> = {
+  limited: { concurrency: LIMIT },
+  big: { memoryMb: 512 },
+  paced: { limits: { perSecond: PER_SECOND, key: "customer" } },
+  beating: { heartbeatMs: 60 },
+};
 
 /** A scheduler over a cluster that the story drives, and what a bystander knows of it. */
 const setUp = async () => {
@@ -19,10 +28,11 @@ const setUp = async () => {
   const fleet = new Fleet(cluster, clock, fleetOptions, { started: () => {}, stopped: () => {} });
   const ends = new Map<Entry, number>();
   const withdrawn = new Set<Entry>();
+  const told: { entry: Entry; value: string }[] = [];
   const home = (name: string) => ({
     application: "shop",
     path: "",
-    spec: { name, ...(name === "limited" ? { concurrency: LIMIT } : {}), ...(name === "big" ? { memoryMb: 512 } : {}) },
+    spec: { name, ...OPTIONS[name] },
   });
   const scheduler = new Scheduler(
     fleet,
@@ -33,10 +43,18 @@ const setUp = async () => {
       expect(withdrawn.has(entry), "the outcome of a withdrawn call counts").toBe(false);
       ends.set(entry, (ends.get(entry) ?? 0) + 1);
     },
+    {
+      request: () => {},
+      withdrawn: () => {},
+      progress: (entry, value) => {
+        expect(withdrawn.has(entry) || ends.has(entry), "progress of a call that is over counts").toBe(false);
+        told.push({ entry, value });
+      },
+    },
   );
   await fleet.start();
   scheduler.start();
-  return { clock, cluster, scheduler, ends, withdrawn, entries: [] as Entry[], answered: new Set<number>() };
+  return { clock, cluster, scheduler, ends, withdrawn, told, entries: [] as Entry[], answered: new Set<number>() };
 };
 type World = Awaited<ReturnType<typeof setUp>>;
 
@@ -55,7 +73,8 @@ const action = fc.oneof(
     weight: 8,
     arbitrary: fc.record({
       t: fc.constant("call" as const),
-      fn: fc.constantFrom("pay", "limited", "big"),
+      fn: fc.constantFrom("pay", "limited", "big", "paced", "paced", "beating"),
+      customer: fc.nat(2),
       version: fc.constantFrom("v1", "v2"),
       solo: fc.constantFrom(false, false, false, true),
       delayMs: fc.constantFrom(0, 0, 0, 30),
@@ -65,6 +84,7 @@ const action = fc.oneof(
   },
   { weight: 6, arbitrary: fc.record({ t: fc.constant("connect" as const), pick: fc.nat() }) },
   { weight: 8, arbitrary: fc.record({ t: fc.constant("answer" as const), pick: fc.nat(), fails: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.record({ t: fc.constant("tell" as const), pick: fc.nat() }) },
   { weight: 2, arbitrary: fc.record({ t: fc.constant("die" as const), pick: fc.nat() }) },
   { weight: 2, arbitrary: fc.record({ t: fc.constant("withdraw" as const), pick: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ t: fc.constant("refuse" as const), pick: fc.nat() }) },
@@ -87,7 +107,7 @@ const perform = (world: World, given: Action): void => {
         attempt: 1,
         fn,
         version,
-        input: "",
+        input: JSON.stringify({ customer: given.customer }),
         priority,
         timeoutMs,
         solo,
@@ -108,11 +128,14 @@ const perform = (world: World, given: Action): void => {
       const pod = chosen(cluster.pods.filter((each) => !cluster.connectedPods.has(each)));
       return pod === undefined ? undefined : cluster.connect(pod);
     }
-    case "answer": {
+    case "answer":
+    case "tell": {
       const pod = chosen(connected.filter((each) => outstanding(world, each).length > 0));
       const invokes = pod === undefined ? [] : outstanding(world, pod);
       const invoke = invokes[given.pick % Math.max(1, invokes.length)];
-      return invoke === undefined ? undefined : answer(world, pod!, invoke.lease, given.fails);
+      if (invoke === undefined) return;
+      if (given.t === "answer") return answer(world, pod!, invoke.lease, given.fails);
+      return cluster.say(pod!, { t: "progress", lease: invoke.lease, value: `${invoke.seq}` });
     }
     case "die": {
       const pod = chosen(cluster.pods);
@@ -147,6 +170,14 @@ const check = (world: World): void => {
   expect(cluster.pods.length).toBeLessThanOrEqual(MAX_PODS);
 };
 
+const expectPace = (times: number[]): void => {
+  const begun = times.sort((a, b) => a - b);
+  begun.forEach((from, i) => {
+    for (let j = i; j < begun.length; j++)
+      expect(j - i + 1).toBeLessThanOrEqual(((begun[j]! - from) * PER_SECOND) / 1_000 + PER_SECOND + 1e-6);
+  });
+};
+
 test("each call ends once, slots, limits and solitude hold, and in the end every call was served (S1, S2)", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(action, { maxLength: 80, size: "max" }), async (actions) => {
@@ -167,6 +198,8 @@ test("each call ends once, slots, limits and solitude hold, and in the end every
         clock.advance(50);
         check(world);
       }
+      expectPace(entries.filter(({ fn, leasedAt }) => fn === "paced" && leasedAt > 0).map(({ leasedAt }) => leasedAt));
+      for (const { entry, value } of world.told) expect(value).toBe(`${entry.seq}`);
       expect(open().map(({ fn, version, state }) => [fn, version, state])).toEqual([]);
       expect(scheduler.depth).toBe(0);
       expect(scheduler.views().reduce((sum, view) => sum + view.running, 0)).toBe(0);
