@@ -152,7 +152,7 @@ describe("a web page", () => {
     const preflight = { origin: "https://console.example", "access-control-request-method": "POST" };
     const answer = await raw(CALL, { method: "OPTIONS", headers: preflight });
     expect(answer.status).toBe(204);
-    expect(answer.headers["access-control-allow-methods"]).toBe("GET, POST");
+    expect(answer.headers["access-control-allow-methods"]).toBe("GET, HEAD, POST, PUT, DELETE");
     expect(answer.headers["access-control-allow-headers"]).toContain("Authorization");
     expect((await raw(CALL, { method: "OPTIONS", headers: { ...preflight, origin: "https://evil.example" } })).status).toBe(403);
   });

@@ -76,10 +76,13 @@ const allowOrigin = (request: FastifyRequest, reply: FastifyReply, origin: strin
   reply
     .header("access-control-allow-origin", origin)
     .header("vary", "Origin")
-    .header("access-control-expose-headers", "Location, Retry-After");
+    .header("access-control-expose-headers", "Content-Range, ETag, Location, Retry-After");
   if (request.raw.method !== "OPTIONS" || request.raw.headers["access-control-request-method"] === undefined) return false;
-  reply.header("access-control-allow-methods", "GET, POST");
-  reply.header("access-control-allow-headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID");
+  reply.header("access-control-allow-methods", "GET, HEAD, POST, PUT, DELETE");
+  reply.header(
+    "access-control-allow-headers",
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Range",
+  );
   reply.header("access-control-max-age", "600").code(204).send();
   return true;
 };

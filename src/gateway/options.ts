@@ -14,6 +14,8 @@ export interface GatewayOptions {
   allowedOrigins?: readonly string[];
   /** Longest body of a request. Default 1 MiB. */
   bodyLimitBytes?: number;
+  /** The longest time that the body of an object may take. Default two hours. */
+  uploadTimeoutMs?: number;
   /** Longest body of a deployment. Default 32 MiB. */
   bundleLimitBytes?: number;
   /** Deepest nesting of a body's arrays and objects. Default 100. */
@@ -44,7 +46,7 @@ export type Settings = Required<Omit<GatewayOptions, "apiKey">> & Pick<GatewayOp
  * @throws {LockstepError} ACCESS_DENIED for an address beyond loopback without an API key; BAD_REQUEST for a useless option
  */
 export const settingsOf = (options: GatewayOptions, systemClock: Clock): Settings => {
-  const { host = "127.0.0.1", port = 4700, apiKey } = options;
+  const { host = "127.0.0.1", port = 4700, apiKey, uploadTimeoutMs = 7_200_000 } = options;
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
     throw new LockstepError("BAD_REQUEST", "apiKey must be visible ASCII characters without spaces, and not empty", {
       details: { field: "apiKey" },
@@ -64,6 +66,7 @@ export const settingsOf = (options: GatewayOptions, systemClock: Clock): Setting
     allowedHosts: options.allowedHosts ?? [],
     allowedOrigins: options.allowedOrigins ?? [],
     bodyLimitBytes: options.bodyLimitBytes ?? 1 << 20,
+    uploadTimeoutMs,
     bundleLimitBytes: options.bundleLimitBytes ?? 32 << 20,
     maxJsonDepth: options.maxJsonDepth ?? 100,
     maxWaitMs: options.maxWaitMs ?? 60_000,

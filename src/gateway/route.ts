@@ -4,6 +4,7 @@ import type { ControlPlane } from "../protocol/control-plane.ts";
 import type { JsonSchema } from "./check.ts";
 import type { EventStreams } from "./event-streams.ts";
 import type { Settings } from "./options.ts";
+import type { Uploads } from "./uploads.ts";
 import type { Waits } from "./waits.ts";
 
 /** What the handlers of all routes share. */
@@ -12,6 +13,7 @@ export interface RouteContext {
   readonly settings: Settings;
   readonly waits: Waits;
   readonly streams: EventStreams;
+  readonly uploads: Uploads;
   /** Why no new work is taken; `undefined` while the gateway is open. */
   closing(): boolean;
 }
@@ -45,8 +47,8 @@ export interface Route {
   readonly headers?: Readonly<Record<string, JsonSchema>>;
   /** A missing body is read as `{}`. */
   readonly body?: JsonSchema;
-  /** The body is given as a Buffer, whatever its type. */
-  readonly raw?: boolean;
+  /** The body is given as a Buffer, whatever its type; with `stream` it is left for the handler to read from `request.raw`. */
+  readonly raw?: boolean | "stream";
   /** Default: the gateway's. */
   readonly bodyLimitBytes?: number;
   readonly responses: Readonly<Record<number, ResponseSpec>>;

@@ -37,7 +37,7 @@ export const ask = (base: string, path: string, { method, body, headers = {} }: 
       response.on("error", reject);
       response.on("end", () => {
         const received = Buffer.concat(chunks).toString();
-        const isJson = /json/.test(response.headers["content-type"] ?? "");
+        const isJson = received !== "" && /json/.test(response.headers["content-type"] ?? "");
         resolve({
           status: response.statusCode as number,
           headers: response.headers,

@@ -28,7 +28,7 @@ const patternOf = (template: string): RegExp =>
   new RegExp(
     `^${template
       .replaceAll(".", "\\.")
-      .replaceAll("{path}", ".+")
+      .replaceAll(/\{(path|key)\}/g, ".+")
       .replaceAll(/\{\w+\}/g, "[^/]+")}$`,
   );
 
