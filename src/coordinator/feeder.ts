@@ -31,7 +31,7 @@ import { commandDenial } from "./permissions.ts";
 import { aboutOf, decisionOf, eventOf, recoveryHead } from "./recoveries.ts";
 import { divergenceOf } from "./restart.ts";
 import type { RunEffect } from "./run-effects.ts";
-import { apply, callOf, createRun, isCoded, isQueued, type PendingCall, type Recovering } from "./run-state.ts";
+import { apply, callOf, createRun, hasEnded, isCoded, isQueued, type PendingCall, type Recovering } from "./run-state.ts";
 import { Timers } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 import type { Waiters } from "./waiters.ts";
@@ -588,7 +588,7 @@ export class RunFeeder {
 const LAZY: ReadonlySet<JournalRecord["t"]> = new Set(["call", "state", "progress"]);
 
 /** Whether the run has code that could go on. */
-const mayBeHosted = ({ state }: Live): boolean => state.halted === undefined && state.ended === undefined;
+const mayBeHosted = ({ state }: Live): boolean => state.halted === undefined && !hasEnded(state);
 
 /** Whether the parent still waits for this child, or recovery, of its. */
 const awaits = ({ state }: Live, { id, kind, parentSeq = 0 }: AcceptedRun): boolean => {

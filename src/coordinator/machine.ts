@@ -23,9 +23,18 @@ import { hashText, seeded } from "../lib/random.ts";
 import type { Decision, Resolution } from "../protocol/recovery.ts";
 import type { CallMetrics, Command, JournalRecord, RetryPolicy } from "../protocol/run.ts";
 import type { Staleness } from "../protocol/state.ts";
-import { advanceUndoing, compensate, recoverCall, recoverRun, resume, takeRecovered, takeResolution } from "./recovery-machine.ts";
+import {
+  advanceUndoing,
+  compensate,
+  finishUndone,
+  recoverCall,
+  recoverRun,
+  resume,
+  takeRecovered,
+  takeResolution,
+} from "./recovery-machine.ts";
 import { finish, type RunEffect, release, releaseAll, resolve, suspend, write } from "./run-effects.ts";
-import { callOf, isCoded, isKnown, isLoss, isQueued, type PendingCall, type RunState } from "./run-state.ts";
+import { callOf, hasEnded, isCoded, isKnown, isLoss, isQueued, type PendingCall, type RunState } from "./run-state.ts";
 
 export type RunInput =
   | { t: "commands"; commands: readonly ResolvedCommand[] }
@@ -104,6 +113,8 @@ const take = (run: RunState, input: RunInput, now: number, effects: RunEffect[])
     case "cancel":
       return cancel(run, input, now, effects);
     case "halt":
+      // Code that has ended has nothing left to be halted in.
+      if (hasEnded(run)) return;
       return suspend(run, 0, 0, input.failure, now, effects);
     case "resume":
       return resume(run, now, effects);
@@ -116,6 +127,8 @@ const outcome = (from: { value?: Json; failure?: Failure }): { value: Json } | {
 const readsOf = ({ reads }: { reads?: string[] }): { reads?: string[] } => (reads === undefined || reads.length === 0 ? {} : { reads });
 
 const takeCommand = (run: RunState, command: ResolvedCommand, now: number, effects: RunEffect[]): void => {
+  // What is left of code that has ended goes on until it is stopped. If the run goes on, its code makes these commands again.
+  if (hasEnded(run)) return;
   // A coordinator that was brought back repeats the commands which had not reached the journal; those that had are known already (I2).
   if (command.t !== "finish" && isKnown(run, command.seq)) return;
   switch (command.t) {
@@ -157,21 +170,26 @@ const takeCommand = (run: RunState, command: ResolvedCommand, now: number, effec
 /** The driver has come to its end: that is the end of the run, unless it has failed and knows how to recover. */
 const end = (run: RunState, command: ResolvedCommand & { t: "finish" }, now: number, effects: RunEffect[]): void => {
   const { failure, recovery, cancelled } = command;
-  // A second end is one of code that was given up when its recovery began.
-  if (run.ended !== undefined) return;
-  if (failure === undefined || recovery === undefined || cancelled || run.cancelled !== undefined)
-    return finish(run, command, now, effects);
+  if (failure === undefined || recovery === undefined || cancelled || run.cancelled !== undefined) {
+    return finishUndone(run, command, now, effects);
+  }
   recoverRun(run, failure, recovery, now, effects);
 };
 
 const takeCall = (run: RunState, command: ResolvedCommand & { t: "call" }, now: number, effects: RunEffect[]): void => {
-  const { seq, fn, input, options, refusal } = command;
+  const { seq, fn, input, options } = command;
+  const refusal = command.refusal ?? (run.undoing === undefined ? undefined : compensated(command));
   const record: JournalRecord = { t: "call", seq, at: now, fn, version: command.version ?? run.version, input };
   if (options !== undefined) record.options = options;
   if (command.undoable) record.undoable = true;
   write(run, record, effects);
   if (refusal !== undefined) return resolve(run, { t: "done", seq, at: now, failure: refusal }, effects);
   effects.push({ t: "enqueue", call: run.pending.get(seq) as PendingCall });
+};
+
+const compensated = ({ fn, seq }: Command & { t: "call" }): Failure => {
+  const message = "its run is being compensated, and no call begins until that is done";
+  return { code: "CALL_CANCELLED", message, terminal: true, call: { function: fn, seq } };
 };
 
 const awaitSignal = (run: RunState, command: Command & { t: "signal" }, now: number, effects: RunEffect[]): void => {
@@ -196,7 +214,8 @@ const startChild = (run: RunState, command: ResolvedCommand & { t: "child" }, no
 const withdraw = (run: RunState, command: Command & { t: "withdraw" }, now: number, effects: RunEffect[]): void => {
   write(run, { t: "withdraw", seq: command.seq, at: now, target: command.target }, effects);
   const target = run.pending.get(command.target);
-  if (target === undefined) return;
+  // Compensations are no commands of the coordinator's (V1).
+  if (target === undefined || target.seq < 0) return;
   release(target, "the coordinator cancelled it", effects);
   const failure: Failure = { code: "CALL_CANCELLED", message: "the coordinator cancelled the call", terminal: true };
   if (target.t === "call") failure.call = { function: target.fn, seq: target.seq };
@@ -313,7 +332,7 @@ const takeSignal = (run: RunState, name: string, value: Json, now: number, effec
 
 /** Only runs that have read the value and asked to be told are told. */
 const tellStale = (run: RunState, key: string, stale: Staleness, now: number, effects: RunEffect[]): void => {
-  if (!run.watching || run.ended !== undefined || !run.reads.has(key)) return;
+  if (!run.watching || hasEnded(run) || !run.reads.has(key)) return;
   const record: JournalRecord = { t: "stale", at: now, key, stale };
   write(run, record, effects);
   effects.push({ t: "deliver", record, index: run.next - 1 });
@@ -321,7 +340,9 @@ const tellStale = (run: RunState, key: string, stale: Staleness, now: number, ef
 
 const cancel = (run: RunState, input: RunInput & { t: "cancel" }, now: number, effects: RunEffect[]): void => {
   // Where no code runs that could clean up, the cancellation is the end.
-  const immediate = input.force || !isCoded(run.kind) || run.halted !== undefined || run.ended !== undefined;
+  const immediate = input.force || !isCoded(run.kind) || run.halted !== undefined || hasEnded(run);
+  // It ends by itself once it has cleaned up.
+  if (run.undoing?.run !== undefined && run.dead === 0 && !input.force) return;
   if (run.cancelled !== undefined && !immediate) return;
   releaseAll(run, input.reason, effects);
   const record: JournalRecord = { t: "cancel", at: now, reason: input.reason };

@@ -9,8 +9,9 @@
  * A coordinator that has thrown goes the same way with `seq` 0; its dead letter is the halted run.
  *
  * V1  What was compensated is never compensated again, and nothing is that has not completed.
- * V2  Compensations execute one at a time, the last call to complete first, and only when no other call of the run is under way.
- * V3  While a run compensates, none of its calls is tried again: each that is under way ends once.
+ * V2  Compensations execute one at a time, the last call to complete first, and only when no other call of the run is under way. What was
+ *     begun goes to its end, unless the run is cancelled; a run that ends meanwhile waits for it.
+ * V3  While a run compensates, none of its calls begins or is tried again: each that is under way ends once.
  * V4  A recovery that fails is tried again, and then left to a person: no failure is dropped.
  */
 import type { Failure } from "../lib/errors.ts";
@@ -18,7 +19,7 @@ import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { Decision, Resolution } from "../protocol/recovery.ts";
 import { finish, type RunEffect, release, resolve, suspend, write } from "./run-effects.ts";
-import { callOf, isQueued, type PendingCall, type RunState } from "./run-state.ts";
+import { callOf, type Ending, isQueued, type PendingCall, type RunState } from "./run-state.ts";
 
 /** Starts of a recovery for one failure. */
 export const MAX_TRIES = 3;
@@ -144,9 +145,9 @@ const decideRun = (run: RunState, decision: Decision, by: string | undefined, no
     case "retry":
       return seq === undefined ? cannotRetry(run, failure, now, effects) : reopen(run, seq, decision, now, effects);
     case "resume":
-      return finish(run, { value: decision.value }, now, effects);
+      return finishUndone(run, { value: decision.value }, now, effects);
     case "fail":
-      return finish(run, { failure: decision.failure }, now, effects);
+      return finishUndone(run, { failure: decision.failure }, now, effects);
     case "escalate":
       return suspend(run, 0, 1, escalation(decision.message, failure), now, effects);
     case "compensate":
@@ -157,19 +158,18 @@ const decideRun = (run: RunState, decision: Decision, by: string | undefined, no
 /** The call that failed the coordinator, if the coordinator has asked for nothing since. */
 const reopenable = (run: RunState): number | undefined => {
   const seq = run.ended?.call?.seq;
-  return seq !== undefined && run.failedLast.has(seq) ? seq : undefined;
+  return seq !== undefined && run.failedLast.has(seq) && run.undoing === undefined ? seq : undefined;
+};
+
+const whyNotReopenable = (run: RunState, { call }: Failure): string => {
+  if (call === undefined) return "no call failed it";
+  return run.undoing === undefined ? "it went on after the call that failed it" : "what it has done is being compensated";
 };
 
 const cannotRetry = (run: RunState, failure: Failure, now: number, effects: RunEffect[]): void => {
-  const why = failure.call === undefined ? "no call failed it" : "it went on after the call that failed it";
-  suspend(
-    run,
-    0,
-    1,
-    escalation(`"${run.name}" can't be tried again from its failure, as ${why}: ${failure.message}`, failure),
-    now,
-    effects,
-  );
+  const why = whyNotReopenable(run, failure);
+  const message = `"${run.name}" can't be tried again from its failure, as ${why}: ${failure.message}`;
+  suspend(run, 0, 1, escalation(message, failure), now, effects);
 };
 
 const reopen = (run: RunState, seq: number, { afterMs = 0, input }: Decision & { t: "retry" }, now: number, effects: RunEffect[]): void => {
@@ -183,6 +183,15 @@ const reopen = (run: RunState, seq: number, { afterMs = 0, input }: Decision & {
 export const compensate = (run: RunState, seq: number, now: number, effects: RunEffect[]): void => {
   write(run, { t: "compensate", seq, at: now }, effects);
   letOthersEnd(run, effects, now);
+  // Where nothing is to be undone it is over before the next command, which may be a call (V3).
+  advanceUndoing(run, now, effects);
+};
+
+/** Ends the run, after the compensation that is under way. */
+export const finishUndone = (run: RunState, { value, failure, cancelled }: Ending, now: number, effects: RunEffect[]): void => {
+  const end: Ending = { ...(failure === undefined ? { value: value ?? "" } : { failure }), ...(cancelled ? { cancelled } : {}) };
+  if (run.undoing === undefined) return finish(run, end, now, effects);
+  write(run, { t: "ended", at: now, ...end }, effects);
 };
 
 /** From here on calls that are under way end once; those that no attempt executes end now. */
@@ -209,14 +218,14 @@ export const advanceUndoing = (run: RunState, now: number, effects: RunEffect[])
 };
 
 const endUndoing = (run: RunState, now: number, effects: RunEffect[]): void => {
-  const { commands, calls, run: failure, undone } = run.undoing as NonNullable<RunState["undoing"]>;
+  const { commands, calls, run: ending, undone } = run.undoing as NonNullable<RunState["undoing"]>;
   const value: Json = JSON.stringify(undone);
   for (const seq of [...commands]) resolve(run, { t: "done", seq, at: now, value }, effects);
   for (const seq of [...calls]) {
     const call = callOf(run, seq);
     if (call?.compensating !== undefined) failCall(run, call, call.compensating, now, effects);
   }
-  if (failure !== undefined) finish(run, { failure }, now, effects);
+  if (ending !== undefined) finish(run, ending, now, effects);
 };
 
 // ---------------------------------------------------------------- people
@@ -230,7 +239,8 @@ export const refusalOf = (run: RunState, { call: seq }: Resolution): "CALL_NOT_F
 
 /** Carries out what a person has decided of one dead letter, of all of them, or of a halted run. */
 export const takeResolution = (run: RunState, resolution: Resolution, by: string, now: number, effects: RunEffect[]): void => {
-  if (run.ended === undefined && run.halted !== undefined && resolution.action === "retry") return resume(run, now, effects);
+  if (refusalOf(run, resolution) !== undefined) return;
+  if (run.ended === undefined && isOfRun(run, resolution) && resolution.action === "retry") return resume(run, now, effects);
   const follows: RunEffect[] = [];
   answer(run, resolution, by, now, follows);
   // Before what follows: that may be the end of the run.
@@ -238,8 +248,11 @@ export const takeResolution = (run: RunState, resolution: Resolution, by: string
   effects.push(...follows);
 };
 
+/** Of a halted run each dead letter can still be decided, by its number. */
+const isOfRun = ({ halted }: RunState, { call }: Resolution): boolean => halted !== undefined && (call ?? 0) === 0;
+
 const answer = (run: RunState, resolution: Resolution, by: string, now: number, effects: RunEffect[]): void => {
-  if (run.halted !== undefined) return decide(run, 0, decisionOf(resolution, run.halted), by, now, effects);
+  if (isOfRun(run, resolution)) return decide(run, 0, decisionOf(resolution, run.halted as Failure), by, now, effects);
   for (const pending of [...run.pending.values()]) {
     if (pending.t !== "call" || pending.dead === undefined || (resolution.call ?? pending.seq) !== pending.seq) continue;
     decide(run, pending.seq, decisionOf(resolution, pending.dead), by, now, effects);

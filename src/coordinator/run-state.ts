@@ -63,13 +63,22 @@ export interface Completed {
   readonly input: Json;
   readonly output: Json;
   readonly options: CallOptions | undefined;
+  /** Attempts at compensating it that a cancellation has cut off: they fence those that follow. */
+  readonly attempts: number;
 }
 
-/** Who waits for the end of a compensation: a command, a failed call, or the run itself. */
+/** How a run is to end. */
+export interface Ending {
+  readonly value?: Json;
+  readonly failure?: Failure;
+  readonly cancelled?: boolean;
+}
+
+/** Who waits for the end of a compensation: a command, a failed call, or the run itself. It goes to its end also when none of them is left. */
 export interface Undoing {
   readonly commands: Set<number>;
   readonly calls: Set<number>;
-  run: Failure | undefined;
+  run: Ending | undefined;
   readonly undone: { seq: number; function: string }[];
 }
 
@@ -138,6 +147,9 @@ export const isCoded = (kind: RunKind): boolean => kind === "coordinator" || kin
 export const isQueued = (call: PendingCall): boolean =>
   call.dead === undefined && call.recovering === undefined && call.compensating === undefined;
 
+/** Whether the coordinator's code has come to its end, although the run has not. */
+export const hasEnded = (run: RunState): boolean => run.ended !== undefined || run.undoing?.run !== undefined;
+
 /** Changes the state by one record: the only way in which it changes. */
 export const apply = (run: RunState, record: JournalRecord): void => {
   run.next++;
@@ -187,6 +199,9 @@ export const apply = (run: RunState, record: JournalRecord): void => {
       return applyRecovered(run, record);
     case "reopen":
       return applyReopen(run, record);
+    case "ended":
+      beginUndoing(run).run = endingOf(record);
+      return;
     case "signalled":
       buffer(run, record.name).push({ at: record.at, value: record.value });
       return;
@@ -209,10 +224,16 @@ export const apply = (run: RunState, record: JournalRecord): void => {
 };
 
 const clear = (run: RunState): void => {
+  if (run.undoing !== undefined) run.completed = run.completed.map((completed) => cutOff(run, completed));
   run.pending.clear();
   run.dead = 0;
   run.undoing = undefined;
   run.recovering = undefined;
+};
+
+const cutOff = (run: RunState, completed: Completed): Completed => {
+  const call = callOf(run, -completed.seq);
+  return call === undefined ? completed : { ...completed, attempts: call.attempt };
 };
 
 const createCall = (of: {
@@ -223,6 +244,7 @@ const createCall = (of: {
   options?: CallOptions | undefined;
   undoable?: boolean;
   undo?: Json;
+  attempts?: number;
 }): PendingCall => ({
   t: "call",
   seq: of.seq,
@@ -230,8 +252,8 @@ const createCall = (of: {
   version: of.version,
   input: of.input,
   options: of.options,
-  attempt: 1,
-  firstAttempt: 1,
+  attempt: (of.attempts ?? 0) + 1,
+  firstAttempt: (of.attempts ?? 0) + 1,
   losses: 0,
   notBefore: 0,
   dead: undefined,
@@ -296,7 +318,6 @@ const applyDone = (run: RunState, record: JournalRecord & { t: "done" }): void =
 const applyCallDone = (run: RunState, call: PendingCall, { value }: JournalRecord & { t: "done" }): void => {
   if (call.dead !== undefined) run.dead--;
   run.undoing?.calls.delete(call.seq);
-  settleUndoing(run);
   if (call.seq < 0) {
     run.completed = run.completed.filter(({ seq }) => seq !== -call.seq);
     run.undoing?.undone.push({ seq: -call.seq, function: call.fn });
@@ -304,21 +325,28 @@ const applyCallDone = (run: RunState, call: PendingCall, { value }: JournalRecor
     if (isCoded(run.kind)) run.failedLast.set(call.seq, call);
   } else if (call.undoable) {
     const { seq, fn, version, input, options } = call;
-    run.completed.push({ seq, fn, version, input, output: value, options });
+    run.completed.push({ seq, fn, version, input, output: value, options, attempts: 0 });
   }
+  settleUndoing(run);
 };
 
-/** A compensation that nobody waits for any more has ended. */
+const endingOf = ({ value, failure, cancelled }: JournalRecord & { t: "ended" }): Ending => ({
+  ...(failure === undefined ? { value: value ?? "" } : { failure }),
+  ...(cancelled ? { cancelled } : {}),
+});
+
+/** A compensation has ended when nobody waits for it and nothing is left: what was begun is not left half done. */
 const settleUndoing = (run: RunState): void => {
-  const { undoing } = run;
-  if (undoing?.run === undefined && undoing?.commands.size === 0 && undoing.calls.size === 0) run.undoing = undefined;
+  const { undoing, completed } = run;
+  if (undoing === undefined || undoing.run !== undefined || undoing.commands.size + undoing.calls.size + completed.length > 0) return;
+  run.undoing = undefined;
 };
 
 const applyUndo = (run: RunState, seq: number): void => {
   const done = run.completed.find((completed) => completed.seq === -seq);
   if (done === undefined) return;
-  const { fn, version, input, output, options } = done;
-  run.pending.set(seq, createCall({ seq, fn, version, input, options, undo: output }));
+  const { fn, version, input, output, options, attempts } = done;
+  run.pending.set(seq, createCall({ seq, fn, version, input, options, undo: output, attempts }));
 };
 
 const beginUndoing = (run: RunState): Undoing => {
@@ -333,6 +361,8 @@ const applyRecover = (run: RunState, { seq, failure, recovery, at }: JournalReco
   if (call !== undefined) call.recovering = recovering;
   if (seq !== 0) return;
   run.ended = failure;
+  // Whatever halted the code, it has come to its end.
+  run.halted = undefined;
   run.recovering = recovering;
 };
 
@@ -355,7 +385,7 @@ const applyRunRecovered = (run: RunState, isCompensated: boolean): void => {
   run.recovering = undefined;
   run.halted = undefined;
   run.recoveries++;
-  if (isCompensated) beginUndoing(run).run = run.ended;
+  if (isCompensated) beginUndoing(run).run = { failure: run.ended as Failure };
 };
 
 /** Gives a call a fresh set of attempts. */
@@ -364,7 +394,10 @@ const renew = (call: PendingCall, notBefore: number, input: Json | undefined): v
   call.firstAttempt = call.attempt;
   call.losses = 0;
   call.notBefore = notBefore;
-  if (input !== undefined) call.input = input;
+  if (input === undefined) return;
+  call.input = input;
+  // How far it had come with the other one means nothing.
+  call.progress = undefined;
 };
 
 const applyReopen = (run: RunState, record: JournalRecord & { t: "reopen" }): void => {
@@ -373,6 +406,8 @@ const applyReopen = (run: RunState, record: JournalRecord & { t: "reopen" }): vo
   run.failedLast.delete(record.seq);
   run.ended = undefined;
   call.dead = undefined;
+  call.recovering = undefined;
+  call.compensating = undefined;
   renew(call, record.notBefore, record.input);
   run.pending.set(record.seq, call);
 };

@@ -115,6 +115,8 @@ export type JournalRecord =
   | { t: "recovered"; seq: number; at: number; fn: string; decision: Decision; by?: string; since?: number }
   /** The failure that call `seq` was done with is void: it is pending again. */
   | { t: "reopen"; seq: number; at: number; input?: Json; notBefore: number }
+  /** The coordinator has ended so while the run was compensated; the run itself ends when that is done. */
+  | { t: "ended"; at: number; value?: Json; failure?: Failure; cancelled?: boolean }
   | { t: "signalled"; name: string; at: number; value: Json }
   | { t: "cancel"; at: number; reason: string }
   | { t: "suspend"; at: number; seq: number; attempt: number; failure: Failure; metrics?: CallMetrics }
