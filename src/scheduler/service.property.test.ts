@@ -11,7 +11,7 @@ import { Scheduler } from "./service.ts";
 const SLOTS = 3;
 const LIMIT = 4;
 const MAX_PODS = 4;
-const PER_SECOND = 20;
+const PER_SECOND = 5;
 
 const OPTIONS: Record<string, Partial<FunctionSpec>> = {
   limited: { concurrency: LIMIT },
