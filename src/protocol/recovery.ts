@@ -1,7 +1,6 @@
 import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
-import type { RunKind } from "./run.ts";
 
 /** What recovery, or a person, decides about a failed call or run. */
 export type Decision =
@@ -18,7 +17,7 @@ export type Decision =
 /** The input of a recovery's run. What the failed run had done so far comes with `begin`. */
 export interface RecoveryInput {
   failure: Failure;
-  run: { id: RunId; kind: RunKind; name: string; input: Json };
+  run: { id: RunId; kind: string; name: string; input: Json };
   /** Absent when the coordinator itself failed. */
   call?: { seq: number; function: string; input: Json; attempts: number };
   /** Recoveries of the same call or run that went before. */
