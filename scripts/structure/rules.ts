@@ -29,6 +29,7 @@ export const rules: StructureRules = {
     "src/protocol/**",
     "src/expression/**",
     "src/state/{marks,transaction}.ts",
+    "src/testing/history-checker.ts",
     "src/queue/{pace,turns}.ts",
     "src/consensus/**",
     "src/autoscaler/decide*.ts",
