@@ -45,6 +45,7 @@ export class Call implements FunctionContext, LogOwner {
   #state: StateStore | undefined;
   #objects: ObjectsClient | undefined;
   #progress: Progress | undefined;
+  #isOver = false;
   /** What the handler was given: the input as its schema has made it. */
   input: unknown;
   /** Ends the attempt from outside its handler, as for a refused process.exit. */
@@ -100,6 +101,7 @@ export class Call implements FunctionContext, LogOwner {
 
   progress(value: unknown): void {
     const text = toJson(value, "the progress", MAX_PROGRESS);
+    if (this.#isOver) return;
     this.#progress ??= new Progress(this.message.lease, this.#send, this.#options);
     this.#progress.tell(text);
   }
@@ -129,6 +131,7 @@ export class Call implements FunctionContext, LogOwner {
   /** Adds to the result what the attempt wants to have changed; of a failed one only which keys it had written. Nothing follows it. */
   end(result: FromPod & { t: "result" }): void {
     this.#progress?.end();
+    this.#isOver = true;
     if (this.#requests === undefined) return;
     this.#requests.end();
     const writes = this.#transaction?.writes ?? [];
@@ -139,6 +142,8 @@ export class Call implements FunctionContext, LogOwner {
 
   #asks(): Requests {
     this.#requests ??= new Requests(this.message.lease, this.#send);
+    // A promise that nobody awaited may come here for the first time when all is told already.
+    if (this.#isOver) this.#requests.end();
     return this.#requests;
   }
 }

@@ -104,6 +104,114 @@ describe("an attempt", () => {
   });
 });
 
+describe("an attempt that uses none of state, objects, progress and checks", () => {
+  test("sends one message, with nothing in it for any of them", () => {
+    const { invoke, results } = setUp(() => 7);
+    invoke();
+    expect(results).toHaveLength(1);
+    expect(Object.keys(results[0]!)).toEqual(["t", "lease", "value", "failure", "durationMs", "cpuMs", "memoryMb", "lines"]);
+  });
+});
+
+describe("what an attempt wants to have changed", () => {
+  test("comes with the result, in order; of a failed one only which keys it had written", async () => {
+    for (const fails of [false, true]) {
+      const { invoke, results } = setUp(async (_input, ctx) => {
+        await ctx.state.set("orders/1", { secret: 5 });
+        await ctx.state.delete("orders/2");
+        await ctx.state.refresh("orders/3");
+        if (fails) throw new Error("no");
+      });
+      invoke();
+      await settled();
+      expect(results[0]?.writes).toEqual(
+        fails
+          ? [{ key: "orders/1" }, { key: "orders/2" }]
+          : [{ key: "orders/1", value: '{"secret":5}' }, { key: "orders/2" }, { key: "orders/3", refresh: true }],
+      );
+    }
+  });
+
+  test("is absent when it has changed nothing, or only asks after its end", async () => {
+    let late: Promise<unknown> | undefined;
+    const { invoke, results } = setUp((_input, ctx) => {
+      late = Promise.resolve().then(() => ctx.state.set("orders/1", 1));
+      return 7;
+    });
+    invoke();
+    await expect(late).rejects.toMatchObject({ code: "CALL_CANCELLED" });
+    expect(results).toHaveLength(1);
+    expect(results[0]?.writes).toBeUndefined();
+  });
+});
+
+describe("progress", () => {
+  test("is sent at once, then at most every 50 ms and the last before the result; what is no JSON is refused", () => {
+    const timers: (() => void)[] = [];
+    const after = (_ms: number, callback: () => void) => {
+      timers.push(callback);
+      return () => {};
+    };
+    let tell: (value: unknown) => void = () => {};
+    const { invoke, results } = setUp(
+      (_input, ctx) => {
+        tell = (value) => ctx.progress(value);
+        return new Promise(() => {});
+      },
+      {},
+      { after },
+    );
+    invoke({ progress: "9" });
+    const sent = () => results.filter((message) => (message as { t: string }).t === "progress").map(({ value }) => value);
+    for (const value of [1, 2, 3]) tell(value);
+    expect(sent()).toEqual(["1"]);
+    timers.shift()?.();
+    expect(sent()).toEqual(["1", "3"]);
+    timers.shift()?.();
+    tell(4);
+    expect(sent()).toEqual(["1", "3", "4"]);
+    expect(() => tell(1n)).toThrow("BigInt");
+    expect(() => tell("x".repeat(70_000))).toThrow("limit");
+  });
+});
+
+describe("a compensation", () => {
+  const undo = (options: FunctionOptions<never, never>, message: object = {}) => {
+    const set = setUp(() => "the handler", options);
+    set.invoke({ seq: -3, input: "1", undo: '{"paid":5}', ...message });
+    return set;
+  };
+
+  test("is given input and output, has a key of its own, and its result means nothing", async () => {
+    const seen: unknown[] = [];
+    const { results } = undo({
+      compensate: (ctx, done) => {
+        seen.push(ctx.key, done);
+        return 1n;
+      },
+    });
+    expect(seen).toEqual(["run_00000000001/3/compensate", { input: 1, output: { paid: 5 } }]);
+    expect(results[0]).toMatchObject({ value: "", failure: "" });
+  });
+
+  test("of a call that gave nothing is given nothing", () => {
+    const seen: unknown[] = [];
+    undo({ compensate: (_ctx, done) => void seen.push(done) }, { undo: "" });
+    expect(seen).toEqual([{ input: 1, output: undefined }]);
+  });
+
+  test("that throws has failed; of a function that has none there is nothing to try again", () => {
+    const failing = undo({
+      compensate: () => {
+        throw new TypeError("no");
+      },
+    });
+    expect(failing.failureOf(failing.results[0])).toMatchObject({ code: "FUNCTION_FAILED", name: "TypeError" });
+    const none = undo({});
+    expect(none.failureOf(none.results[0])).toMatchObject({ code: "UNKNOWN_FUNCTION", terminal: true });
+  });
+});
+
 describe("a signal", () => {
   test("is aborted with the reason, whether the handler has asked for it before or not", async () => {
     const seen: unknown[] = [];

@@ -443,6 +443,16 @@ describe("a compensation", () => {
 });
 
 describe("progress", () => {
+  test("that was told just before a failure is known to the next attempt", async () => {
+    const hasty = fn<void, unknown>("hasty", (_, ctx) => {
+      if (ctx.attempt > 1) return ctx.lastProgress;
+      for (let done = 1; done <= 3; done++) ctx.progress({ done });
+      throw new Error("no");
+    });
+    await open(hasty);
+    expect(await t.call(hasty)).toEqual({ done: 3 });
+  });
+
   test("is what the attempt after a pod's death begins with", async () => {
     const begun: unknown[] = [];
     const crunch = fn<void, unknown>("crunch", async (_, ctx) => {
