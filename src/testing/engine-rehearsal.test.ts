@@ -1,6 +1,7 @@
 import { type CoordinatorContext, coordinator, fn } from "lockstep";
 import { createTestPlatform, type TestPlatform } from "lockstep/testing";
 import { afterEach, describe, expect, test } from "vitest";
+import type { Recover } from "../application/context.ts";
 import type { StandardSchemaV1 } from "../application/standard-schema.ts";
 
 const pay = fn("pay", (amount: number) => amount, { retry: { onExhausted: "fail" } });
@@ -110,6 +111,37 @@ describe("a check of new code", () => {
     );
     await t.advance(2_000);
     expect((await checking).map(({ failure }) => failure?.code)).toEqual([undefined, undefined, "COORDINATOR_STUCK", undefined, undefined]);
+  });
+
+  test("is also of recoveries that are under way, with what they know of the failure", async () => {
+    const recovering = (handler: Recover) => [
+      fn("broken", (): Promise<number> => Promise.reject(new Error("no")), { retry: { attempts: 1 }, recover: handler }),
+      coordinator("caller", (ctx: CoordinatorContext) => ctx.call("broken")),
+      ship,
+    ];
+    const original: Recover = async (ctx, failure) => {
+      await ctx.call(ship, failure.failure.message.length);
+      return ctx.resumeWith(await ctx.signal("answer"));
+    };
+    t = await createTestPlatform({ application: recovering(original) });
+    const run = await t.start("caller");
+    await t.advance(5_000);
+    expect((await failures(recovering(original))).sort()).toEqual(
+      expect.arrayContaining([
+        ["caller", undefined],
+        ["function/broken", undefined],
+      ]),
+    );
+    const changed = await t.check(recovering(async (ctx) => ctx.resumeWith(await ctx.signal("other"))));
+    expect(changed.find(({ name }) => name === "function/broken")?.failure).toMatchObject({
+      code: "REPLAY_DIVERGED",
+      message: expect.stringContaining("step 1"),
+    });
+    expect((await failures([recovering(original)[1]!])).find(([name]) => name === "function/broken")).toEqual([
+      "function/broken",
+      "UNKNOWN_COORDINATOR",
+    ]);
+    await run.cancel("the test is over");
   });
 
   test("refuses what doesn't load, as a deployment would", async () => {
