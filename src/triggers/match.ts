@@ -15,6 +15,8 @@ export interface Target {
 }
 
 export interface Subscription<Form extends Trigger = Trigger> {
+  /** The same for the same trigger of the same definition in every version. */
+  readonly id: string;
   readonly target: Target;
   readonly trigger: Form;
 }
@@ -57,7 +59,10 @@ const isCron = (one: Subscription): one is Subscription<CronTrigger> => "cron" i
 
 const ofVersion = ({ application, version, manifest }: ApplicationVersion): Subscription[] => {
   const of = (kind: Target["kind"]) => (spec: { name: string; on?: Trigger[] }) =>
-    (spec.on ?? []).map((trigger) => ({ target: { kind, name: spec.name, application, version }, trigger }));
+    (spec.on ?? []).map((trigger) => {
+      const target = { kind, name: spec.name, application, version };
+      return { id: `${application}/${nameOfTarget(target)} ${JSON.stringify(trigger)}`, target, trigger };
+    });
   return [...manifest.coordinators.flatMap(of("coordinator")), ...manifest.functions.flatMap(of("function"))];
 };
 

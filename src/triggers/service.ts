@@ -69,7 +69,7 @@ export class Triggers {
   #subscriptions: Subscriptions = NO_SUBSCRIPTIONS;
   #revision = -1;
   /** What each trigger but schedules has started last, since the platform started. */
-  #last = new WeakMap<Subscription, { run: RunId; at: number }>();
+  readonly #last = new Map<string, { run: RunId; at: number }>();
 
   constructor(parts: TriggerParts) {
     this.#parts = parts;
@@ -136,7 +136,7 @@ export class Triggers {
       const { target, trigger } = subscription;
       const view: TriggerView = { kind: target.kind, name: target.name, application: target.application, trigger };
       if ("cron" in trigger) return Object.assign(view, this.#crons.view(subscription as Subscription<CronTrigger>));
-      const last = this.#last.get(subscription);
+      const last = this.#last.get(subscription.id);
       return last === undefined ? view : { ...view, last };
     });
   }
@@ -157,7 +157,7 @@ export class Triggers {
     if ("event" in trigger && (isOfTarget(event, target) || chain.includes(nameOfTarget(target)))) return;
     if (chain.length >= MAX_CHAIN) return this.#refuse(target, event, cause);
     const run = this.#start(target, JSON.stringify({ at, ...event }), cause === undefined ? undefined : [...chain, nameOfTarget(target)]);
-    this.#last.set(subscription, { run, at });
+    this.#last.set(subscription.id, { run, at });
   }
 
   /** Nothing is dropped without a word; of that word nothing follows, or it would be endless itself. */
@@ -199,7 +199,7 @@ export class Triggers {
     const at = this.#parts.clock.now();
     const runs = found.map((one) => {
       const run = this.#start(one.target, input);
-      this.#last.set(one, { run, at });
+      this.#last.set(one.id, { run, at });
       return run;
     });
     await this.#parts.turn.durable();
@@ -212,7 +212,7 @@ export class Triggers {
     const key = `hook/${subscription.trigger.http.path}/${delivery}`;
     try {
       const { id, existing } = await this.#parts.runs.start({ kind, name, application, version, input, key });
-      if (!existing) this.#last.set(subscription, { run: id, at: this.#parts.clock.now() });
+      if (!existing) this.#last.set(subscription.id, { run: id, at: this.#parts.clock.now() });
       return id;
     } catch (error) {
       // A repeated delivery is the same although it isn't word for word: its headers tell another time.
@@ -231,6 +231,8 @@ export class Triggers {
     this.#revision = registry.revision;
     this.#subscriptions = subscriptionsOf(registry.current());
     this.#crons.replace(this.#subscriptions.crons);
+    const held = new Set(this.#subscriptions.all.map(({ id }) => id));
+    for (const id of this.#last.keys()) if (!held.has(id)) this.#last.delete(id);
     this.#warnOfSecrets();
   }
 
