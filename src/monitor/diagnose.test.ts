@@ -189,6 +189,12 @@ const REAL: [string, () => unknown, FaultClass, boolean][] = [
   ["a value that is no error", thrown("oh no"), "execution", true],
   ["an error of the application's own class", thrown(shaped("SeatTaken", { code: "SEAT_TAKEN" })), "execution", true],
   ["a terminal error", thrown(new TerminalError("sold out", { code: "SOLD_OUT" })), "execution", false],
+  [
+    "a terminal error about what would pass",
+    thrown(new TerminalError("no", { cause: shaped("Error", { code: "ECONNREFUSED" }) })),
+    "storage-unavailable",
+    false,
+  ],
   ["a terminal error about a bucket", thrown(new TerminalError("no", { cause: aws("NoSuchBucket", 404) })), "resource-not-found", false],
   [
     "a plain error around a refused connection",

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { stripTypeScriptTypes } from "node:module";
 import { check, coordinator, fn, TerminalError } from "lockstep";
 import { createTestPlatform, type TestPlatform } from "lockstep/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -133,4 +135,16 @@ describe("an alert", () => {
     for (const amount of [5, 500, 5, 5, 500, 5]) await t.run(shop, amount).catch(() => undefined);
     expect(await alerts()).toEqual([]);
   });
+});
+
+test("the alert of docs/monitor.md is raised", async () => {
+  const page = readFileSync(new URL("../../docs/monitor.md", import.meta.url), "utf8");
+  const script = stripTypeScriptTypes(/^```ts\n(.*?)^```$/ms.exec(page)?.[1] ?? "").replace(/^import .*$/m, "");
+  const definitions = new Function("check", "fn", `${script.replaceAll("export ", "")}; return [payment, paymentHealth];`)(check, fn);
+  await using shop = await createTestPlatform({ application: definitions });
+  shop.fail("payment", new TerminalError("no"));
+  for (let i = 0; i < 5; i++) await failed(shop.call(definitions[0], { amount: i }));
+  expect((await shop.events()).filter(({ type }) => type === "alert.raised")).toMatchObject([
+    { alert: "payment-health", measure: "errorRate", bound: 0.1 },
+  ]);
 });
