@@ -31,6 +31,7 @@ export const rules: StructureRules = {
     "src/state/{marks,transaction}.ts",
     "src/testing/history-checker.ts",
     "src/queue/{pace,turns}.ts",
+    "src/scheduler/heartbeats.ts",
     "src/consensus/**",
     "src/autoscaler/decide*.ts",
     "src/triggers/match.ts",

@@ -97,6 +97,11 @@ export class Heartbeats {
     return next;
   }
 
+  /** Passes on all that was told: the platform stops in order, and the next life's attempts go on from there. */
+  flush(now: number): void {
+    for (const watched of this.#untold) this.#passOn(watched, now);
+  }
+
   #passOn(watched: Watched, now: number): undefined {
     const { entry, untold } = watched;
     this.#untold.delete(watched);

@@ -227,6 +227,15 @@ describe("progress", () => {
     expect(log).toEqual(["1/1 ok"]);
   });
 
+  test("is passed on when the platform stops in order, although the attempt goes on", async () => {
+    const { call, cluster, log, tell, scheduler } = await setUp({});
+    const entry = call();
+    cluster.connectAll();
+    for (const value of ["a", "b", "c"]) tell(entry, value);
+    scheduler.stop();
+    expect(log).toEqual(['1 told "a"', '1 told "c"']);
+  });
+
   test("that an earlier attempt told goes with the next one", async () => {
     const { call, cluster } = await setUp({});
     call({ attempt: 2, progress: '{"done":5}' });

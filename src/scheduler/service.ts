@@ -112,6 +112,7 @@ export class Scheduler {
   }
 
   stop(): void {
+    this.#heartbeats.flush(this.#clock.now());
     this.#cancelTick();
     this.#cancelSweep();
   }

@@ -113,6 +113,19 @@ describe("a check of new code", () => {
     expect((await checking).map(({ failure }) => failure?.code)).toEqual([undefined, undefined, "COORDINATOR_STUCK", undefined, undefined]);
   });
 
+  test("does not wait for each of many runs whose replays hang", async () => {
+    t = await createTestPlatform({ application: original, limits: { coordinatorTurnMs: 500 } });
+    for (let amount = 1; amount <= 20; amount++) await t.start("booking", amount);
+    const hanging: StandardSchemaV1<unknown, number> = {
+      "~standard": { version: 1, vendor: "test", validate: () => new Promise(() => {}) },
+    };
+    const checking = t.check(booking(async () => {}, hanging));
+    await t.advance(3 * 500 + 100);
+    const found = await checking;
+    expect(found.map(({ failure }) => failure?.code)).toEqual(new Array(20).fill("COORDINATOR_STUCK"));
+    expect(found.at(-1)?.failure?.message).toContain("was not replayed");
+  });
+
   test("is also of recoveries that are under way, with what they know of the failure", async () => {
     const recovering = (handler: Recover) => [
       fn("broken", (): Promise<number> => Promise.reject(new Error("no")), { retry: { attempts: 1 }, recover: handler }),
