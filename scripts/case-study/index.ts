@@ -58,7 +58,7 @@ export const payment = fn(
         case "invocation":
           return ctx.retry({ input: { ...order, currency: "EUR" } });
         case "storage-unavailable":
-          return ctx.retry({ afterMs: 50 });
+          return ctx.retry({ afterMs: 200 });
         case "timeout":
           return ctx.retry({ input: { ...order, ledger: LEDGER_REPLICA } });
         case "check-failed":
@@ -111,4 +111,10 @@ export const order = coordinator(
 );
 
 /** The reader of the paper's second case: it must never take what a failed writer has left for the truth. */
-export const readStanding = fn("read-standing", async (id: string, ctx) => (await ctx.state.table(orders).get(id)).value?.status ?? "none");
+export const readStanding = fn(
+  "read-standing",
+  async (id: string, ctx) => (await ctx.state.table(orders).get(id)).value?.status ?? "none",
+  {
+    retry: { ...once, onExhausted: "fail" },
+  },
+);

@@ -48,7 +48,7 @@ export const tableOf = (rows: readonly { study: Case; seen: readonly Observation
       seen.length > 1 ? `${study.name} ×${seen.length}` : study.name,
       first.verdict,
       msOf(seen.map(({ verdictMs }) => verdictMs)),
-      first.decision,
+      first.by === undefined ? first.decision : `${first.decision} (a person)`,
       decided.length === 0 ? "–" : msOf(decided),
       first.run,
       msOf(seen.map(({ recoveredMs }) => recoveredMs)),

@@ -17,6 +17,8 @@ export interface Observation {
   decisionMs: number | undefined;
   recoveredMs: number;
   decision: string;
+  /** The person who decided. */
+  by: string | undefined;
   run: string;
   state: string;
   isStale: boolean;
@@ -82,7 +84,7 @@ export class Study {
     await this.#seen(before, `the recovery of ${id}`, (event) => (event.type === "run.recovering" && event.run === run ? true : undefined));
     const told = await this.#client.call("read-standing", id).then(
       (status) => `took "${String(status)}" for the truth`,
-      (error: { code?: string }) => `refused: ${error.code}`,
+      (error: { failure?: Failure }) => `refused: ${error.failure?.cause?.code ?? error.failure?.code}`,
     );
     await this.#observer.openLedger();
     return told;
@@ -102,8 +104,7 @@ export class Study {
     const judged = own.find(({ type }) => type === "run.recovering" || type === "call.retrying");
     const decided = own.find((event) => event.type === "run.recovered");
     const finished = own.find(({ type }) => type === "run.finished");
-    // What is refused before it executes can't tell the observer: its call's record is older than its failure.
-    const since = this.#observer.failingSince(id) ?? failed?.scheduledAt ?? seen.putAt;
+    const since = this.#failedSince(id, judged?.at) ?? failed?.scheduledAt ?? seen.putAt;
     const standing = await this.#standing(id);
     return {
       id,
@@ -113,12 +114,19 @@ export class Study {
       decisionMs: decided === undefined ? undefined : Math.max(0, decided.at - since),
       recoveredMs: Math.max(0, (finished?.at ?? Number.NaN) - since),
       decision: decided?.type === "run.recovered" ? decided.decision : "platform",
+      by: decided?.type === "run.recovered" ? decided.by : undefined,
       run: finished?.type === "run.finished" ? finished.status : "unfinished",
       state: standing.status,
       isStale: standing.isStale,
       paid: this.#observer.entry(id) !== undefined,
       reader: seen.reader ?? (study.beside === "reader-and-ledger" ? "not asked" : undefined),
     };
+  }
+
+  /** What is refused before it executes tells the observer nothing, or only in a later attempt: then its call's record has to do. */
+  #failedSince(id: string, judgedAt = 0): number | undefined {
+    const since = this.#observer.failingSince(id);
+    return since !== undefined && since <= judgedAt ? since : undefined;
   }
 
   async #standing(id: string): Promise<{ status: string; isStale: boolean }> {
