@@ -40,24 +40,31 @@ export type {
   TableDefinition,
 } from "./context.ts";
 
-const COORDINATOR_OPTIONS: readonly (keyof CoordinatorOptions<unknown, unknown>)[] = ["input", "output", "recover", "permissions", "on"];
+// Records, so that the compiler misses an option that is added to the types and not here.
+const COORDINATOR_OPTIONS = Object.keys({
+  input: true,
+  output: true,
+  recover: true,
+  permissions: true,
+  on: true,
+} satisfies Record<keyof CoordinatorOptions<unknown, unknown>, true>);
 
-const FUNCTION_OPTIONS: readonly (keyof FunctionOptions<unknown, unknown>)[] = [
-  "input",
-  "output",
-  "timeoutMs",
-  "retry",
-  "concurrency",
-  "memoryMb",
-  "deterministic",
-  "compensate",
-  "recover",
-  "writes",
-  "permissions",
-  "on",
-  "limits",
-  "heartbeatMs",
-];
+const FUNCTION_OPTIONS = Object.keys({
+  input: true,
+  output: true,
+  timeoutMs: true,
+  retry: true,
+  concurrency: true,
+  memoryMb: true,
+  deterministic: true,
+  compensate: true,
+  recover: true,
+  writes: true,
+  permissions: true,
+  on: true,
+  limits: true,
+  heartbeatMs: true,
+} satisfies Record<keyof FunctionOptions<unknown, unknown>, true>);
 
 /**
  * Defines a function: a named unit of work that runs in a pod of its own and may be executed more than once (at least once), while exactly
