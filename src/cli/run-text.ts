@@ -70,7 +70,8 @@ const evidenceOfEntries = (style: Style): ((entry: JournalEntry) => string[]) =>
     if (verdict === undefined) return [];
     const lines = [style.yellow(verdictText(verdict)), ...evidenceLines(verdict, style)].map((line) => `${" ".repeat(26)}${line}`);
     const text = lines.join("\n");
-    if (told.get(seq) === text) return [];
+    // A run that ends as its call did has nothing to add.
+    if (seq === undefined ? [...told.values()].includes(text) : told.get(seq) === text) return [];
     told.set(seq, text);
     return lines;
   };

@@ -369,6 +369,10 @@ describe("evidence", () => {
       "ECONNREFUSED: connect ECONNREFUSED (connect 10.0.0.5:5432)",
       "thrown: the order was not saved",
     ]);
+    expect(await evidence(new TypeError("fetch failed", { cause: new Error("bad port") }))).toEqual([
+      "TypeError: fetch failed",
+      "caused by: bad port",
+    ]);
     expect(await evidence(new TypeError("x is not a function"))).toEqual(["TypeError: x is not a function"]);
     expect(await evidence(new LockstepError("STATE_STALE", "orders/1 is stale"))).toEqual(["STATE_STALE: orders/1 is stale"]);
   });
@@ -389,6 +393,10 @@ describe("evidence", () => {
   test("holds what a lost pod wrote last", () => {
     const failure = { code: "POD_LOST", message: "pod-1 died", details: { output: "one\ntwo\nthree\n" } };
     expect(diagnose({ function: "f", failure, lines: [] }).evidence.slice(1)).toEqual(["pod: two", "pod: three"]);
+    const output =
+      "<--- Last few GCs --->\n\nFATAL ERROR: heap out of memory\n----- Native stack trace -----\n\n 1: 0xb8 [node]\n 2: 0xb9 [node]\n";
+    const heap = { code: "OUT_OF_MEMORY", message: "pod-1 ran out of memory", details: { output } };
+    expect(diagnose({ function: "f", failure: heap, lines: [] }).evidence.slice(1)).toEqual(["pod: FATAL ERROR: heap out of memory"]);
   });
 
   test("is short, and has no credentials in it", async () => {

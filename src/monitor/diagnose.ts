@@ -40,7 +40,7 @@ export const diagnose = (execution: Execution): Verdict => {
     class: rule.class,
     // What an application's own code or policy calls final stays so, whatever caused it.
     retryable: rule.retryable && terminal !== true,
-    evidence: evidenceOf(execution, link, rule.class),
+    evidence: evidenceOf(execution, link, innermost(links), rule.class),
   };
 };
 
@@ -83,17 +83,16 @@ const linkOf = (value: Failure | undefined): Failure | undefined => {
 
 const innermost = (links: readonly Failure[]): Failure => links.at(-1) as Failure;
 
-const evidenceOf = ({ failure, metrics, lines, timeoutMs, memoryMb }: Execution, link: Failure, fault: FaultClass): string[] => {
+const evidenceOf = (
+  { failure, metrics, lines, timeoutMs, memoryMb }: Execution,
+  link: Failure,
+  root: Failure,
+  fault: FaultClass,
+): string[] => {
   const evidence = [describe(link)];
   if (failure.message !== link.message) evidence.push(`thrown: ${short(failure.message)}`);
-  const output = outputOf(failure).trim();
-  if (output !== "")
-    evidence.push(
-      ...output
-        .split("\n")
-        .slice(-2)
-        .map((line) => `pod: ${short(line)}`),
-    );
+  if (root.message !== link.message && root.message !== failure.message) evidence.push(`caused by: ${short(root.message)}`);
+  evidence.push(...telling(outputOf(failure)).map((line) => `pod: ${short(line)}`));
   if (metrics !== undefined && memoryMb !== undefined && metrics.memoryMb >= NEAR * memoryMb)
     evidence.push(`memory: ${Math.round(metrics.memoryMb)} MiB at its peak, memoryMb is ${memoryMb}`);
   if (fault === "timeout" && timeoutMs !== undefined) {
@@ -102,6 +101,13 @@ const evidenceOf = ({ failure, metrics, lines, timeoutMs, memoryMb }: Execution,
   }
   const errors = lines.filter(({ level }) => level === "error").slice(-MOST_LINES);
   return [...evidence, ...errors.map(({ text }) => `log: ${short(text)}`)];
+};
+
+/** What is worth reading of a pod's last words: V8 ends them with a native stack. */
+const telling = (output: string): string[] => {
+  const lines = output.split("\n").filter((line) => /\w/.test(line) && !/^\s*(\d+: 0x|at |-{5})/.test(line));
+  const grave = lines.filter((line) => /fatal|error|memory/i.test(line));
+  return (grave.length > 0 ? grave : lines).slice(-2);
 };
 
 /** `NoSuchBucket: The specified bucket does not exist (HTTP 404)`. */

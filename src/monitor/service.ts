@@ -26,6 +26,9 @@ export interface MonitorParts {
   podMemoryMb: number;
 }
 
+/** The answer took its time to come: the first line may have been written before what its time and duration say. */
+const startOf = (leasedAt: number, latest: number, firstLineAt = latest): number => Math.max(leasedAt, Math.min(latest, firstLineAt));
+
 const SWEEP_MS = 1_000;
 const MESSAGE_LIMIT = 500;
 
@@ -79,7 +82,7 @@ export class Monitor {
 
   #report({ run, seq, attempt, fn, leasedAt }: Entry, { failure, metrics, lines }: Outcome): void {
     const endedAt = this.#parts.clock.now();
-    const startedAt = metrics === undefined ? leasedAt || endedAt : endedAt - metrics.durationMs;
+    const startedAt = metrics === undefined ? leasedAt || endedAt : startOf(leasedAt, endedAt - Math.ceil(metrics.durationMs), lines[0]?.at);
     const report: ExecutionReport = { startedAt, endedAt, outcome: failure === undefined ? "ok" : "fault" };
     if (metrics !== undefined) report.metrics = metrics;
     if (failure?.verdict !== undefined) report.verdict = failure.verdict;
