@@ -31,6 +31,34 @@ test("starts, waits, acts and looks", async () => {
   ]);
 });
 
+test("decides for suspended runs, one or many, and restarts them", async () => {
+  const { plane, client } = await connected();
+  const run = client.run(await plane.put("coordinator", "booking"));
+  const suspend = () => plane.settle(run.id, { status: "suspended", failure: { code: "X", message: "no" } });
+  suspend();
+  expect(await client.retryRuns({ function: "pay", since: new Date(5), dryRun: true })).toMatchObject([
+    { run: run.id, functions: ["pay"] },
+  ]);
+  await run.resolve({ retry: true, input: { amount: 5 }, call: 3, by: "ada" });
+  suspend();
+  await run.resolve({ value: null });
+  suspend();
+  await run.resolve({ fail: "enough" });
+  await expect(run.resolve({ retry: true })).rejects.toMatchObject({ code: "RUN_NOT_SUSPENDED" });
+  const { run: next, reused } = await run.restart({ from: 3 });
+  expect([reused, (await next.get()).name]).toEqual([2, "booking"]);
+  expect((await run.restart()).reused).toBe(0);
+  expect(plane.asked.filter(([method]) => ["repair", "resolve", "restart"].includes(method))).toEqual([
+    ["repair", { function: "pay", since: 5 }, true],
+    ["resolve", run.id, { action: "retry", value: '{"amount":5}', call: 3 }, "ada"],
+    ["resolve", run.id, { action: "value", value: "null" }, "api"],
+    ["resolve", run.id, { action: "fail", reason: "enough" }, "api"],
+    ["resolve", run.id, { action: "retry" }, "api"],
+    ["restart", run.id, 3],
+    ["restart", run.id, undefined],
+  ]);
+});
+
 test("a call that fails rejects with what the platform tells", async () => {
   const { plane, client } = await connected();
   const start = plane.start.bind(plane);
