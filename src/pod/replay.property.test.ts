@@ -45,7 +45,7 @@ const program: fc.Arbitrary<Op[]> = fc.letrec<{ op: Op; ops: Op[] }>((tie) => ({
     }),
     fc.record({
       op: fc.constant("map" as const),
-      items: fc.array(tie("ops"), { maxLength: 5 }),
+      items: fc.array(tie("ops"), { maxLength: 3 }),
       concurrency: fc.integer({ min: 1, max: 3 }),
       tolerateFailures: fc.constantFrom(undefined, 0, 1, 9),
     }),
@@ -225,11 +225,15 @@ class World {
 
 // ---------------------------------------------------------------- comparing
 
+/** Who called is another one in a replay, and where in its code the coordinator failed is not. */
+const withoutStacks = (command: Command): unknown =>
+  JSON.parse(JSON.stringify(command, (key, value) => (key === "stack" ? undefined : value)));
+
 /** What of the commands a replay must make again: all up to the end, of steps only that they are. */
 const essence = (commands: readonly Command[]): Map<number | "finish", unknown> => {
   const made = new Map<number | "finish", unknown>();
   for (const command of commands) {
-    if (command.t === "finish") return made.set("finish", command);
+    if (command.t === "finish") return made.set("finish", withoutStacks(command));
     made.set(command.seq, command.t === "step" || command.t === "stepping" ? "a step" : command);
   }
   return made;
@@ -275,7 +279,7 @@ test("a replay from any part of the journal makes the commands that the first ex
     }),
     { numRuns: 60 },
   );
-});
+}, 30_000);
 
 test("a replay of a changed program never makes a command in the place of another one", async () => {
   await fc.assert(
