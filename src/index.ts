@@ -6,8 +6,13 @@ export type {
   FailureReport,
   FunctionContext,
   Logger,
+  ObjectBody,
+  Objects,
   RecoveryContext,
   RunHandle,
+  State,
+  StateRecord,
+  StateStore,
 } from "./application/context.ts";
 export type { CoordinatorDefinition, CoordinatorOptions, FunctionDefinition, FunctionOptions } from "./application/definitions.ts";
 export { bucket, check, coordinator, fn, table } from "./application/definitions.ts";
