@@ -1,10 +1,17 @@
 /** What recovery and people have decided of a run, and what waits for a decision, read from its journal. */
-import type { JournalEntry, RunDetails } from "../client/index.ts";
+import type { ClientStateEntry, JournalEntry, RunDetails } from "../client/index.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { Decision } from "../protocol/recovery.ts";
 import type { Staleness, StateOp } from "../protocol/state.ts";
 import type { Style } from "./style.ts";
 import { duration, oneLine } from "./text.ts";
+
+/** A run with its journal, and the state keys that it has left stale. */
+export interface RunStory {
+  run: RunDetails;
+  journal: readonly JournalEntry[];
+  stale: readonly ClientStateEntry[];
+}
 
 /** A decision as HTTP gives it: its values are JSON already. */
 type Told<T> = T extends unknown ? Omit<T, "value" | "input"> & { value?: unknown; input?: unknown } : never;
@@ -35,7 +42,7 @@ const subjectOf = (seq: number, functions: ReadonlyMap<number, string>, run: Run
 };
 
 /** What people should know of a run that failed somewhere: sections in order, none for most runs. */
-export const recoveryText = (run: RunDetails, journal: readonly JournalEntry[], style: Style): string => {
+export const recoveryText = ({ run, journal, stale }: RunStory, style: Style): string => {
   const functions = functionsOf(journal);
   const subject = (seq: number): string => subjectOf(seq, functions, run);
   const section = (title: string, lines: readonly string[]): string =>
@@ -44,7 +51,8 @@ export const recoveryText = (run: RunDetails, journal: readonly JournalEntry[], 
     section("to decide", run.status === "suspended" ? decisionLines(run, journal, subject, style) : []),
     section("recoveries", recoveryLines(journal, subject, style)),
     section("compensated", compensationLines(journal, subject, style)),
-    section("stale", staleLines(journal, style)),
+    section("left stale", staleLines(stale, style)),
+    section("has read what is stale now", staleLines(readLines(journal), style)),
   ].join("");
 };
 
@@ -88,10 +96,15 @@ const compensationLines = (journal: readonly JournalEntry[], subject: (seq: numb
   });
 };
 
-const staleLines = (journal: readonly JournalEntry[], style: Style): string[] => {
-  const last = new Map(journal.flatMap((entry) => (entry.t === "stale" ? [[String(entry.key), entry.stale as Staleness] as const] : [])));
-  return [...last].map(([key, stale]) => `${style.bold(oneLine(key, 100))}  ${staleText(stale, style)}`);
+type Stale = Pick<ClientStateEntry, "key" | "stale">;
+
+const readLines = (journal: readonly JournalEntry[]): Stale[] => {
+  const told = journal.flatMap(({ t, key, stale }) => (t === "stale" ? [[String(key), stale as Staleness] as const] : []));
+  return [...new Map(told)].map(([key, stale]) => ({ key, stale }));
 };
+
+const staleLines = (entries: readonly Stale[], style: Style): string[] =>
+  entries.flatMap(({ key, stale }) => (stale === undefined ? [] : [`${style.bold(oneLine(key, 100))}  ${staleText(stale, style)}`]));
 
 const staleText = ({ function: fn, run, call, fault, message }: Staleness, style: Style): string =>
   `${style.red(fault)} in ${fn}${call === 0 ? "" : `, call ${call}`} of ${run}: ${oneLine(message, 100)}`;

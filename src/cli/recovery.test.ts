@@ -106,7 +106,10 @@ test("runs show tells what waits for a decision and how to give it, and what was
   const { plane, lockstep, out } = await connected();
   const id = await suspended(plane);
   const recovery = await plane.put("recovery", "function/pay");
+  const stalest = { application: "shop", value: "", version: 0 };
   const fault = { run: id, call: 2, function: "pay", fault: "timeout" as const, message: "slow", at: AT };
+  plane.state.entries.set("shop orders/2", { ...stalest, key: "orders/2", stale: fault });
+  plane.state.entries.set("shop orders/3", { ...stalest, key: "orders/3", stale: { ...fault, run: recovery } });
   plane.records = [
     { t: "restarted", at: AT, of: recovery, from: 2 },
     { t: "call", seq: 1, at: AT, fn: "book", version: "v", input: "7", undoable: true },
@@ -142,7 +145,9 @@ test("runs show tells what waits for a decision and how to give it, and what was
     ].join("\n"),
   );
   expect(out.text).toContain("compensated\n  call 1 of book  not ended\n");
-  expect(out.text).toContain(`stale\n  orders/1  timeout in pay, call 2 of ${id}: slow\n`);
+  expect(out.text).toContain(`left stale\n  orders/2  timeout in pay, call 2 of ${id}: slow\n`);
+  expect(out.text).not.toContain("orders/3");
+  expect(out.text).toContain(`has read what is stale now\n  orders/1  timeout in pay, call 2 of ${id}: slow\n`);
   expect(out.text).toMatch(/restarted +of run_\w+, from call 2\n/);
   expect(out.text).toMatch(/undo -1 +compensates call 1\n/);
   expect(out.text).toMatch(/progress 2 +0\.5\n/);

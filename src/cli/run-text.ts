@@ -2,7 +2,7 @@
 import type { JournalEntry, RunDetails } from "../client/index.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { RunStatus, RunSummary } from "../protocol/run.ts";
-import { recoveryText, storyText } from "./recovery-text.ts";
+import { type RunStory, recoveryText, storyText } from "./recovery-text.ts";
 import { failureText } from "./report.ts";
 import type { Style } from "./style.ts";
 import type { Column } from "./table.ts";
@@ -28,7 +28,8 @@ export const runsTable = (style: Style, runs: readonly RunSummary[]): Column<Run
 ];
 
 /** @param whole all of the journal, not only its end */
-export const runText = (run: RunDetails, journal: readonly JournalEntry[], now: number, style: Style, whole: boolean): string => {
+export const runText = (story: RunStory, now: number, style: Style, whole: boolean): string => {
+  const { run, journal } = story;
   const took = duration((run.finishedAt ?? now) - run.acceptedAt);
   const facts: [string, string | undefined][] = [
     ["application", `${run.application} ${run.version}`],
@@ -44,7 +45,7 @@ export const runText = (run: RunDetails, journal: readonly JournalEntry[], now: 
   const lines = facts.flatMap(([name, text]) => (text === undefined ? [] : [`  ${style.dim(name.padEnd(11))}  ${text}`]));
   const head = `${style.bold(run.id)}  ${run.kind} ${style.cyan(oneLine(run.name, 100))}  ${statusPainter(style, run.status)(run.status)}`;
   const why = run.failure === undefined ? "" : failureText(run.failure, style);
-  return `${[head, ...lines].join("\n")}\n${why}${recoveryText(run, journal, style)}${journalText(run, journal, style, whole)}`;
+  return `${[head, ...lines].join("\n")}\n${why}${recoveryText(story, style)}${journalText(run, journal, style, whole)}`;
 };
 
 const SHOWN = 50;

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { Option } from "commander";
+import type { Client, ClientStateEntry, RunDetails } from "../../client/index.ts";
 import type { RunKind, RunStatus } from "../../protocol/run.ts";
 import { integerOption, jsonArgument, timeOption } from "../arguments.ts";
 import type { Context } from "../context.ts";
@@ -33,6 +34,8 @@ interface ListOptions {
   cursor?: string;
 }
 
+/** Of all stale keys of the application, those of the run are picked out. */
+const MOST_STALE = 1_000;
 const STATUSES: readonly RunStatus[] = ["running", "waiting", "suspended", "completed", "failed", "cancelled"];
 
 const list = (runs: Command, does: Does): void => {
@@ -87,13 +90,22 @@ const show = (runs: Command, does: Does): void => {
     .option("--journal", "all of its journal")
     .action(
       does<[string], { journal?: boolean }>(async (context, [id], { journal: whole = false }) => {
-        const run = (await context.client()).run(id);
+        const client = await context.client();
+        const run = client.run(id);
         const [details, journal] = await Promise.all([run.get(), run.journal()]);
-        if (context.json) context.printJson({ ...details, journal });
-        else context.print(runText(details, journal, context.io.clock.now(), context.style, whole));
+        const stale = await leftStale(client, details);
+        if (context.json) context.printJson({ ...details, journal, stale });
+        else context.print(runText({ run: details, journal, stale }, context.io.clock.now(), context.style, whole));
         return EXIT.ok;
       }),
     );
+};
+
+/** State keys that the run has left stale. An expression of numbers alone is of no application, and has no state. */
+const leftStale = async (client: Client, { id, application }: RunDetails): Promise<ClientStateEntry[]> => {
+  if (application === "") return [];
+  const entries = await client.state.stale(application, { limit: MOST_STALE });
+  return entries.filter(({ stale }) => stale?.run === id);
 };
 
 const cancel = (runs: Command, does: Does): void => {
