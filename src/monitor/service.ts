@@ -82,7 +82,8 @@ export class Monitor {
 
   #report({ run, seq, attempt, fn, leasedAt }: Entry, { failure, metrics, lines }: Outcome): void {
     const endedAt = this.#parts.clock.now();
-    const startedAt = metrics === undefined ? leasedAt || endedAt : startOf(leasedAt, endedAt - Math.ceil(metrics.durationMs), lines[0]?.at);
+    const startedAt =
+      metrics === undefined ? leasedAt || endedAt : startOf(leasedAt, endedAt - Math.ceil(metrics.durationMs), lines[0]?.at);
     const report: ExecutionReport = { startedAt, endedAt, outcome: failure === undefined ? "ok" : "fault" };
     if (metrics !== undefined) report.metrics = metrics;
     if (failure?.verdict !== undefined) report.verdict = failure.verdict;
