@@ -329,9 +329,11 @@ export class RunFeeder {
     const { kind, name } = live.head;
     const spec = registry.spec(fn, version);
     // Whoever recovers must learn of failures: what is out of attempts does not wait for a person then.
-    const recovers = kind === "coordinator" && registry.coordinatorSpec(name, live.head.version)?.recovers === true;
+    const isRecovery = kind === "recovery";
+    const recovers = isRecovery || (kind === "coordinator" && registry.coordinatorSpec(name, live.head.version)?.recovers === true);
     const policy = recovers ? { onExhausted: "fail" as const, ...spec?.retry } : spec?.retry;
-    const recovery = spec?.recovers ? { recovery: ids.next(clock.now()) } : {};
+    // What a recovery calls is not recovered in turn: a function that is called by its own recovery would be for ever.
+    const recovery = spec?.recovers && !isRecovery ? { recovery: ids.next(clock.now()) } : {};
     this.feed(live, { t: "failed", seq, attempt, failure, policy, ...measured, ...recovery });
   }
 

@@ -116,6 +116,16 @@ describe("the recovery of a function", () => {
     expect(tries).toBe(3);
   });
 
+  test("that calls its own failing function has failed: no recovery follows a recovery", async () => {
+    const pay = fn("pay", (_: number): number => Promise.reject(new Error("no")) as never, {
+      retry: once,
+      recover: async (ctx) => ctx.resumeWith(await ctx.call("pay", 2)),
+    });
+    await open(pay);
+    expect(await (await t.start(pay, 1)).outcome()).toMatchObject({ status: "suspended", failure: { code: "RECOVERY_FAILED" } });
+    expect((await t.controlPlane.runs({ kind: "recovery" }, 10)).runs).toHaveLength(3);
+  });
+
   test("that returns no decision fails too", async () => {
     const pay = fn("pay", (): void => Promise.reject(new TerminalError("no")) as never, { recover: (() => "again") as never });
     await open(pay);
