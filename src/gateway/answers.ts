@@ -191,6 +191,7 @@ const eventShapes: Record<(typeof EVENT_TYPES)[number], Record<string, DocumentS
   "run.recovered": { ...ofRun, name: text, seq: integer, function: text, decision: text, tookMs: number, "by?": text },
   "object.put": { ...ofPlatform, object: objectInfo, "run?": runId },
   "object.deleted": { ...ofPlatform, bucket: text, key: text, version: text, "run?": runId },
+  "object.refused": { ...ofRun, bucket: text, key: text, failure: object({ code: text, message: text }) },
   "state.stale": { ...ofPlatform, application: text, key: text, stale: staleness },
   "state.fresh": { ...ofPlatform, application: text, key: text },
   "alert.raised": alert,

@@ -21,6 +21,8 @@ export type EventBody =
   /** `run`: whose call has put it; absent when it came from outside. */
   | { type: "object.put"; object: ObjectInfo; run?: RunId }
   | { type: "object.deleted"; bucket: string; key: string; version: string; run?: RunId }
+  /** What a call has put or deleted could not be published in S3, after the call had succeeded. */
+  | { type: "object.refused"; bucket: string; key: string; run: RunId; failure: Pick<Failure, "code" | "message"> }
   | { type: "state.stale"; application: string; key: string; stale: Staleness }
   | { type: "state.fresh"; application: string; key: string }
   | { type: "alert.raised"; alert: string; function: string; measure: string; value: number; bound: number }
@@ -45,6 +47,7 @@ export const EVENT_TYPES: readonly EventBody["type"][] = [
   "run.recovered",
   "object.put",
   "object.deleted",
+  "object.refused",
   "state.stale",
   "state.fresh",
   "alert.raised",

@@ -194,7 +194,10 @@ export class S3Server {
         return {
           status: 200,
           headers: versionOf(stored),
-          body: xml("CopyObjectResult", `<ETag>${escape(stored.etag)}</ETag><LastModified>${stored.modified.toISOString()}</LastModified>`),
+          body: xml(
+            "CopyObjectResult",
+            `<ETag>${escaped(stored.etag)}</ETag><LastModified>${stored.modified.toISOString()}</LastModified>`,
+          ),
         };
       }
       case "GetObject":
@@ -283,16 +286,16 @@ export class S3Server {
     const prefix = query.get("prefix") ?? "";
     const after = Buffer.from(query.get("continuation-token") ?? query.get("start-after") ?? "");
     const limit = Math.min(1_000, Number(query.get("max-keys") ?? 1_000));
-    const encode = query.get("encoding-type") === "url" ? encodeURIComponent : escape;
+    const encode = query.get("encoding-type") === "url" ? encodeURIComponent : escaped;
     const keys = [...this.#bucket(bucket).keys()]
       .filter((key) => key.startsWith(prefix) && Buffer.compare(Buffer.from(key), after) > 0)
       .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
     const contents = keys.slice(0, limit).map((key) => {
       const { etag, bytes, modified } = this.#object(bucket, key);
-      return `<Contents><Key>${encode(key)}</Key><LastModified>${modified.toISOString()}</LastModified><ETag>${escape(etag)}</ETag><Size>${bytes.length}</Size></Contents>`;
+      return `<Contents><Key>${encode(key)}</Key><LastModified>${modified.toISOString()}</LastModified><ETag>${escaped(etag)}</ETag><Size>${bytes.length}</Size></Contents>`;
     });
     const truncated = keys.length > limit;
-    const next = truncated ? `<NextContinuationToken>${escape(keys[limit - 1] as string)}</NextContinuationToken>` : "";
+    const next = truncated ? `<NextContinuationToken>${escaped(keys[limit - 1] as string)}</NextContinuationToken>` : "";
     const head = `<Name>${bucket}</Name><KeyCount>${contents.length}</KeyCount><IsTruncated>${truncated}</IsTruncated>${next}`;
     return { status: 200, headers: { "content-type": "application/xml" }, body: xml("ListBucketResult", head + contents.join("")) };
   }
@@ -304,7 +307,7 @@ export class S3Server {
     const uploads = [...this.uploads].filter(([, upload]) => upload.bucket === bucket);
     const rows = uploads.map(
       ([id, { key, initiated }]) =>
-        `<Upload><Key>${escape(key)}</Key><UploadId>${id}</UploadId><Initiated>${initiated.toISOString()}</Initiated></Upload>`,
+        `<Upload><Key>${escaped(key)}</Key><UploadId>${id}</UploadId><Initiated>${initiated.toISOString()}</Initiated></Upload>`,
     );
     return { status: 200, body: xml("ListMultipartUploadsResult", `<IsTruncated>false</IsTruncated>${rows.join("")}`) };
   }
@@ -315,7 +318,7 @@ export class S3Server {
       this.#bucket(bucket);
       const id = `upload-${++this.#sequence}`;
       this.uploads.set(id, { bucket, key, ...contentOf(headers), parts: new Map(), initiated: new Date() });
-      const text = `<Bucket>${bucket}</Bucket><Key>${escape(key)}</Key><UploadId>${id}</UploadId>`;
+      const text = `<Bucket>${bucket}</Bucket><Key>${escaped(key)}</Key><UploadId>${id}</UploadId>`;
       return { status: 200, body: xml("InitiateMultipartUploadResult", text) };
     }
     const id = query.get("uploadId") ?? "";
@@ -330,7 +333,7 @@ export class S3Server {
     const etag = quoted(md5(bytes));
     upload.parts.set(Number(query.get("partNumber")), { bytes, etag });
     if (operation === "UploadPart") return { status: 200, headers: { etag } };
-    return { status: 200, body: xml("CopyPartResult", `<ETag>${escape(etag)}</ETag>`) };
+    return { status: 200, body: xml("CopyPartResult", `<ETag>${escaped(etag)}</ETag>`) };
   }
 
   #complete(request: S3Request, id: string, upload: Upload, text: string): Answer {
@@ -350,7 +353,7 @@ export class S3Server {
     const { contentType, metadata } = upload;
     const stored = this.#put(request, { bytes: Buffer.concat(parts.map(({ bytes }) => bytes)), etag, contentType, metadata });
     this.uploads.delete(id);
-    return { status: 200, headers: versionOf(stored), body: xml("CompleteMultipartUploadResult", `<ETag>${escape(etag)}</ETag>`) };
+    return { status: 200, headers: versionOf(stored), body: xml("CompleteMultipartUploadResult", `<ETag>${escaped(etag)}</ETag>`) };
   }
 }
 
@@ -367,7 +370,12 @@ const operationOf = (method: string, key: string, query: URLSearchParams, header
   const copies = headers["x-amz-copy-source"] !== undefined;
   const found: Record<string, S3Operation> =
     key === ""
-      ? { PUT: "CreateBucket", HEAD: "HeadBucket", DELETE: "DeleteBucket", GET: query.has("uploads") ? "ListMultipartUploads" : "ListObjectsV2" }
+      ? {
+          PUT: "CreateBucket",
+          HEAD: "HeadBucket",
+          DELETE: "DeleteBucket",
+          GET: query.has("uploads") ? "ListMultipartUploads" : "ListObjectsV2",
+        }
       : query.has("uploadId")
         ? { PUT: copies ? "UploadPartCopy" : "UploadPart", POST: "CompleteMultipartUpload", DELETE: "AbortMultipartUpload" }
         : {
@@ -416,7 +424,7 @@ const md5 = (bytes: Buffer): Buffer => createHash("md5").update(bytes).digest();
 
 const quoted = (digest: Buffer): string => `"${digest.toString("hex")}"`;
 
-const escape = (text: string): string =>
+const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
 const xml = (name: string, body: string): string =>
