@@ -68,14 +68,24 @@ const reportOf = ({ failure, run, call, recoveries }: RecoveryInput, about: read
 });
 
 const callsOf = (about: readonly JournalRecord[]): FailureReport["calls"] => {
-  const made = new Map<number, JournalRecord & { t: "call" }>();
-  const calls: FailureReport["calls"][number][] = [];
+  const made = new Map<number, { fn: string; input: string }>();
+  // A call that was made again stands where it ended at last, with the input that it had then.
+  const calls = new Map<number, FailureReport["calls"][number]>();
   for (const record of about) {
-    if (record.t === "call") made.set(record.seq, record);
-    const call = record.t === "done" ? made.get(record.seq) : undefined;
-    if (record.t !== "done" || call === undefined) continue;
+    if (record.t === "call") made.set(record.seq, { fn: record.fn, input: record.input });
+    const input = changedInput(record);
+    const call = "seq" in record ? made.get(record.seq) : undefined;
+    if (call === undefined) continue;
+    if (input !== undefined) call.input = input;
+    if (record.t === "reopen") calls.delete(record.seq);
+    if (record.t !== "done") continue;
     const outcome = record.failure === undefined ? { value: fromJson(record.value ?? "") } : { failure: record.failure };
-    calls.push({ seq: call.seq, function: call.fn, input: fromJson(call.input), ...outcome });
+    calls.set(record.seq, { seq: record.seq, function: call.fn, input: fromJson(call.input), ...outcome });
   }
-  return calls;
+  return [...calls.values()];
+};
+
+const changedInput = (record: JournalRecord): string | undefined => {
+  if (record.t === "reopen") return record.input;
+  return record.t === "recovered" && record.decision.t === "retry" ? record.decision.input : undefined;
 };
