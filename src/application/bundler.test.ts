@@ -67,6 +67,18 @@ test("packages are bundled from node_modules", async () => {
   expect(f.handler()).toBe(1);
 });
 
+test("what is imported only when it is needed is there too", async () => {
+  const root = await folderOf({
+    "index.ts":
+      'import { fn } from "lockstep";\nexport const late = fn("late", async () => [(await import("./rate.ts")).rate, (await import("node:path")).sep]);',
+    "rate.ts": "export const rate = 7;",
+  });
+  const bundle = await bundleApplication(root);
+  expect(bundle.code).not.toMatch(/\bimport\(/);
+  const { late } = load(bundle) as { late: { handler(): Promise<unknown> } };
+  expect(await late.handler()).toEqual([7, path.sep]);
+});
+
 test("the name is the last segment of package.json's name, else the folder's or the file's", async () => {
   const named = await folderOf({ "index.ts": pay, "package.json": `{"name":"@acme/webshop"}` });
   expect((await bundleApplication(named)).application).toBe("webshop");

@@ -68,6 +68,8 @@ const compile = async (entry: Entry, application: string): Promise<{ text: strin
       format: "cjs",
       target: "node22",
       external: ["lockstep"],
+      // A pod runs the bundle as a script, which can't import: what it loads later is in it as well, or is one of Node's own modules.
+      supported: { "dynamic-import": false },
       sourcemap: "inline",
       sourcesContent: false,
       legalComments: "none",
