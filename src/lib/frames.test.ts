@@ -144,3 +144,16 @@ describe("a stream that is not of frames", () => {
     expect(({} as Record<string, unknown>).x).toBeUndefined();
   });
 });
+
+test("bytes arrive as bytes, in the midst of other messages, and are not overwritten by later frames", () => {
+  const encoder = new FrameEncoder<unknown>();
+  const decoder = new FrameDecoder<{ data: Uint8Array; t: string }>();
+  const chunks = [0, 1, 2].map((n) => new Uint8Array(300_000).fill(n + 1));
+  const received = chunks.flatMap((data) => decoder.push(Buffer.concat(encoder.encode([{ t: "reply", data }, { t: "other" }]))));
+  const bytes = received.filter(({ t }) => t === "reply").map(({ data }) => data);
+  expect(bytes.map((data) => [data instanceof Uint8Array, data.length, data[0], data.at(-1)])).toEqual([
+    [true, 300_000, 1, 1],
+    [true, 300_000, 2, 2],
+    [true, 300_000, 3, 3],
+  ]);
+});
