@@ -3,6 +3,13 @@ import { coordinator, fn } from "lockstep";
 
 export const increment = fn("increment", (x: number) => x + 1);
 
+/** The same with a read and a write of the state store. */
+export const remember = fn("remember", async (x: number, ctx) => {
+  const { value = 0 } = await ctx.state.get<number>(`numbers/${x}`);
+  await ctx.state.set(`numbers/${x}`, value + 1);
+  return x + 1;
+});
+
 export const double = fn("double", (x: number) => x * 2);
 
 /** Two calls; the second consumes what the first returned. */

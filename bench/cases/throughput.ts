@@ -24,6 +24,11 @@ const work = {
     (i) => i,
     (i) => i + 1,
   ),
+  "one call with state": request(
+    "functions/remember/calls",
+    (i) => i,
+    (i) => i + 1,
+  ),
   "chain-2": request(
     "coordinators/chain2/runs",
     (i) => ({ x: i }),
@@ -64,6 +69,27 @@ const alone = (name: keyof typeof work, goal: string, count: number): Case => ({
   },
 });
 
+/** More keys than calls in flight, so that hardly two of them meet. */
+const KEYS = 5_000;
+
+/** Both in turns, since the machine is not as fast in one minute as in the next. */
+const withState = (connections: number, durationMs: number): Case => ({
+  name: `one call with one state read and one write, c${connections}`,
+  unit: "runs/s / part of the plain call's",
+  goal: "≥ 0.75 of it",
+  measure: async (platform) => {
+    const perSecond = { "one call": 0, "one call with state": 0 };
+    for (let turn = 0; turn < 4; turn++) {
+      const name = turn % 2 === 0 ? "one call" : "one call with state";
+      const options = { port: platform.port, connections, request: work[name], variants: KEYS };
+      const result = await load({ ...options, warmupMs: turn < 2 ? 1_000 : 200, durationMs: durationMs / 2 });
+      if (result.errors > 0) throw new Error(`${result.errors} errors: ${result.errorSamples.join("; ")}`);
+      perSecond[name] += result.perSecond / 2;
+    }
+    return [perSecond["one call with state"], perSecond["one call with state"] / perSecond["one call"]];
+  },
+});
+
 export const throughputCases = (durationMs: number): Case[] => [
   throughput("chain-2", 512, "≥ 6,600", durationMs),
   throughput("chain-2", 64, "", durationMs),
@@ -74,5 +100,7 @@ export const throughputCases = (durationMs: number): Case[] => [
   alone("fan-32", "≤ 2.5", 500),
   throughput("one call", 64, "≥ 10,000", durationMs),
   alone("one call", "", 1_000),
+  withState(64, durationMs),
+  alone("one call with state", "", 1_000),
   throughput("inside", 16, "≥ 40,000", durationMs, 1_000),
 ];
