@@ -29,6 +29,7 @@ import { FileBytes } from "./objects/filesystem.ts";
 import { JournaledObjects, type StoreParts } from "./objects/journaled.ts";
 import { MemoryBytes } from "./objects/memory.ts";
 import type { ObjectStore } from "./objects/port.ts";
+import type { S3Options } from "./objects/s3-client.ts";
 import { ObjectService } from "./objects/service.ts";
 import type { Bundle } from "./protocol/application.ts";
 import type { ControlPlane } from "./protocol/control-plane.ts";
@@ -53,6 +54,8 @@ export interface PlatformOptions {
   /** Called when the journal can't be written any more: the process should end and be started again. Default: throws. */
   onFatal?: (error: unknown) => void;
   limits?: Partial<PlatformLimits>;
+  /** Where objects are kept. Default: in files of the data directory. Credentials of S3 are taken from the environment, as by its SDK. */
+  objects?: { s3?: S3Options };
   /** For tests and other set-ups. */
   adapters?: { clock?: Clock; journal?: Journal; cluster?: Cluster; bytes?: Bytes };
 }
@@ -108,7 +111,8 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const report = (error: unknown): void => options.log?.(`defect: ${describe(error)}`);
     const warn = (line: string): void => options.log?.(`warning: ${line}`);
     const bytes = options.adapters?.bytes ?? bytesIn(dataDirectory, journal.epoch);
-    const storeOf = (of: StoreParts): ObjectStore => new JournaledObjects(bytes, of);
+    const s3 = options.objects?.s3;
+    const storeOf = s3 === undefined ? (of: StoreParts) => new JournaledObjects(bytes, of) : await storeInS3(s3, clock);
     const parts = connect({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, fatal, report, warn });
     const recovered = await start(parts, limits, clock, stops);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
@@ -132,7 +136,7 @@ interface Choices {
   clock: Clock;
   journal: Journal;
   cluster: Cluster;
-  storeOf(parts: StoreParts): ObjectStore;
+  storeOf(parts: StoreParts, buckets: () => Promise<string[]>): ObjectStore;
   dataDirectory: string;
   /** Why no work is taken; `undefined` when it is. */
   readiness: { reason: string | undefined };
@@ -166,14 +170,15 @@ const connect = ({ limits, clock, journal, cluster, storeOf, dataDirectory, read
     failed: fatal,
   });
   const rowParts = { rows: journal.state, turn, now: () => clock.now(), nextVersion: () => state.nextVersion() };
+  const buckets = new BucketRegister({
+    ...rowParts,
+    isDeclared: (bucket) => registry.ownerOfBucket(bucket) !== undefined,
+    declared: () => registry.buckets(),
+  });
   const objects: ObjectService = new ObjectService(
     {
-      store: storeOf({ ...rowParts, report }),
-      buckets: new BucketRegister({
-        ...rowParts,
-        isDeclared: (bucket) => registry.ownerOfBucket(bucket) !== undefined,
-        declared: () => registry.buckets(),
-      }),
+      store: storeOf({ ...rowParts, report }, () => buckets.list()),
+      buckets,
       clock,
       admit: (place) => triggers.startsByPut(place) && runs.admit(),
       report,
@@ -306,6 +311,13 @@ const openGateway = async (
 /** Where the embedded store keeps bytes. */
 const bytesIn = (dataDirectory: string, epoch: number): Bytes =>
   dataDirectory === "" ? new MemoryBytes() : new FileBytes(join(dataDirectory, "objects"), epoch);
+
+// Loaded only when asked for: the SDK is large, and need not be installed.
+const storeInS3 = async (options: S3Options, clock: Clock): Promise<Choices["storeOf"]> => {
+  const [{ openS3 }, { S3Objects }] = await Promise.all([import("./objects/s3-client.ts"), import("./objects/s3.ts")]);
+  const client = await openS3(options);
+  return (parts, buckets) => new S3Objects(client, parts, clock, buckets);
+};
 
 const localCluster = (limits: PlatformLimits, clock: Clock): Cluster =>
   new LocalCluster(

@@ -4,6 +4,7 @@ import type { Platform, PlatformOptions } from "../platform.ts";
 import { integerOption } from "./arguments.ts";
 import type { Context } from "./context.ts";
 import { Interrupted } from "./report.ts";
+import { UsageError } from "./usage-error.ts";
 
 export interface OwnPlatformOptions {
   data: string;
@@ -34,6 +35,7 @@ export const withOwnPlatform = async (
     gateway: { host: options.host, port, ...(apiKey === undefined ? {} : { apiKey }) },
     log,
     onFatal: failed,
+    ...objectsOf(io.env),
     ...(options.applications === undefined ? {} : { applications: options.applications }),
   });
   try {
@@ -41,6 +43,22 @@ export const withOwnPlatform = async (
   } finally {
     await platform.stop();
   }
+};
+
+/**
+ * Where objects are kept: in files, or with LOCKSTEP_OBJECTS=s3 in S3.
+ * @throws {UsageError}
+ */
+export const objectsOf = (env: Context["io"]["env"]): Pick<PlatformOptions, "objects"> => {
+  const { LOCKSTEP_OBJECTS: kind = "", LOCKSTEP_S3_ENDPOINT: endpoint, LOCKSTEP_S3_REGION: region } = env;
+  if (kind === "" || kind === "files") return {};
+  if (kind !== "s3") throw new UsageError(`LOCKSTEP_OBJECTS "${kind}" is neither files nor s3`);
+  const { LOCKSTEP_S3_BUCKET_PREFIX: bucketPrefix, LOCKSTEP_S3_FORCE_PATH_STYLE: style } = env;
+  if (style !== undefined && style !== "true" && style !== "false") {
+    throw new UsageError(`LOCKSTEP_S3_FORCE_PATH_STYLE "${style}" is neither true nor false`);
+  }
+  const s3 = { endpoint, region, bucketPrefix, forcePathStyle: style === undefined ? undefined : style === "true" };
+  return { objects: { s3: Object.fromEntries(Object.entries(s3).filter(([, value]) => value !== undefined && value !== "")) } };
 };
 
 /** Resolves when the command is interrupted. */
