@@ -1,6 +1,6 @@
 import { coordinator } from "lockstep";
 import * as z from "zod";
-import { confirmOrder, releaseItem, selectItem, withdrawOrder } from "./orders.ts";
+import { confirmOrder, selectItem } from "./orders.ts";
 import { payment } from "./payments.ts";
 
 const Order = z.object({
@@ -13,25 +13,20 @@ const Order = z.object({
 export type Order = z.infer<typeof Order>;
 
 /**
- * Select an item, confirm the order, pay. When a step fails for good, those before it are undone in reverse order, and the run fails with what
- * went wrong. Each line that awaits is durable: after a crash the run goes on behind the last one that completed.
+ * Select an item, confirm the order, pay. When a step fails for good, or the run is cancelled, those before it are compensated, the last first,
+ * and the run ends with what went wrong. Each line that awaits is durable: after a crash the run goes on behind the last one that completed.
  */
 export const booking = coordinator(
   "booking",
   async (ctx, { customer, item, quantity, card }: Order) => {
-    const undo: (() => Promise<unknown>)[] = [];
     try {
       const reservation = await ctx.call(selectItem, { item, quantity });
-      undo.push(() => ctx.call(releaseItem, { reservation: reservation.reservation }));
-
       const { order } = await ctx.call(confirmOrder, { customer, reservation });
-      undo.push(() => ctx.call(withdrawOrder, { order }));
-
       const { receipt, amount } = await ctx.call(payment, { card, amount: reservation.amount });
       return { order, receipt, amount, bookedAt: ctx.now() };
     } catch (error) {
-      ctx.log.warn(`undoing ${undo.length} steps:`, (error as Error).message);
-      for (const step of undo.reverse()) await step();
+      ctx.log.warn("undoing what was done:", (error as Error).message);
+      await ctx.compensate();
       throw error;
     }
   },

@@ -1,4 +1,4 @@
-import { fn, TerminalError } from "lockstep";
+import { type FunctionContext, fn, TerminalError } from "lockstep";
 import * as z from "zod";
 
 const Journey = z.object({ traveller: z.string().min(1), to: z.string().min(1), nights: z.int().min(1).max(30) });
@@ -13,6 +13,9 @@ const pause = (ms: number, signal: AbortSignal): Promise<void> =>
     });
   });
 
+const cancel = (ctx: FunctionContext, { output }: { output: z.infer<typeof Booked> }): void =>
+  ctx.log.info(`cancelled ${output.reference}`);
+
 /** Books a seat there and back. No airline of this example flies to Atlantis. */
 export const bookFlight = fn(
   "book-flight",
@@ -22,11 +25,8 @@ export const bookFlight = fn(
     ctx.log.info(`a seat to ${to} for ${traveller}`);
     return { reference: `flight:${ctx.key}`, amount: 180 };
   },
-  { input: Journey, output: Booked },
+  { input: Journey, output: Booked, compensate: cancel },
 );
-
-/** Undoes `book-flight`. */
-export const cancelFlight = fn("cancel-flight", ({ reference }, ctx) => ctx.log.info(`cancelled ${reference}`), { input: Booked });
 
 /** Books a room. */
 export const bookHotel = fn(
@@ -36,8 +36,5 @@ export const bookHotel = fn(
     ctx.log.info(`${nights} nights in ${to} for ${traveller}`);
     return { reference: `hotel:${ctx.key}`, amount: 75 * nights };
   },
-  { input: Journey, output: Booked },
+  { input: Journey, output: Booked, compensate: cancel },
 );
-
-/** Undoes `book-hotel`. */
-export const cancelHotel = fn("cancel-hotel", ({ reference }, ctx) => ctx.log.info(`cancelled ${reference}`), { input: Booked });

@@ -11,7 +11,7 @@ const Selection = z.object({ item: z.string(), quantity: z.int().min(1) });
 const Reservation = z.object({ reservation: z.string(), item: z.string(), quantity: z.int(), amount: z.number() });
 const Confirmation = z.object({ order: z.string() });
 
-/** Reserves a quantity of an item. */
+/** Reserves a quantity of an item, and gives it back when it is compensated. */
 export const selectItem = fn(
   "select-item",
   ({ item, quantity }, ctx) => {
@@ -29,16 +29,7 @@ export const selectItem = fn(
     // ctx.key is the same in every attempt of this call, so a second attempt reserves nothing twice.
     return { reservation: `reservation:${ctx.key}`, item, quantity, amount: quantity * offer.pricePerUnit };
   },
-  { input: Selection, output: Reservation },
-);
-
-/** Undoes `select-item`. */
-export const releaseItem = fn(
-  "release-item",
-  ({ reservation }, ctx) => {
-    ctx.log.info(`released ${reservation}`);
-  },
-  { input: z.object({ reservation: z.string() }) },
+  { input: Selection, output: Reservation, compensate: (ctx, { output }) => ctx.log.info(`released ${output.reservation}`) },
 );
 
 /** Turns a reservation into an order of a customer. */
@@ -48,14 +39,9 @@ export const confirmOrder = fn(
     ctx.log.info(`${customer} orders ${reservation.quantity} × ${reservation.item} for ${reservation.amount}`);
     return { order: `order:${ctx.key}` };
   },
-  { input: z.object({ customer: z.string().min(1), reservation: Reservation }), output: Confirmation },
-);
-
-/** Undoes `confirm-order`. */
-export const withdrawOrder = fn(
-  "withdraw-order",
-  ({ order }, ctx) => {
-    ctx.log.info(`withdrew ${order}`);
+  {
+    input: z.object({ customer: z.string().min(1), reservation: Reservation }),
+    output: Confirmation,
+    compensate: (ctx, { output }) => ctx.log.info(`withdrew ${output.order}`),
   },
-  { input: Confirmation },
 );

@@ -1,7 +1,7 @@
 import type { CoordinatorContext } from "lockstep";
 import { coordinator, TerminalError } from "lockstep";
 import * as z from "zod";
-import { bookFlight, bookHotel, cancelFlight, cancelHotel } from "./carriers.ts";
+import { bookFlight, bookHotel } from "./carriers.ts";
 import { payment } from "./payments.ts";
 
 const Trip = z.object({
@@ -27,21 +27,16 @@ export const trip = coordinator(
   "trip",
   async (ctx, { traveller, to, nights, card, approvalMs, coolingOffMs }: Trip) => {
     const journey = { traveller, to, nights };
-    const [flight, hotel] = await Promise.allSettled([ctx.call(bookFlight, journey), ctx.call(bookHotel, journey)]);
     try {
-      if (flight.status === "rejected") throw flight.reason;
-      if (hotel.status === "rejected") throw hotel.reason;
-
+      const [flight, hotel] = await Promise.all([ctx.call(bookFlight, journey), ctx.call(bookHotel, journey)]);
       const approvedBy = await approval(ctx, approvalMs);
       await ctx.sleep(coolingOffMs);
-      const { receipt, amount } = await ctx.call(payment, { card, amount: flight.value.amount + hotel.value.amount });
-      return { flight: flight.value.reference, hotel: hotel.value.reference, approvedBy, receipt, amount };
+      const { receipt, amount } = await ctx.call(payment, { card, amount: flight.amount + hotel.amount });
+      return { flight: flight.reference, hotel: hotel.reference, approvedBy, receipt, amount };
     } catch (error) {
       ctx.log.warn("giving back what was booked:", (error as Error).message);
-      await Promise.all([
-        flight.status === "fulfilled" && ctx.call(cancelFlight, flight.value),
-        hotel.status === "fulfilled" && ctx.call(cancelHotel, hotel.value),
-      ]);
+      // Also waits for a booking that is still under way, and gives that back too.
+      await ctx.compensate();
       throw error;
     }
   },

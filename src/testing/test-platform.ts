@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { FunctionContext } from "../application/context.ts";
-import type { CoordinatorDefinition, Definition, FunctionDefinition, Resource } from "../application/definitions.ts";
+import type { FunctionContext, StateRecord } from "../application/context.ts";
+import type { BucketDefinition, CoordinatorDefinition, Definition, FunctionDefinition, Resource } from "../application/definitions.ts";
 import { isFunction } from "../application/definitions.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { toJson } from "../lib/json.ts";
@@ -17,6 +17,7 @@ import type { CrashPoint } from "./mortal-journal.ts";
 import type { Disturber, RandomFaults } from "./platform-faults.ts";
 import { PlatformFaults } from "./platform-faults.ts";
 import { TestRun } from "./test-run.ts";
+import { isStartedBy, putObject, recordOf, type TestContent } from "./test-storage.ts";
 
 /** A module (`import * as application from "./index.ts"`) or a list of definitions. */
 export type TestApplication = Record<string, unknown> | readonly (Definition | Resource)[];
@@ -50,6 +51,7 @@ const START_MS = Date.UTC(2026, 0, 1);
 const PATIENCE_MS = 1_000;
 const NAME = "application";
 const EVENTS_PER_PAGE = 10_000;
+const RUNS = 100_000;
 
 /**
  * Starts a whole platform in this process: the real control plane, on a journal in memory, with pods in memory, under a clock that the test
@@ -130,6 +132,34 @@ export class TestPlatform {
         if (request.key === undefined || !isDeath(error) || this.#lives.isStopped) throw error;
       }
     }
+  }
+
+  /** The runs of a definition, also those that triggers have started; the first first. */
+  async runs(target: Named): Promise<TestRun[]> {
+    await this.settle();
+    const { runs } = await this.ask((controlPlane) => controlPlane.runs({ name: nameOf(target) }, RUNS));
+    return runs.map(({ id }) => new TestRun(this.#lives, id, true)).sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  // ---------------------------------------------------------------- storage
+
+  /** Puts an object into a bucket, and gives the runs that this has started, the first first. */
+  async put(bucket: BucketDefinition | string, key: string, content: TestContent): Promise<TestRun[]> {
+    const before = (await this.events()).at(-1)?.position ?? 0;
+    const version = await this.#lives.ask((controlPlane) => putObject(controlPlane, nameOf(bucket), key, content));
+    const started: TestRun[] = [];
+    for (const event of await this.events()) {
+      if (event.position <= before || event.type !== "run.accepted") continue;
+      const { input } = await this.ask((controlPlane) => controlPlane.run(event.run));
+      if (isStartedBy(input, version)) started.push(new TestRun(this.#lives, event.run, false));
+    }
+    return started;
+  }
+
+  /** What the state store holds for a key of the application, such as `orders/17`, stale or not. */
+  async state<Value = unknown>(key: string, application = NAME): Promise<StateRecord<Value>> {
+    await this.settle();
+    return recordOf(await this.ask((controlPlane) => controlPlane.state.get(application, key)));
   }
 
   // ---------------------------------------------------------------- time
