@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { Client } from "lockstep/client";
 import { createClient } from "lockstep/client";
 import { bundleApplication } from "../../src/application/bundler.ts";
-import type { PlatformLimits } from "../../src/platform.ts";
+import type { PlatformLimits, PlatformOptions } from "../../src/platform.ts";
 import type { ApplicationVersion } from "../../src/protocol/application.ts";
 import type { PodView } from "../../src/protocol/control-plane.ts";
 import { eventually, within } from "./eventually.ts";
@@ -20,6 +20,7 @@ export interface PlatformProcessOptions {
   port?: number;
   limits?: Partial<PlatformLimits>;
   environment?: Record<string, string>;
+  objects?: PlatformOptions["objects"];
   crashAfter?: CrashPoint;
   auditEveryMs?: number;
 }
@@ -82,8 +83,8 @@ export const startPlatformProcess = (sandbox: Sandbox, options: PlatformProcessO
   within("the platform starts", START_WITHIN_MS, launchPlatform(sandbox, options).ready);
 
 export const launchPlatform = (sandbox: Sandbox, options: PlatformProcessOptions = {}): LaunchedPlatform => {
-  const { dataDirectory = sandbox.data, port = 0, limits = {}, environment = {}, crashAfter, auditEveryMs } = options;
-  const main: PlatformMainOptions = { platform: { dataDirectory, gateway: { port }, limits }, crashAfter, auditEveryMs };
+  const { dataDirectory = sandbox.data, port = 0, limits = {}, environment = {}, objects = {}, crashAfter, auditEveryMs } = options;
+  const main: PlatformMainOptions = { platform: { dataDirectory, gateway: { port }, limits, objects }, crashAfter, auditEveryMs };
   const startedAt = performance.now();
   const child = spawn(process.execPath, [MAIN, JSON.stringify(main)], {
     env: { PATH: process.env.PATH, HOME: sandbox.root, TMPDIR: sandbox.temporary, ...environment },
