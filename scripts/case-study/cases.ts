@@ -32,7 +32,7 @@ const base = (id: string, { url }: Observer) => ({
   amount: 25,
   currency: "EUR",
   ledger: `${url}/ledger`,
-  archive: "receipts",
+  archive: "archive",
   observer: url,
   fault: id.replace(/-\d+$/, ""),
 });
@@ -42,8 +42,8 @@ const plain = (id: string, observer: Observer) => base(id, observer);
 export const CASES: readonly Case[] = [
   {
     name: "invalid-bucket",
-    what: "the receipt goes to a bucket that can't exist",
-    paper: "§5, figure 4: InvalidBucketName",
+    what: "the order is copied to a bucket that can't exist",
+    paper: "§6.1, figure 4: InvalidBucketName",
     order: (id, observer) => ({ ...base(id, observer), archive: "Archive_2020" }),
     verdict: "resource-not-found",
     decision: "retry",
@@ -55,7 +55,7 @@ export const CASES: readonly Case[] = [
   {
     name: "type-error",
     what: "the code reads a field of undefined",
-    paper: "§5, figure 5: TypeError",
+    paper: "§6.1, figure 5: TypeError",
     order: plain,
     verdict: "execution",
     decision: "resume",
@@ -67,7 +67,7 @@ export const CASES: readonly Case[] = [
   {
     name: "access-denied",
     what: "the function reads a bucket that its permissions don't list",
-    paper: "§5, figure 6: AccessDenied",
+    paper: "§6.1, figure 6: AccessDenied",
     order: plain,
     verdict: "permission",
     decision: "compensate",
@@ -79,7 +79,7 @@ export const CASES: readonly Case[] = [
   {
     name: "malformed-event",
     what: "the order that was put lacks its amount",
-    paper: "§4: invocation errors, structure of the event",
+    paper: "§6: invocation errors, structure of the event",
     order: (id, observer) => ({ ...base(id, observer), amount: undefined }),
     verdict: "invocation",
     decision: "resume",
@@ -90,7 +90,7 @@ export const CASES: readonly Case[] = [
   {
     name: "wrong-configuration",
     what: "the shop is configured with a currency that does not exist",
-    paper: "§4: invocation errors, function configuration",
+    paper: "§6: invocation errors, function configuration",
     order: (id, observer) => ({ ...base(id, observer), currency: "EURO" }),
     verdict: "invocation",
     decision: "retry",
@@ -101,7 +101,7 @@ export const CASES: readonly Case[] = [
   {
     name: "storage-unreachable",
     what: "nobody listens where the ledger should be; readers are refused until it is back",
-    paper: "§4: database access failure, network",
+    paper: "§6: database access failure, network",
     order: (id, observer) => ({ ...base(id, observer), ledger: `http://127.0.0.1:${observer.closedPort}/late` }),
     verdict: "storage-unavailable",
     decision: "retry",
@@ -113,7 +113,7 @@ export const CASES: readonly Case[] = [
   {
     name: "storage-timeout",
     what: "the ledger takes the request and never answers",
-    paper: "§4: database access failure, time-outs",
+    paper: "§6: database access failure, time-outs",
     order: (id, observer) => ({ ...base(id, observer), ledger: `${observer.url}/silent` }),
     verdict: "timeout",
     decision: "retry",
@@ -154,7 +154,7 @@ export const CASES: readonly Case[] = [
   {
     name: "check-failed",
     what: "the function returns, but the ledger has lost the payment",
-    paper: "§3: tests of the monitoring function",
+    paper: "§4: tests of the monitoring function",
     order: plain,
     verdict: "check-failed",
     decision: "retry",

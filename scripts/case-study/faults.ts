@@ -11,9 +11,9 @@ export const Order = z.object({
   amount: z.number().positive(),
   /** How the shop is configured. */
   currency: z.string(),
-  /** Where payments are written, and where receipts are kept. */
+  /** Where payments are written, and where paid orders are kept. */
   ledger: z.url(),
-  archive: z.string().default("receipts"),
+  archive: z.string().default("archive"),
   /** Where the observer listens. */
   observer: z.url(),
   fault: z.string().optional(),
@@ -45,7 +45,7 @@ export const charge = async (order: Order, ctx: FunctionContext): Promise<Receip
     signal: AbortSignal.timeout(LEDGER_PATIENCE_MS),
   });
   if (!write.ok) throw Object.assign(new Error(`the ledger answered ${write.status}`), { status: write.status });
-  await ctx.objects.put(order.archive, `${order.id}.json`, { id: order.id, paid: order.amount });
+  await ctx.objects.copy({ bucket: "orders", key: `incoming/${order.id}.json` }, { bucket: order.archive, key: `${order.id}.json` });
   return { receipt: `receipt:${ctx.key}` };
 };
 

@@ -7,7 +7,7 @@ import * as z from "zod";
 import { charge, entryOf, LEDGER_REPLICA, Order, Payable, type Receipt } from "./faults.ts";
 
 export const incoming = bucket("orders");
-export const receipts = bucket("receipts");
+export const archive = bucket("archive");
 /** Not for `payment`: its definition lists what it may touch. */
 export const payroll = bucket("payroll");
 
@@ -54,7 +54,7 @@ export const payment = fn(
       if (order.fault === "recovery-fails") throw new Error("the recovery itself is broken");
       switch (verdict.class) {
         case "resource-not-found":
-          return ctx.retry({ input: { ...order, archive: "receipts" } });
+          return ctx.retry({ input: { ...order, archive: "archive" } });
         case "invocation":
           return ctx.retry({ input: { ...order, currency: "EUR" } });
         case "storage-unavailable":
