@@ -12,8 +12,8 @@ export interface StoredBytes {
 export interface Bytes {
   /** Durable when it resolves; leaves nothing behind when it rejects. What `body` throws is passed on. */
   store(body: AsyncIterable<Uint8Array>): Promise<StoredBytes>;
-  /** The same bytes under another name. */
-  copy(stored: StoredBytes): Promise<StoredBytes>;
+  /** The same bytes under another name. `undefined`: no such file. */
+  copy(stored: StoredBytes): Promise<StoredBytes | undefined>;
   /** Rejects with OBJECT_CORRUPT when the bytes are not those that were stored; a large body may do so at its end. `undefined`: no such file. */
   read(stored: StoredBytes, range?: Required<ByteRange>): Promise<AsyncIterable<Uint8Array> | undefined>;
   remove(file: string): Promise<void>;

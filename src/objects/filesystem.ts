@@ -54,7 +54,7 @@ export class FileBytes implements Bytes {
     return { file, size, sha256: hash.digest("hex") };
   }
 
-  async copy(stored: StoredBytes): Promise<StoredBytes> {
+  async copy(stored: StoredBytes): Promise<StoredBytes | undefined> {
     const from = this.#pathOf(stored.file);
     for (;;) {
       const file = this.#nextName();
@@ -70,6 +70,7 @@ export class FileBytes implements Bytes {
         return { ...stored, file };
       } catch (error) {
         if (isCode(error, "EEXIST")) continue;
+        if (isCode(error, "ENOENT")) return undefined;
         await this.#abandon(to);
         throw fileError(error);
       }

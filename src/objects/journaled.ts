@@ -91,17 +91,9 @@ export class JournaledObjects implements ObjectStore {
   }
 
   async stageCopy(from: ObjectPlace): Promise<Staged> {
-    for (let tries = 1; ; tries++) {
-      const row = await this.#row(from);
-      if (row === undefined) throw unknownObject(from);
-      try {
-        const { contentType, metadata } = row.meta;
-        return stagedOf(await this.#bytes.copy(row.meta), { contentType, metadata });
-      } catch (error) {
-        // Replaced, and its bytes removed, after the row was read: then there is another row by now.
-        if (tries === READ_TRIES || (await this.#row(from))?.meta.file === row.meta.file) throw error;
-      }
-    }
+    const [{ meta }, copy] = await this.#use(from, (row) => this.#bytes.copy(row.meta));
+    const { contentType, metadata } = meta;
+    return stagedOf(copy, { contentType, metadata });
   }
 
   async discard(staged: Staged): Promise<void> {
@@ -149,17 +141,12 @@ export class JournaledObjects implements ObjectStore {
   }
 
   async open(place: ObjectPlace, range?: ByteRange): ReturnType<ObjectStore["open"]> {
-    let last: string | undefined;
-    for (let tries = 1; ; tries++) {
-      const row = await this.#row(place);
-      if (row === undefined) throw unknownObject(place);
-      const part = range === undefined ? undefined : rangeIn(range, row.meta.size);
-      const body = await this.#bytes.read(row.meta, part);
-      if (body !== undefined) return { info: infoOf(place, row), ...(part === undefined ? {} : { range: part }), body };
-      // Its bytes went between the look at the row and that at the file, when the object was replaced: unless it wasn't.
-      if (last === row.meta.file || tries === READ_TRIES) throw lost(place);
-      last = row.meta.file;
-    }
+    let part: Required<ByteRange> | undefined;
+    const [row, body] = await this.#use(place, ({ meta }) => {
+      part = range === undefined ? undefined : rangeIn(range, meta.size);
+      return this.#bytes.read(meta, part);
+    });
+    return { info: infoOf(place, row), ...(part === undefined ? {} : { range: part }), body };
   }
 
   async list(bucket: string, { prefix, after, limit }: { prefix: string; after?: string; limit: number }): ReturnType<ObjectStore["list"]> {
@@ -274,6 +261,20 @@ export class JournaledObjects implements ObjectStore {
     const { row } = held;
     if (held.open > 0) await this.#committed();
     return row;
+  }
+
+  /** Does something with the bytes of an object. `use` gives `undefined` when they are not there. */
+  async #use<T>(place: ObjectPlace, use: (row: Row) => Promise<T | undefined>): Promise<[Row, T]> {
+    let last: string | undefined;
+    for (let tries = 1; ; tries++) {
+      const row = await this.#row(place);
+      if (row === undefined) throw unknownObject(place);
+      const used = await use(row);
+      if (used !== undefined) return [row, used];
+      // Its bytes went between the look at the row and that at the file, when the object was replaced: unless it wasn't.
+      if (last === row.meta.file || tries === READ_TRIES) throw lost(place);
+      last = row.meta.file;
+    }
   }
 
   #committed(): Promise<void> {

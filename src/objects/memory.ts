@@ -15,10 +15,9 @@ export class MemoryBytes implements Bytes {
     return this.#add(bytes, createHash("sha256").update(bytes).digest("hex"));
   }
 
-  async copy({ file, sha256 }: StoredBytes): Promise<StoredBytes> {
+  async copy({ file, sha256 }: StoredBytes): Promise<StoredBytes | undefined> {
     const bytes = this.#files.get(file);
-    if (bytes === undefined) throw new Error(`${file} was removed`);
-    return this.#add(bytes, sha256);
+    return bytes === undefined ? undefined : this.#add(bytes, sha256);
   }
 
   async read({ file }: StoredBytes, range?: { start: number; end: number }): Promise<AsyncIterable<Uint8Array> | undefined> {
