@@ -148,7 +148,7 @@ export class RunFeeder {
     this.#memory.add(live);
     for (const pending of live.state.pending.values()) {
       if (pending.t === "call" && isQueued(pending)) this.#turn.after(() => this.enqueue(live, pending));
-      else if (pending.t === "state") this.#turn.after(() => this.#operate(live, pending.seq, pending.op));
+      else if (pending.t === "state") this.#turn.after(() => this.operate(live, pending.seq, pending.op));
       else if (pending.t === "sleep") this.#timers.arm(live.head.id, pending.seq, pending.dueAt);
       else if (pending.t === "signal" && pending.dueAt !== undefined) this.#timers.arm(live.head.id, pending.seq, pending.dueAt);
     }
@@ -224,7 +224,9 @@ export class RunFeeder {
         return this.#cancelChild(effect.child, effect.reason);
       case "state":
         // In the commit of its record, so that a write costs no second one.
-        return this.#turn.early(() => this.#operate(live, effect.seq, effect.op));
+        return this.#turn.early(() => this.operate(live, effect.seq, effect.op));
+      case "give-up":
+        return this.#giveUp(live, effect.seq);
       case "start-recovery":
         return this.#startRecovery(live, effect);
       case "rehost":
@@ -354,12 +356,21 @@ export class RunFeeder {
 
   // ---------------------------------------------------------------- the state store
 
-  #operate(live: Live, seq: number, op: StateOp): void {
-    if (live.state.pending.get(seq)?.t !== "state") return;
+  operate(live: Live, seq: number, op: StateOp): void {
+    if (live.state.pending.get(seq)?.t !== "state" || live.operations?.has(seq)) return;
     const { application, id: run, name } = live.head;
-    this.#state.execute({ space: application, run, seq, function: name }, op, (outcome) =>
-      this.feed(live, { t: "stated", seq, ...outcome }),
-    );
+    const giveUp = this.#state.execute({ space: application, run, seq, function: name }, op, (outcome) => {
+      live.operations?.delete(seq);
+      this.feed(live, { t: "stated", seq, ...outcome });
+    });
+    live.operations ??= new Map();
+    live.operations.set(seq, giveUp);
+  }
+
+  /** A write that is held up must not come after what its run does next, and a reader that waits would be left waiting. */
+  #giveUp(live: Live, seq: number): void {
+    live.operations?.get(seq)?.();
+    live.operations?.delete(seq);
   }
 
   /** Tells the runs in memory that have read the key and asked to be told. */

@@ -23,6 +23,8 @@ export interface Live {
   company: number;
   /** How often each call has met a conflict in the state store, one after the other. */
   conflicts: Map<number, number> | undefined;
+  /** Its operations on the state store that are under way, and what gives each up; made with the first. */
+  operations: Map<number, () => void> | undefined;
   /** Steps that execute in its pod now: they would be lost with an eviction. */
   readonly steps: Set<number>;
   /** What the journal's head row says of it. */
@@ -41,6 +43,7 @@ export const createLive = (head: AcceptedRun, state: RunState, driver: Driver | 
   soloLosses: 0,
   company: Number.POSITIVE_INFINITY,
   conflicts: undefined,
+  operations: undefined,
   steps: new Set(),
   stored: { status: "running", live: true },
   touchedAt: now,

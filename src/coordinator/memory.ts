@@ -141,6 +141,8 @@ export class RunMemory {
     if (statusOfLive(live) !== "waiting" && !isSuspended(live)) return false;
     // What it wants to be told of becomes stale at any time, and is not in the journal.
     if (live.state.watching) return false;
+    // What it waits to read becomes fresh at any time, and would be told to what is no longer the run.
+    if (live.operations !== undefined && live.operations.size > 0) return false;
     if (live.entries.size > 0 || live.steps.size > 0 || live.hosting === "loading" || this.#port.isAwaited(live.head.id)) return false;
     const wakeAt = nextTimer(live.state);
     return wakeAt === undefined || wakeAt >= now + 2 * SWEEP_MS;

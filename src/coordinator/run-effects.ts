@@ -20,6 +20,8 @@ export type RunEffect =
   | { t: "cancel-child"; child: RunId; reason: string }
   /** Does an operation on the state store; its outcome comes back as `stated`. */
   | { t: "state"; seq: number; op: StateOp }
+  /** Nobody wants the operation any more: if it has not been done, it must not be. */
+  | { t: "give-up"; seq: number }
   /** Starts the `recover` of a call's function, or for `seq` 0 of the run's coordinator. */
   | { t: "start-recovery"; seq: number; recovery: RunId; input: Omit<RecoveryInput, "run"> }
   /** Starts the coordinator's code anew, from the journal. */
@@ -46,7 +48,8 @@ export const release = (pending: Pending, reason: string, effects: RunEffect[]):
     if (pending.recovering === undefined) effects.push({ t: "withdraw", seq: pending.seq, reason });
     else effects.push({ t: "cancel-child", child: pending.recovering.recovery, reason });
   } else if (pending.t === "child") effects.push({ t: "cancel-child", child: pending.child, reason });
-  else if (pending.t !== "state" && pending.dueAt !== undefined) effects.push({ t: "disarm", seq: pending.seq });
+  else if (pending.t === "state") effects.push({ t: "give-up", seq: pending.seq });
+  else if (pending.dueAt !== undefined) effects.push({ t: "disarm", seq: pending.seq });
 };
 
 export const releaseAll = (run: RunState, reason: string, effects: RunEffect[]): void => {

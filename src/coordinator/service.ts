@@ -378,8 +378,9 @@ export class RunService implements HostEvents {
     if (this.#parts.clock.now() - live.touchedAt < SETTLED_MS) return false;
     let repaired = false;
     for (const pending of state.pending.values()) {
-      if (pending.t !== "call" || !isQueued(pending) || live.entries.has(pending.seq)) continue;
-      this.#feeder.enqueue(live, pending);
+      if (pending.t === "call" && isQueued(pending) && !live.entries.has(pending.seq)) this.#feeder.enqueue(live, pending);
+      else if (pending.t === "state" && !live.operations?.has(pending.seq)) this.#feeder.operate(live, pending.seq, pending.op);
+      else continue;
       repaired = true;
     }
     if (live.driver !== undefined || isSuspended(live) || hasEnded(state)) return repaired;

@@ -241,7 +241,7 @@ export class StateService implements StatePlane {
       const tx = this.#begin(operation);
       if (ifVersion === undefined) await undefined;
       else await this.#checkVersion(tx, write.key, ifVersion);
-      if (operation.state !== "open") return;
+      if (operation.state !== "open") return this.abandon(tx);
       const blocker = this.#machine.blocker(tx, parts);
       if (blocker === undefined && this.#commit(tx, parts)) {
         const version = this.#machine.decided(space, write.key)?.row?.version ?? 0;
