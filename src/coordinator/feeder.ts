@@ -246,37 +246,65 @@ export class RunFeeder {
     }
   }
 
-  /** Adds what only the platform knows to a command: versions, children's ids, or why it cannot be. */
+  /**
+   * Adds what only the platform knows to a command: versions, children's ids, or why it cannot be. Its own fields are taken one by one: a pod
+   * may send others beside them, such as those that are added here.
+   */
   #lookUp(live: Live, command: Command): ResolvedCommand {
-    const { registry, ids, clock } = this.#parts;
-    if (command.t === "finish") return this.#lookUpEnd(live, command);
-    const refusal = commandDenial(registry, live.head, command);
-    if (refusal !== undefined) return { ...command, refusal };
-    if (command.t === "call") {
-      const home = registry.homeOfFunction(command.fn, live.head.version);
-      if (home !== undefined) {
-        const spec = registry.spec(command.fn, home.version);
-        return { ...command, version: home.version, ...(spec?.compensates ? { undoable: true } : {}) };
+    switch (command.t) {
+      case "finish":
+        return this.#lookUpEnd(live, command);
+      case "call":
+        return this.#lookUpCall(live, command);
+      case "child":
+        return this.#lookUpChild(live, command);
+      case "state": {
+        const refusal = commandDenial(this.#parts.registry, live.head, command);
+        const { t, seq, op } = command;
+        return refusal === undefined ? { t, seq, op } : { t, seq, op, refusal };
       }
-      const message = `no deployed application defines function "${command.fn}"`;
-      return {
-        ...command,
-        refusal: { code: "UNKNOWN_FUNCTION", message, terminal: true, call: { function: command.fn, seq: command.seq } },
-      };
+      default:
+        return command;
     }
-    if (command.t !== "child") return command;
-    const home = registry.homeOfCoordinator(command.coordinator, live.head.version);
-    if (home !== undefined) return { ...command, child: ids.next(clock.now()) };
-    const message = `no deployed application defines coordinator "${command.coordinator}"`;
-    return { ...command, refusal: { code: "UNKNOWN_COORDINATOR", message, terminal: true } };
+  }
+
+  #lookUpCall(live: Live, command: Command & { t: "call" }): ResolvedCommand {
+    const { registry } = this.#parts;
+    const { t, seq, fn, input, options } = command;
+    const resolved: ResolvedCommand & { t: "call" } = { t, seq, fn, input };
+    if (options !== undefined) resolved.options = options;
+    const refusal = commandDenial(registry, live.head, command);
+    if (refusal !== undefined) return { ...resolved, refusal };
+    const home = registry.homeOfFunction(fn, live.head.version);
+    if (home === undefined) {
+      const message = `no deployed application defines function "${fn}"`;
+      return { ...resolved, refusal: { code: "UNKNOWN_FUNCTION", message, terminal: true, call: { function: fn, seq } } };
+    }
+    resolved.version = home.version;
+    if (registry.spec(fn, home.version)?.compensates) resolved.undoable = true;
+    return resolved;
+  }
+
+  #lookUpChild(live: Live, command: Command & { t: "child" }): ResolvedCommand {
+    const { registry, ids, clock } = this.#parts;
+    const { t, seq, coordinator, input, detached } = command;
+    const resolved = { t, seq, coordinator, input, detached };
+    const refusal = commandDenial(registry, live.head, command);
+    if (refusal !== undefined) return { ...resolved, refusal };
+    const home = registry.homeOfCoordinator(coordinator, live.head.version);
+    if (home !== undefined) return { ...resolved, child: ids.next(clock.now()) };
+    const message = `no deployed application defines coordinator "${coordinator}"`;
+    return { ...resolved, refusal: { code: "UNKNOWN_COORDINATOR", message, terminal: true } };
   }
 
   /** A coordinator that has thrown, and knows what to do then, is given the id of its recovery. */
-  #lookUpEnd(live: Live, command: Command & { t: "finish" }): ResolvedCommand {
+  #lookUpEnd(live: Live, { t, value, failure, cancelled }: Command & { t: "finish" }): ResolvedCommand {
     const { registry, ids, clock } = this.#parts;
     const { kind, name, version } = live.head;
-    if (command.failure === undefined || kind !== "coordinator" || !registry.coordinatorSpec(name, version)?.recovers) return command;
-    return { ...command, recovery: ids.next(clock.now()) };
+    const end: ResolvedCommand & { t: "finish" } = failure === undefined ? { t, value: value ?? "" } : { t, failure };
+    if (cancelled) end.cancelled = true;
+    if (failure === undefined || kind !== "coordinator" || !registry.coordinatorSpec(name, version)?.recovers) return end;
+    return { ...end, recovery: ids.next(clock.now()) };
   }
 
   // ---------------------------------------------------------------- calls

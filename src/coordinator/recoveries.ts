@@ -51,10 +51,19 @@ const isDecision = (value: unknown): value is Decision => {
   return t === "compensate" || (t === "escalate" && isText(message));
 };
 
+const parsed = (value: Json): unknown => {
+  try {
+    return value === "" ? undefined : JSON.parse(value);
+  } catch {
+    // Then it is no decision, which the caller says.
+    return undefined;
+  }
+};
+
 /** What a recovery's run came to: a decision, or the failure of the recovery itself. */
 export const decisionOf = ({ value, failure }: { value?: Json; failure?: Failure }): { decision: Decision } | { failure: Failure } => {
   if (failure !== undefined) return { failure };
-  const decision: unknown = value === undefined || value === "" ? undefined : JSON.parse(value);
+  const decision = parsed(value ?? "");
   if (isDecision(decision)) return { decision };
   return { failure: { code: "RECOVERY_INVALID", message: "recover returned no decision", terminal: true } };
 };
