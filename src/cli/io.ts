@@ -14,6 +14,10 @@ export interface Io {
   readonly stderr: Sink;
   /** All of standard input, as text. */
   stdin(): Promise<string>;
+  /** Standard input as it comes. */
+  stdinBytes(): AsyncIterable<Uint8Array>;
+  /** Writes bytes to standard output as fast as they are taken there. */
+  writeBytes(bytes: AsyncIterable<Uint8Array>): Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Aborted by the first Ctrl-C or SIGTERM. */

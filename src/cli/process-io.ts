@@ -1,3 +1,4 @@
+import { pipeline } from "node:stream/promises";
 import { systemClock } from "../lib/clock.ts";
 import type { Io, Sink } from "./io.ts";
 
@@ -32,6 +33,8 @@ export const processIo = (): Io => {
     stdout: sinkOf(process.stdout),
     stderr: sinkOf(process.stderr),
     stdin: readStdin,
+    stdinBytes: () => process.stdin,
+    writeBytes: (bytes) => pipeline(bytes, process.stdout, { end: false }),
     env: process.env,
     cwd: process.cwd(),
     interrupted: interrupting.signal,

@@ -6,9 +6,12 @@ import { checkVerb } from "./commands/check.ts";
 import { deployVerb } from "./commands/deploy.ts";
 import { devVerb } from "./commands/dev.ts";
 import { doctorVerb } from "./commands/doctor.ts";
+import { drillVerb } from "./commands/drill.ts";
 import { evalVerb } from "./commands/eval.ts";
+import { faultsVerb } from "./commands/faults.ts";
 import { layersVerb } from "./commands/layers.ts";
 import { logsVerb } from "./commands/logs.ts";
+import { objectsVerb } from "./commands/objects.ts";
 import { podsVerb } from "./commands/pods.ts";
 import { runVerb } from "./commands/run.ts";
 import { runsVerb } from "./commands/runs.ts";
@@ -39,6 +42,9 @@ const VERBS: readonly Verb[] = [
   layersVerb,
   triggersVerb,
   stateVerb,
+  objectsVerb,
+  faultsVerb,
+  drillVerb,
   doctorVerb,
 ];
 

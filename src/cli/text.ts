@@ -25,6 +25,12 @@ export const duration = (ms: number): string => {
 
 const short = (number: number): string => String(Math.round(number * 10) / 10);
 
+export const bytesText = (bytes: number): string => {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const unit = bytes < 1_024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
+  return unit === 0 ? `${bytes} B` : `${(bytes / 1_024 ** unit).toFixed(1)} ${units[unit]}`;
+};
+
 /** One line of at most `limit` characters. */
 export const oneLine = (text: string, limit = 60): string => {
   const line = text.replace(/\s+/g, " ").trim();

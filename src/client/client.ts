@@ -6,11 +6,13 @@ import type { RunId } from "../lib/ids.ts";
 import type { ApplicationVersion, Bundle } from "../protocol/application.ts";
 import type { CallLog, LayerView, PodView, Rehearsal, Repair, TriggerView } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
+import type { Drill, DrillRequest, FaultView } from "../protocol/faults.ts";
 import type { RunPage, RunSummary } from "../protocol/run.ts";
 import type { EventsOptions } from "./events.ts";
 import { followEvents } from "./events.ts";
 import type { HttpRequest } from "./http.ts";
 import { createHttp } from "./http.ts";
+import { type ClientObjects, createObjects } from "./objects.ts";
 import type { ClientRun } from "./run.ts";
 import { completedValue, createRun, LONGEST_WAIT_MS, settled, waitForOutcome } from "./run.ts";
 import { type ClientState, createState } from "./state.ts";
@@ -86,8 +88,13 @@ export interface Client {
   check(bundle: Bundle): Promise<Rehearsal[]>;
   /** What applications keep. */
   readonly state: ClientState;
+  readonly objects: ClientObjects;
   pods(): Promise<PodView[]>;
   layers(): Promise<LayerView[]>;
+  /** What of the platform itself has failed, the newest first. Default: the last 100. */
+  faults(limit?: number): Promise<FaultView[]>;
+  /** Provokes a fault of a development platform on this machine. */
+  drill(request: DrillRequest): Promise<Drill>;
   /** What starts runs by itself: schedules, events, objects, webhooks. */
   triggers(): Promise<TriggerView[]>;
   logs(filter?: LogsFilter): Promise<{ logs: CallLog[]; next: number }>;
@@ -169,8 +176,11 @@ export const createClient = (options: ClientOptions = {}): Client => {
       return (await http.json<{ runs: Rehearsal[] }>("POST", "/v1/applications/check", request)).runs;
     },
     state: createState(http),
+    objects: createObjects(http),
     pods: async () => (await http.json<{ pods: PodView[] }>("GET", "/v1/pods")).pods,
     layers: async () => (await http.json<{ layers: LayerView[] }>("GET", "/v1/layers")).layers,
+    faults: async (limit) => (await http.json<{ faults: FaultView[] }>("GET", "/v1/faults", { query: { limit } })).faults,
+    drill: (request) => http.json<Drill>("POST", "/v1/drills", { body: { ...request }, repeatable: false }),
     triggers: async () => (await http.json<{ triggers: TriggerView[] }>("GET", "/v1/triggers")).triggers,
     logs: ({ since, ...filter } = {}) =>
       http.json("GET", "/v1/logs", { query: { ...filter, ...(since === undefined ? {} : { since: Number(since) }) } }),

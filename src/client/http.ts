@@ -28,7 +28,18 @@ export interface HttpRequest {
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE";
 
+/** A request whose body, or whose answer, is no JSON. */
+export interface RawRequest extends Pick<HttpRequest, "query" | "repeatable" | "signal"> {
+  headers?: Record<string, string>;
+  /** A stream is sent once, whatever happens. */
+  body?: Uint8Array | string | ReadableStream<Uint8Array>;
+  /** Statuses that are answers, although they are no success. */
+  accept?: readonly number[];
+}
+
 export interface Http {
+  /** The answer itself, once its status is good. */
+  raw(method: Method | "HEAD", path: string, request: RawRequest): Promise<Response>;
   json<T>(method: Method, path: string, request?: HttpRequest): Promise<T>;
   /** The answer itself, once its status is good; for streams. Never repeated. */
   open(path: string, query: HttpRequest["query"], signal: AbortSignal): Promise<Response>;
@@ -65,14 +76,33 @@ export const createHttp = (options: HttpOptions): Http => {
     }
   };
 
-  const json = async (method: Method, path: string, request: HttpRequest = {}): Promise<unknown> => {
-    const giveUpAt = clock.now() + options.retryForMs;
+  const json = (method: Method, path: string, request: HttpRequest = {}): Promise<unknown> => {
     const body = request.body === undefined ? null : write(request.body);
-    const repeatable = request.repeatable === true || method === "GET";
+    return repeated({ ...request, repeatable: request.repeatable === true || method === "GET" }, () =>
+      attempt(method, path, request, body),
+    );
+  };
+
+  const raw = async (method: string, path: string, { headers = {}, body, query, signal, accept = [] }: RawRequest): Promise<Response> => {
+    try {
+      const sent = { method, headers: headersOf(headers), body: body ?? null, signal: signal ?? null };
+      const response = await options.fetch(addressOf(path, query), (isStream(body) ? { ...sent, duplex: "half" } : sent) as RequestInit);
+      if (!response.ok && !accept.includes(response.status)) await read(response, options.url);
+      return response;
+    } catch (cause) {
+      if (cause instanceof ClientError || signal?.aborted) throw cause;
+      throw notConnected(options.url, cause);
+    }
+  };
+
+  /** Does it until it is answered, or until it must not be repeated. */
+  const repeated = async <T>(request: Pick<HttpRequest, "repeatable" | "reconnect" | "signal">, once: () => Promise<T>): Promise<T> => {
+    const giveUpAt = clock.now() + options.retryForMs;
+    const repeatable = request.repeatable === true;
     let reached = request.reconnect === true;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
       try {
-        return await attempt(method, path, request, body);
+        return await once();
       } catch (error) {
         if (!(error instanceof ClientError) || request.signal?.aborted) throw error;
         const waitMs = waitBeforeRetry(error, repeatable, reached, pauseMs);
@@ -84,6 +114,8 @@ export const createHttp = (options: HttpOptions): Http => {
   };
 
   return {
+    raw: (method, path, request) =>
+      isStream(request.body) ? raw(method, path, request) : repeated(request, () => raw(method, path, request)),
     json: async <T>(method: Method, path: string, request?: HttpRequest) => (await json(method, path, request)) as T,
     open: async (path, query, signal) => {
       try {
@@ -97,6 +129,8 @@ export const createHttp = (options: HttpOptions): Http => {
     },
   };
 };
+
+const isStream = (body: RawRequest["body"]): boolean => typeof body === "object" && !(body instanceof Uint8Array);
 
 /** How long to wait before the request is sent again; `undefined` when it must not be. */
 const waitBeforeRetry = (error: ClientError, repeatable: boolean, reached: boolean, pauseMs: number): number | undefined => {

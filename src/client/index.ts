@@ -2,6 +2,7 @@
 export { type Client, type ClientOptions, createClient } from "./client.ts";
 export { ClientError, RunError } from "./errors.ts";
 export type { EventsOptions } from "./events.ts";
+export type { ClientObject, ClientObjects, ClientPutOptions } from "./objects.ts";
 export type { ClientRun } from "./run.ts";
 export type { ClientState, ClientStateEntry } from "./state.ts";
 export type {

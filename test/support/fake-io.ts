@@ -68,6 +68,12 @@ export const world = (given: Partial<Omit<Io, "stdout" | "stderr" | "stdin">> & 
     stdout: out,
     stderr: error,
     stdin: stdin === undefined ? refuse("standard input") : async () => stdin,
+    stdinBytes: async function* () {
+      yield Buffer.from(stdin ?? "");
+    },
+    writeBytes: async (bytes) => {
+      for await (const chunk of bytes) out.write(Buffer.from(chunk).toString());
+    },
     env: {},
     cwd: tmpdir(),
     interrupted: interrupting.signal,
