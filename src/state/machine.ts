@@ -10,10 +10,12 @@
  *
  * I1  A transaction commits only when nothing that it has read has changed since: at its commit, it could have read everything at once. So
  *     committed transactions are serializable, in the order of their commits (P4). What it listed counts as read, with what was not there.
+ *     The end of a key's time is no change: whoever has read its value before has read it in time.
  * I2  A transaction that conflicted writes nothing.
  * I3  Versions only grow, and no two writes share one.
  * I4  While an urgent transaction is open, no commit of one of lower rank changes what it has read. So of the open ones the first in rank
- *     loses to nobody but a fault, and each call gets through in the end.
+ *     loses to nobody but a fault, and each call gets through in the end. One that waits for a value to become fresh is urgent no more: what
+ *     it keeps from committing may be the repair.
  * I5  A key is stale from the fault of its writer until a write, a refresh, or the success of the call that failed.
  */
 import { getOrMake } from "../lib/map.ts";
@@ -64,6 +66,8 @@ export class StateMachine {
   #version: number;
   /** Open transactions that are urgent. */
   #urgent = 0;
+  /** Keys that were written since the rows whose time is over were asked for; `undefined` while they are not. */
+  #rewritten: Set<string> | undefined;
 
   /** @param lastVersion the greatest version ever written */
   constructor(lastVersion: number) {
@@ -86,6 +90,13 @@ export class StateMachine {
     const tx = new Transaction(owner, conflicts);
     if (tx.isUrgent) this.#urgent++;
     return tx;
+  }
+
+  /** From now on the transaction keeps nobody from committing. */
+  yield(tx: Transaction): void {
+    if (!tx.isUrgent) return;
+    tx.isUrgent = false;
+    if (!tx.ended) this.#urgent--;
   }
 
   /** From now on a change of the key makes the transaction conflict. */
@@ -171,11 +182,19 @@ export class StateMachine {
     return step;
   }
 
+  /** The rows whose time is over are asked for: until `expire` it is noted which are written anew. */
+  beginExpiry(): void {
+    this.#rewritten = new Set();
+  }
+
   /** Removes rows whose time is over, unless they have been written anew. */
   expire(keys: readonly { space: Space; key: string }[]): Step {
     const step = emptyStep();
+    const rewritten = this.#rewritten;
+    this.#rewritten = undefined;
     for (const { space, key } of keys) {
-      if (this.decided(space, key) !== undefined) continue;
+      // What was written since the rows were read may be on the disk by now.
+      if (this.decided(space, key) !== undefined || rewritten?.has(nameOf(space, key))) continue;
       // Nobody conflicts: the key has read as absent since its time.
       this.#decide(step, { space, key, row: { version: 0 } });
       const stale = this.#marks.get(space, key);
@@ -257,6 +276,7 @@ export class StateMachine {
   }
 
   #decide(step: Step, decided: Decided): void {
+    this.#rewritten?.add(nameOf(decided.space, decided.key));
     this.#area(decided.space).decided.set(decided.key, decided);
     step.decided.push(decided);
   }
@@ -272,6 +292,8 @@ export class StateMachine {
     return getOrMake(this.#areas, space, () => ({ watchers: new Map(), ranges: new Set(), decided: new Map() }));
   }
 }
+
+const nameOf = (space: Space, key: string): string => `${space}\0${key}`;
 
 const emptyStep = (): Step => ({ changes: [], decided: [], events: [], stale: [], fresh: [] });
 

@@ -2,7 +2,8 @@
  * What the state store holds now: rows on disk, under what is decided and not yet there.
  *
  * R1  What it gives is durable (A1): when part of it is still on its way to the disk, it waits for that.
- * R2  It takes what is decided before it asks for the rows. So a decision that becomes durable in between is in one of the two.
+ * R2  It takes what is decided before it asks for the rows. So a decision that becomes durable in between is in one of the two. The mark of
+ *     a single key is taken then too: an old value never comes with the freshness of the one that has replaced it.
  */
 import type { Turn } from "../coordinator/turn.ts";
 import type { StateRows } from "../journal/port.ts";
@@ -42,8 +43,9 @@ export class StateReader {
 
   async entry(space: Space, key: string): Promise<StateEntry> {
     const decided = this.#machine.decided(space, key);
+    const stale = this.#machine.staleOf(space, key);
     const row = decided?.row ?? (await this.#parts.rows.get(space, key));
-    const entry = entryOf(key, row, this.#machine.staleOf(space, key), this.#parts.clock.now());
+    const entry = entryOf(key, row, stale, this.#parts.clock.now());
     if (decided !== undefined || this.#machine.decided(space, key) !== undefined) await this.#durable();
     return entry;
   }

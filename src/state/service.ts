@@ -14,7 +14,7 @@ import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
 import { compareUtf8 } from "../lib/utf8.ts";
 import type { StatePlane } from "../protocol/control-plane.ts";
-import type { Space, Staleness, StateEntry, StateOp, StateRead, StateWrite } from "../protocol/state.ts";
+import type { Space, Staleness, StaleRead, StateEntry, StateOp, StateRead, StateWrite } from "../protocol/state.ts";
 import { checkKey, checkListing, checkWrite, MOST_LISTED, MOST_READS, MOST_WRITES } from "./checks.ts";
 import { StateMachine, type Step, type Writes } from "./machine.ts";
 import { StateReader } from "./reader.ts";
@@ -187,14 +187,37 @@ export class StateService implements StatePlane {
     checkKey(space, key);
     checkRoom(tx);
     // Without a watch: the write that ends the waiting must not end the transaction.
-    if (mode === "wait") while (this.#strange(tx, space, key) !== undefined) await this.#reader.freshness(tx, space, key);
+    if (mode === "wait") await this.#untilFresh(tx, space, key);
     checkOpen(tx);
     this.#machine.watch(tx, space, key);
     if (space === tx.owner.space) tx.tell(key);
     const entry = await this.#reader.entry(space, key);
     checkOpen(tx);
-    if (entry.stale === undefined || mode === "allow" || isOwn(tx.owner, entry.stale)) return entry;
-    throw staleError(key, entry.stale);
+    return accepted(tx, entry, mode);
+  }
+
+  /** One key alone was as it is read at one moment: it needs no watch, and nobody who writes it can keep it from being read. */
+  async #getAlone(tx: Transaction, { key, stale: mode = "refuse" }: StateRead & { op: "get" }): Promise<StateEntry> {
+    const { space } = tx.owner;
+    checkKey(space, key);
+    tx.tell(key);
+    for (;;) {
+      if (mode === "wait") await this.#untilFresh(tx, space, key);
+      checkOpen(tx);
+      const entry = await this.#reader.entry(space, key);
+      // It may have become stale again just then.
+      if (mode !== "wait" || entry.stale === undefined || isOwn(tx.owner, entry.stale)) return accepted(tx, entry, mode);
+    }
+  }
+
+  async #untilFresh(tx: Transaction, space: Space, key: string): Promise<void> {
+    while (this.#strange(tx, space, key) !== undefined) {
+      if (tx.isUrgent) {
+        this.#machine.yield(tx);
+        this.#retryBlocked();
+      }
+      await this.#reader.freshness(tx, space, key);
+    }
   }
 
   async #list(tx: Transaction, space: Space, { prefix, limit, after }: StateRead & { op: "list" }): Promise<StateEntry[]> {
@@ -217,10 +240,10 @@ export class StateService implements StatePlane {
   }
 
   async #readAlone(operation: Operation, op: StateRead): Promise<void> {
-    for (;;) {
-      const tx = this.#begin(operation);
+    for (let conflicts = 0; ; conflicts++) {
+      const tx = this.#begin(operation, conflicts);
       try {
-        const value = await this.read(tx, op);
+        const value = op.op === "get" ? JSON.stringify(await this.#getAlone(tx, op)) : await this.read(tx, op);
         return finish(operation, { value, reads: tx.reads });
       } catch (error) {
         // What was read has changed before all of it was there: it is read again.
@@ -262,8 +285,8 @@ export class StateService implements StatePlane {
     throw new LockstepError("STATE_CONFLICT", message, { details: { key, version, ifVersion: wanted } });
   }
 
-  #begin(operation: Operation): Transaction {
-    operation.tx = this.begin(operation.owner);
+  #begin(operation: Operation, conflicts = 0): Transaction {
+    operation.tx = this.begin(operation.owner, conflicts);
     return operation.tx;
   }
 
@@ -305,7 +328,10 @@ export class StateService implements StatePlane {
 
   #ended(tx: Transaction): void {
     this.#reader.ended(tx);
-    if (!tx.isUrgent || this.#blocked.length === 0) return;
+    if (tx.isUrgent) this.#retryBlocked();
+  }
+
+  #retryBlocked(): void {
     const blocked = this.#blocked;
     this.#blocked = [];
     for (const retry of blocked) retry();
@@ -324,6 +350,7 @@ export class StateService implements StatePlane {
 
   async #sweep(): Promise<void> {
     const { rows, clock } = this.#parts;
+    this.#machine.beginExpiry();
     const expired = await rows.expired(clock.now(), SWEEP_SLICE);
     if (this.#stopped) return;
     this.#put(this.#machine.expire(expired));
@@ -374,6 +401,12 @@ const checkOpen = (tx: Transaction): void => {
   if (!tx.conflicted && !tx.ended) return;
   const what = tx.conflicted ? "another call has changed what this invocation has read: it is executed again" : "the invocation has ended";
   throw new LockstepError("STATE_CONFLICT", what);
+};
+
+/** The entry, unless it is stale and the reader does not want it then. */
+const accepted = (tx: Transaction, entry: StateEntry, mode: StaleRead): StateEntry => {
+  if (entry.stale === undefined || mode === "allow" || isOwn(tx.owner, entry.stale)) return entry;
+  throw staleError(entry.key, entry.stale);
 };
 
 const staleError = (key: string, stale: Staleness): LockstepError =>

@@ -27,7 +27,7 @@ const MOST_READS_TOLD = 100;
 export class Transaction {
   readonly owner: Owner;
   /** It has lost too often: what it has read nobody of lower rank may change until it ends. */
-  readonly isUrgent: boolean;
+  isUrgent: boolean;
   /** Something that it has read has changed: it can't commit any more. */
   conflicted = false;
   ended = false;
