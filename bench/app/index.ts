@@ -1,5 +1,5 @@
 /** The application that the benches drive: functions that do next to nothing, so that what is measured is the platform. */
-import { coordinator, fn } from "lockstep";
+import { bucket, coordinator, fn } from "lockstep";
 
 export const increment = fn("increment", (x: number) => x + 1);
 
@@ -41,3 +41,12 @@ export const long = coordinator("long", async (ctx, input: { calls: number }) =>
   }
   return ctx.signal<number>("go");
 });
+
+/** Tells when it has begun, on the machine's clock, in milliseconds with fractions. */
+export const arrived = fn(
+  "arrived",
+  (event: { object: { key: string } }) => ({ key: event.object.key, startedAt: performance.timeOrigin + performance.now() }),
+  { on: { object: { bucket: "bench-incoming" } } },
+);
+
+export const quiet = bucket("bench-quiet");
