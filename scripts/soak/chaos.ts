@@ -26,7 +26,8 @@ const DEPLOY_EVERY = 20;
 export const wreakHavoc = async (world: World, random: Random, { rounds, progress }: ChaosOptions): Promise<SoakReport["kills"]> => {
   const kills = { pods: 0, stoppedPods: 0, controlPlanes: 0, duringStart: 0 };
   for (let round = 1; round <= rounds; round++) {
-    await delay(SHORTEST_PAUSE_MS + random.below(LONGEST_PAUSE_MS - SHORTEST_PAUSE_MS));
+    // On a busy machine there would be nothing to kill yet.
+    await delay((SHORTEST_PAUSE_MS + random.below(LONGEST_PAUSE_MS - SHORTEST_PAUSE_MS)) * world.slowness);
     if (random.below(DEPLOY_EVERY) === 0) await world.deploy();
     await killOne(world, random, kills);
     progress(round);

@@ -2,9 +2,11 @@
 import { join } from "node:path";
 import { seeded } from "../../src/lib/random.ts";
 import { createSandbox } from "../../test/support/sandbox.ts";
+import { Books } from "./books.ts";
 import { wreakHavoc } from "./chaos.ts";
 import { examine } from "./inquest.ts";
 import { Load } from "./load.ts";
+import { Puts } from "./puts.ts";
 import { quantile, type SoakReport, Violations } from "./report.ts";
 import { World } from "./world.ts";
 
@@ -20,6 +22,7 @@ export interface SoakOptions {
 }
 
 const APPLICATION = join(import.meta.dirname, "../../test/apps/soak");
+const WRITERS = 4;
 const SAY_EVERY = 25;
 
 export const soak = async ({ seed, rounds, lanes = 16, say = () => undefined }: SoakOptions): Promise<SoakReport> => {
@@ -32,15 +35,21 @@ export const soak = async ({ seed, rounds, lanes = 16, say = () => undefined }: 
     await world.start(APPLICATION);
     const effects = sandbox.path("effects");
     const load = new Load(world, effects, violations);
+    const puts = new Puts(world, violations);
     load.start(lanes, random);
+    puts.start(WRITERS, random);
     const kills = await wreakHavoc(world, random, {
       rounds,
       progress: (round) => {
         if (round % SAY_EVERY === 0) say(`${round} of ${rounds} kills, ${load.seen.size} runs accepted`);
       },
     });
+    await puts.stop();
     await load.stop();
-    const { executions, children, finished } = await examine(world, load, effects, violations);
+    const books = new Books();
+    const { executions, children, finished } = await examine(world, load, { effectsFile: effects, books, violations });
+    await books.compare(world.client, violations);
+    await puts.examine(books.arrivals);
     await world.stop();
     if (world.repaired > 0) violations.add(`the auditor mended ${world.repaired} runs`);
     return {
@@ -49,6 +58,8 @@ export const soak = async ({ seed, rounds, lanes = 16, say = () => undefined }: 
       kills,
       runs: { accepted: load.seen.size, finished, children, unanswered: load.unanswered, resumed: load.resumed },
       executions,
+      puts: { accepted: puts.count, unanswered: puts.unanswered },
+      state: books.figures,
       recoveryMs: { median: quantile(world.recoveries, 0.5), p95: quantile(world.recoveries, 0.95), most: quantile(world.recoveries, 1) },
       auditRepairs: world.repaired,
       violations: violations.list(),

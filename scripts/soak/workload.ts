@@ -1,42 +1,9 @@
 /** What the soak asks the platform to do, and what must come of it. */
 import type { JournalEntry } from "lockstep/client";
 import type { Random } from "../../src/lib/random.ts";
-import type { RunKind } from "../../src/protocol/run.ts";
-import type { Stamp } from "../../test/apps/soak/index.ts";
-
-export interface Task {
-  kind: RunKind;
-  name: string;
-  input: unknown;
-  /** How it must end. */
-  status: "completed" | "cancelled";
-  /** Waits for the signal `go` with this value. */
-  signal?: number;
-  /** Must not finish earlier than this after it was accepted. */
-  leastMs: number;
-  /** What is wrong with the result of the finished run; its journal is given in full. */
-  faults(value: unknown, journal: readonly JournalEntry[]): string[];
-}
-
-/** Results of the calls in a journal, in the order of the program. */
-const stampsOf = (journal: readonly JournalEntry[], fn?: string): Stamp[] => {
-  const wanted = new Set(journal.flatMap((entry) => (entry.t === "call" && (fn === undefined || entry.fn === fn) ? [entry.seq] : [])));
-  const done = journal.filter((entry) => entry.t === "done" && wanted.has(entry.seq) && entry.value !== undefined);
-  return done.sort((a, b) => Number(a.seq) - Number(b.seq)).map((entry) => entry.value as Stamp);
-};
-
-const same = (what: string, actual: unknown, expected: unknown): string[] => {
-  const [is, should] = [JSON.stringify(actual), JSON.stringify(expected)];
-  return is === should ? [] : [`${what} is ${is}, expected ${should}`];
-};
-
-const numbers = (stamps: unknown): number[] => (stamps as Stamp[]).map(({ n }) => n);
-
-const upTo = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i + 1);
-
-type Maker = (random: Random, effects: string) => Task;
-
-const work = (random: Random, effects: string) => ({ effects, n: random.below(1_000), ms: random.below(3) === 0 ? random.below(60) : 0 });
+import type { Stamp } from "../../test/apps/soak/work.ts";
+import { bank, cancelledSaga, doubtful, mended, recoveredSaga, saga, tally } from "./stateful.ts";
+import { type Maker, numbers, same, stampsOf, type Task, upTo, work } from "./task.ts";
 
 const chain: Maker = (random, effects) => {
   const input = { ...work(random, effects), length: 1 + random.below(6) };
@@ -245,6 +212,7 @@ const cancelled: Maker = (random, effects) => ({
 const MAKERS: readonly Maker[] = [
   ...[chain, fan, signalled, sleeper, racer, expression].flatMap((maker) => [maker, maker]),
   ...[family, stepper, call, bulky, cancelled],
+  ...[tally, bank, doubtful, saga, recoveredSaga, cancelledSaga, mended],
 ];
 
 /** A task drawn by chance. @param effects the file that executions write to */

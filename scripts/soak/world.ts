@@ -17,6 +17,8 @@ import type { Violations } from "./report.ts";
 const AUDIT_EVERY_MS = 200;
 const ORPHANS_END_WITHIN_MS = 5_000;
 const POLL_MS = 20;
+const USUAL_RECOVERY_MS = 500;
+const MOST_SLOWNESS = 6;
 
 // Runs leave memory and pods end as soon as they can, so that coming back is what happens all the time.
 const LIMITS: Partial<PlatformLimits> = { evictAfterMs: 300, podIdleMs: 3_000, maxPods: 24 };
@@ -42,6 +44,16 @@ export class World {
   get client(): Client {
     if (this.#client === undefined) throw new Error("the platform was not started");
     return this.#client;
+  }
+
+  /** How many times slower than usual this machine is now: what the last control plane took to come. */
+  get slowness(): number {
+    return Math.min(MOST_SLOWNESS, Math.max(1, (this.recoveries.at(-1) ?? 0) / USUAL_RECOVERY_MS));
+  }
+
+  /** The same in all lives. */
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
   }
 
   /** Runs that auditors mended, over all lives so far. */

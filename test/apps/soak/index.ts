@@ -2,30 +2,13 @@
  * The application of the soak test. Every execution of a function leaves a line in a file and returns a token of its own, so that afterwards
  * each committed result can be traced to the one execution that it came from.
  */
-import { randomUUID } from "node:crypto";
-import { appendFileSync } from "node:fs";
 import type { CallError } from "lockstep";
 import { coordinator, fn, TerminalError } from "lockstep";
+import { leave, pause, type Stamp, type Work } from "./work.ts";
 
-export interface Work {
-  /** The file that executions write to. */
-  effects: string;
-  n: number;
-  ms: number;
-}
-
-export interface Stamp {
-  token: string;
-  n: number;
-}
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-const leave = (effects: string, key: string, attempt: number): string => {
-  const token = randomUUID();
-  appendFileSync(effects, `${key} ${attempt} ${token}\n`);
-  return token;
-};
+export { arrived, forwarded, soaked } from "./objects.ts";
+export { fail, mend, mended, reserve, saga, sagaCancelled, sagaRecovered } from "./sagas.ts";
+export { bank, doubted, doubtful, increment, look, spoil, tally, total, transfer } from "./state.ts";
 
 export const stamp = fn("stamp", async ({ effects, n, ms }: Work, ctx): Promise<Stamp> => {
   if (ms > 0) await pause(ms);
