@@ -153,7 +153,12 @@ export class RunFeeder {
       else if (pending.t === "signal" && pending.dueAt !== undefined) this.#timers.arm(live.head.id, pending.seq, pending.dueAt);
     }
     if (live.driver !== undefined) this.#redrive(live, live.driver, records);
-    else if (mayBeHosted(live)) this.#begin(live, records, await aboutOf(this.#parts.journal, live.head));
+    else if (mayBeHosted(live)) {
+      // What happens while it is read what a recovery is about is held back, and not lost.
+      live.hosting = "loading";
+      const about = await aboutOf(this.#parts.journal, live.head);
+      if (live.hosting === "loading") this.#begin(live, records, about);
+    }
     if (live.state.watching) this.#watching.add(live.head.id);
     await this.#askChildren(live);
     await this.#askRecoveries(live);

@@ -66,8 +66,8 @@ export const resultOfLive = (live: Live): RunResult => {
   return failure === undefined ? { id: live.head.id, status } : { id: live.head.id, status, failure };
 };
 
-/** A child's failure as its parent sees it. */
-export const childFailure = (child: AcceptedRun, failure: Failure): Failure => ({
+/** A child's failure as its parent sees it. The call that failed it is the child's: by its number the parent knows another one. */
+export const childFailure = (child: AcceptedRun, { call: _, ...failure }: Failure): Failure => ({
   ...failure,
   message: `child "${child.name}" (${child.id}): ${failure.message}`,
 });
