@@ -1,20 +1,24 @@
 /**
  * Simulates the embedded platform: random programs under random crashes of pods and control plane, delays and slow commits, on virtual time.
  * What it checks: nothing accepted is lost and no finished result changes (P1), each call has one outcome, which one of its executions made
- * (P2), and no run stops for ever (P3).
+ * (P2), no run stops for ever (P3), the state store holds what committed calls have written and nothing else (P4), and what is compensated
+ * is exactly what had completed, backwards and once each.
  *
  *     node sim/embedded.ts [first seed] [number of seeds]
  */
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { LockstepError } from "../src/lib/errors.ts";
+import { type Failure, LockstepError } from "../src/lib/errors.ts";
 import type { Random } from "../src/lib/random.ts";
 import { hashText, seeded } from "../src/lib/random.ts";
 import type { PlatformEvent } from "../src/protocol/events.ts";
+import type { Resolution } from "../src/protocol/recovery.ts";
 import type { RunSummary } from "../src/protocol/run.ts";
 import type { RandomFaults, TestPlatform, TestRun } from "../src/testing/index.ts";
 import { createTestPlatform } from "../src/testing/index.ts";
+import { Ledger } from "./ledger.ts";
 import type { Op } from "./programs.ts";
 import { createApplication, Executions, expectedOf, randomProgram } from "./programs.ts";
+import { answerOf } from "./recoveries.ts";
 
 export interface SimulationReport {
   seed: number;
@@ -23,6 +27,10 @@ export interface SimulationReport {
   crashes: number;
   podsLost: number;
   resumed: number;
+  /** Escalations that a person has decided. */
+  resolved: number;
+  /** Calls that were compensated. */
+  undone: number;
   /** Virtual time that has passed. */
   elapsedMs: number;
   /** Of all events: the same seed gives the same. */
@@ -37,6 +45,8 @@ interface Subject {
   cancelled: boolean;
 }
 
+/** Functions whose results tell which execution made them. */
+const NUMBERED = new Set(["token", "flaky", "count", "book"]);
 const CHAOS_STEPS = 25;
 const ROUNDS = 2_000;
 const UNFINISHED = ["running", "waiting", "suspended"] as const;
@@ -57,6 +67,8 @@ class Simulation {
   readonly #subjects: Subject[] = [];
   #platform!: TestPlatform;
   #resumed = 0;
+  #resolved = 0;
+  #undone = 0;
 
   constructor(seed: number) {
     this.#seed = seed;
@@ -70,6 +82,8 @@ class Simulation {
     const startedAt = this.#platform.now();
     this.#platform.hang(application.stuck);
     if (this.#chance(0.5)) this.#platform.delay(application.token, this.#random.below(1_000));
+    if (this.#chance(0.5)) this.#platform.delay(application.book, this.#random.below(500));
+    if (this.#chance(0.5)) this.#platform.delay(application.full, this.#random.below(2_000));
     await this.#start(application.program, 1 + this.#random.below(4));
     for (let i = 0; i < CHAOS_STEPS; i++) await this.#disturb(application);
     this.#platform.calm();
@@ -78,7 +92,8 @@ class Simulation {
     const { runs, calls, podsLost, digest } = await this.#check();
     const { crashes } = this.#platform;
     await this.#platform.stop();
-    return { seed: this.#seed, runs, calls, crashes, podsLost, resumed: this.#resumed, elapsedMs, digest };
+    const told = { crashes, podsLost, resumed: this.#resumed, resolved: this.#resolved, undone: this.#undone };
+    return { seed: this.#seed, runs, calls, ...told, elapsedMs, digest };
   }
 
   #chance(probability: number): boolean {
@@ -136,11 +151,8 @@ class Simulation {
   /** Sends the signals that runs wait for, and resumes those that are suspended: what people do. */
   async #attend(): Promise<void> {
     for (const { id } of await this.#unfinished()) {
-      const { status, waitingFor } = await this.#asking((controlPlane) => controlPlane.run(id));
-      if (status === "suspended") {
-        this.#resumed++;
-        await this.#asking((controlPlane) => controlPlane.resume(id)).catch(ignoreAbsence);
-      }
+      const { status, waitingFor, failure } = await this.#asking((controlPlane) => controlPlane.run(id));
+      if (status === "suspended") await this.#unsuspend(id, failure);
       for (const wait of waitingFor) {
         const name = /^signal "(\d.*)"$/.exec(wait)?.[1];
         if (name !== undefined)
@@ -148,6 +160,18 @@ class Simulation {
       }
     }
     await this.#platform.settle();
+  }
+
+  async #unsuspend(id: string, failure: Failure | undefined): Promise<void> {
+    const answer = answerOf(failure, await this.#asking((controlPlane) => controlPlane.journal(id)));
+    if (answer === undefined) {
+      this.#resumed++;
+      return this.#asking((controlPlane) => controlPlane.resume(id)).catch(ignoreAbsence);
+    }
+    this.#resolved++;
+    const resolution: Resolution = { action: "value", value: JSON.stringify(answer) };
+    if (failure?.call !== undefined) resolution.call = failure.call.seq;
+    await this.#asking((controlPlane) => controlPlane.resolve(id, resolution, "the simulation")).catch(ignoreAbsence);
   }
 
   async #unfinished(): Promise<RunSummary[]> {
@@ -178,7 +202,9 @@ class Simulation {
       equal(outcome.status, "completed", `${run.id}: ${JSON.stringify(outcome.failure)}`);
       deepEqual(stripped(outcome.value), program.map(expectedOf), `${run.id} returned something else`);
     }
-    for (const id of before.keys()) calls += await this.#checkJournal(id);
+    const ledger = new Ledger();
+    for (const id of before.keys()) calls += await this.#checkJournal(id, ledger);
+    await ledger.check(async (key) => (await this.#platform.state(key)).value);
     await this.#platform.crash();
     deepEqual(await this.#results(), before, "a finished run changed");
     const events = await this.#platform.events();
@@ -197,11 +223,15 @@ class Simulation {
   }
 
   /** Exactly one outcome for each command, and for a call one that an execution of it has made. */
-  async #checkJournal(id: string): Promise<number> {
+  async #checkJournal(id: string, ledger: Ledger): Promise<number> {
     const records = await this.#platform.controlPlane.journal(id);
+    ledger.take(id, records);
     const outcomes = new Map<number, string | undefined>();
     for (const record of records) {
+      // Its failure is void.
+      if (record.t === "reopen") outcomes.delete(record.seq);
       if (record.t !== "done") continue;
+      if (record.seq < 0) this.#undone++;
       ok(!outcomes.has(record.seq), `${id}/${record.seq} has two outcomes`);
       outcomes.set(record.seq, record.value);
     }
@@ -209,7 +239,7 @@ class Simulation {
     equal(new Set(calls.map(({ seq }) => seq)).size, calls.length, `${id} made a call twice`);
     for (const { seq, fn } of calls) {
       const value = outcomes.get(seq);
-      if (value === undefined || (fn !== "token" && fn !== "flaky")) continue;
+      if (value === undefined || !NUMBERED.has(fn)) continue;
       ok(this.#executions.has(`${id}/${seq}`, JSON.parse(value) as string), `${id}/${seq}: no execution returned ${value}`);
     }
     return calls.length;
@@ -233,13 +263,21 @@ const ignoreAbsence = (error: unknown): void => {
   if (!isExpected) throw error;
 };
 
-// The last two: a deployment whose pod dies while it is inspected.
-const EXPECTED = new Set(["NOT_CONNECTED", "RUN_FINISHED", "RUN_NOT_SUSPENDED", "APPLICATION_INVALID", "POD_FAILED_TO_START"]);
+// The fourth: the answer came through, and the control plane died before it said so. The last two: a deployment whose pod dies while it is
+// inspected.
+const EXPECTED = new Set([
+  "NOT_CONNECTED",
+  "RUN_FINISHED",
+  "RUN_NOT_SUSPENDED",
+  "CALL_NOT_FOUND",
+  "APPLICATION_INVALID",
+  "POD_FAILED_TO_START",
+]);
 
 if (import.meta.main) {
   const [first = 1, count = 200] = process.argv.slice(2).map(Number);
   const startedAt = performance.now();
-  const total = { runs: 0, calls: 0, crashes: 0, podsLost: 0, resumed: 0 };
+  const total = { runs: 0, calls: 0, crashes: 0, podsLost: 0, resumed: 0, resolved: 0, undone: 0 };
   for (let seed = first; seed < first + count; seed++) {
     const report = await simulate(seed);
     for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key];

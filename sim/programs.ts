@@ -2,12 +2,14 @@
 import type { CoordinatorContext } from "../src/index.ts";
 import { CallError, coordinator, fn, TerminalError } from "../src/index.ts";
 import type { Random } from "../src/lib/random.ts";
+import { createRecoveries, type RecoveryOp, randomRecovery, recoveredOf } from "./recoveries.ts";
 
 export type Op =
   | { op: "call" | "step" | "signal" | "refused"; label: string }
   | { op: "flaky"; label: string; failures: number }
   | { op: "sleep" | "race" | "withdrawn"; ms: number }
-  | { op: "all" | "child" | "detached"; ops: Op[] };
+  | { op: "all" | "child" | "detached"; ops: Op[] }
+  | { op: "recovery"; recovery: RecoveryOp };
 
 /** What executions returned, by the call's key. */
 export class Executions {
@@ -42,6 +44,8 @@ export const createApplication = (executions: Executions) => {
   });
   const stuck = fn("stuck", (_: undefined) => "never", { timeoutMs: 86_400_000 });
 
+  const recoveries = createRecoveries((key, label) => executions.record(key, label));
+
   const withdrawn = async (ctx: CoordinatorContext, ms: number): Promise<string> => {
     const controller = new AbortController();
     const call = ctx.call(stuck, undefined, { signal: controller.signal });
@@ -75,6 +79,8 @@ export const createApplication = (executions: Executions) => {
       case "detached":
         await ctx.start(program, op.ops);
         return "started";
+      case "recovery":
+        return recoveries.execute(ctx, op.recovery);
     }
   };
   const program = coordinator("program", async (ctx, ops: Op[]): Promise<unknown> => {
@@ -82,7 +88,7 @@ export const createApplication = (executions: Executions) => {
     for (const op of ops) results.push(await execute(ctx, op));
     return results;
   });
-  return { token, flaky, refuse, stuck, program };
+  return { token, flaky, refuse, stuck, program, ...recoveries.definitions };
 };
 
 // A cancelled run rejects everything that it awaits; that must end it and not be taken for a result.
@@ -111,6 +117,8 @@ export const expectedOf = (op: Op): unknown => {
       return op.ops.map(expectedOf);
     case "detached":
       return "started";
+    case "recovery":
+      return recoveredOf(op.recovery);
   }
 };
 
@@ -126,6 +134,7 @@ export const randomProgram = (random: Random, prefix: string, depth = 2): Op[] =
 
 const randomOp = (random: Random, label: string, depth: number): Op => {
   if (depth > 0 && random.next() < 0.3) return { op: pick(random, BRANCHES), ops: randomProgram(random, label, depth - 1) };
+  if (random.next() < 0.3) return { op: "recovery", recovery: randomRecovery(random, label) };
   const op = pick(random, LEAVES);
   if (op === "flaky") return { op, label, failures: 1 + random.below(2) };
   if (op === "sleep" || op === "race" || op === "withdrawn") return { op, ms: pick(random, DURATIONS) };
