@@ -53,6 +53,8 @@ describe("what S3 refuses has a code:", () => {
   });
 
   test("a server that hangs, or cuts connections, is unavailable", async () => {
+    await open.close();
+    open = await openInS3(server, { timeoutMs: 100 });
     server.fault = () => "hang";
     expect(await codeOf(open.store.head(at("a")))).toBe("STORAGE_UNAVAILABLE");
     server.fault = () => "reset";

@@ -41,7 +41,7 @@ export const openInS3 = async (
     nextVersion: () => ++version,
     report: (error: unknown) => reports.push(error),
   };
-  const client = await openS3({ endpoint: server.url, region: "us-east-1", attempts: 1, timeoutMs: 500, ...options });
+  const client = await openS3({ endpoint: server.url, region: "us-east-1", attempts: 1, timeoutMs: 10_000, ...options });
   const store = new S3Objects(client, parts, clock, async () => ["orders", "other"]);
   await store.start();
   const events = async (): Promise<EventBody[]> => (await journal.events(0, 10_000)).map(bodyOf);
