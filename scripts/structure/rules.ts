@@ -34,7 +34,7 @@ export const rules: StructureRules = {
     "src/queue/{load,pace,turns}.ts",
     "src/scheduler/heartbeats.ts",
     "src/consensus/**",
-    "src/autoscaler/**",
+    "src/autoscaler/{arrivals,decide,hpa,kalman,kpa,predictive,queueing,scale,season,service-time,threshold}.ts",
     "src/triggers/match.ts",
     "src/monitor/{alerts,diagnose,match,rules}.ts",
   ],

@@ -33,6 +33,8 @@ export interface Result {
   readonly requests: number;
   readonly late: number;
   readonly latePercent: number;
+  /** Calls whose own time is over the target: late whatever the policy does. */
+  readonly unavoidable: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly podSeconds: number;
@@ -70,6 +72,7 @@ class Simulation {
   #now = 0;
   #late = 0;
   #requests = 0;
+  #unavoidable = 0;
   #decisions = 0;
   #activations = 0;
   // Of the time since the last tick.
@@ -157,6 +160,7 @@ class Simulation {
     this.#responseMs += responseMs;
     this.#serviceMs += call.serviceMs;
     if (isLate) this.#late++;
+    if (call.serviceMs + this.#options.delayMs > this.#options.spec.targetMs) this.#unavoidable++;
     this.#responses.add(responseMs);
     this.#series.call(call.arrivedAt, responseMs, isLate);
     this.#dispatch();
@@ -195,6 +199,7 @@ class Simulation {
       requests: this.#requests,
       late: this.#late,
       latePercent: this.#requests === 0 ? 0 : (100 * this.#late) / this.#requests,
+      unavoidable: this.#unavoidable,
       p50Ms: this.#responses.quantile(0.5),
       p99Ms: this.#responses.quantile(0.99),
       podSeconds: this.#pods.podMs / 1_000,

@@ -34,6 +34,8 @@ export interface ServiceTime {
   readonly spread: number;
   /** Whether anything has completed yet. */
   readonly isMeasured: boolean;
+  /** Calls that have completed since the start, or since the function changed. */
+  readonly seen: number;
   /** When calls last waited for pods that started, or for a layer that grew. */
   readonly unsteadyAt: number;
   /** Batches rejected in a row. */
@@ -44,11 +46,11 @@ export interface ServiceTime {
 const GATE = 4;
 const CHANGED = 2;
 /** How s wanders within a second, as a part of it. */
-const DRIFT = 0.005;
+const DRIFT = 0.008;
 const SPREAD_MEMORY = 0.02;
 const MOST_SPREAD = 9;
-/** Before anything is measured: a tenth of the target, to within a factor of a few. */
-const GUESS = 0.1;
+/** Before anything is measured: a fifth of the target, to within a factor of a few. */
+const GUESS = 0.2;
 const BATCH_CALLS = 8;
 const BATCH_MS = 10_000;
 /** Square milliseconds. */
@@ -60,7 +62,7 @@ const EMPTY: Batch = { completed: 0, responseMs: 0, serviceMs: 0, busyMs: 0, slo
 export const serviceTimeStart = (spec: ScaleSpec): ServiceTime => {
   const guess = spec.targetMs * GUESS;
   const cost = { a: guess, b: 0, varA: guess * guess * 9, cov: 0, varB: (guess / 4) ** 2 };
-  return { cost, spread: 0.5, isMeasured: false, unsteadyAt: Number.NEGATIVE_INFINITY, rejected: 0, batch: EMPTY };
+  return { cost, spread: 0.5, isMeasured: false, seen: 0, unsteadyAt: Number.NEGATIVE_INFINITY, rejected: 0, batch: EMPTY };
 };
 
 /** Whether response times say nothing of the function any more. */
@@ -111,16 +113,17 @@ const measure = (now: ServiceTime, spec: ScaleSpec, sample: Sample): ServiceTime
   let cost = drifted;
   let isRejected = false;
   for (const { ofService, ofDelay, value, noise } of found) {
-    const seen = innovation(cost, ofService, ofDelay, value, noise);
-    if (now.isMeasured && Math.abs(seen.error) > GATE * Math.sqrt(seen.variance)) isRejected = true;
-    else cost = accept(cost, ofService, ofDelay, seen);
+    const surprise = innovation(cost, ofService, ofDelay, value, noise);
+    if (now.isMeasured && Math.abs(surprise.error) > GATE * Math.sqrt(surprise.variance)) isRejected = true;
+    else cost = accept(cost, ofService, ofDelay, surprise);
   }
-  const kept: ServiceTime = { ...now, batch: EMPTY, isMeasured: true };
+  const seen = now.seen + now.batch.completed;
+  const kept: ServiceTime = { ...now, batch: EMPTY, isMeasured: true, seen };
   if (!isRejected) return { ...kept, cost, rejected: 0 };
   if (now.rejected + 1 < CHANGED) return { ...kept, cost, rejected: now.rejected + 1 };
   const mean = now.batch.responseMs / now.batch.completed;
   // S1: no part of the past is worth more than what was just measured.
-  return measure({ ...now, isMeasured: false, cost: { ...drifted, varA: drifted.varA + mean * mean, cov: 0 } }, spec, sample);
+  return measure({ ...now, isMeasured: false, seen: 0, cost: { ...drifted, varA: drifted.varA + mean * mean, cov: 0 } }, spec, sample);
 };
 
 /** S2. */
@@ -140,17 +143,20 @@ const measurements = (now: ServiceTime, spec: ScaleSpec, sample: Sample): Measur
   const scatter = (spread * base * base) / completed;
   // Calls that began before the batch, or end after it, blur the utilisation law.
   const blur = (base * (now.isMeasured ? Math.sqrt(sample.running + 1) : sample.running + 1)) / completed;
-  if (busyMs > 0) found.push({ ofService: 1, ofDelay: 0, value: busyMs / completed, noise: scatter + blur * blur });
   // Of calls that have just begun, the short ones complete first.
-  const early = (base * sample.running) / (2 * completed);
-  if (serviceMs > 0) found.push({ ofService: 1, ofDelay: 0, value: serviceMs, noise: scatter + (now.isMeasured ? 0 : early * early) });
+  const early = (base * sample.running) / (2 * (now.seen + completed));
+  if (serviceMs > 0) found.push({ ofService: 1, ofDelay: 0, value: serviceMs, noise: scatter + early * early });
+  // One and the same calls make both measurements: together they know no more.
+  if (busyMs > 0 && (serviceMs === 0 || now.seen < 2 * sample.running)) {
+    found.push({ ofService: 1, ofDelay: 0, value: busyMs / completed, noise: scatter + blur * blur });
+  }
   if (!isSteady || slotMs === 0) return found;
   const utilisation = busyMs / slotMs;
   const times = 1 + ((1 + spread) / 2) * (stretch(utilisation, Math.max(spec.slotsPerPod, slotMs / spanMs)) - 1);
   // Waits go on from call to call and are mostly none, so that many calls tell hardly more of them than a few.
   const waits = 4 * ((times - 1) * base) ** 2 + LEAST_NOISE;
-  // What both times have in common is chance, of which the difference is free.
-  if (serviceMs > 0) found.push({ ofService: times - 1, ofDelay: 1, value: responseMs - serviceMs, noise: waits });
+  // Where s is measured, this tells of the delay alone: steady times are chosen, so their waits are shorter than the mean.
+  if (serviceMs > 0) found.push({ ofService: 0, ofDelay: 1, value: responseMs - serviceMs - (times - 1) * now.cost.a, noise: waits });
   else found.push({ ofService: times, ofDelay: 1, value: responseMs, noise: scatter * times * times + waits });
   return found;
 };

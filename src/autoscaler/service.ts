@@ -7,7 +7,6 @@
  * Only versions with calls or pods are looked at, and calls are counted by sums that their layer keeps: neither an idle function nor a call
  * costs anything here.
  */
-import type { Clock } from "../lib/clock.ts";
 import type { ScaleForecast } from "../protocol/cluster.ts";
 import type { PodSet } from "../scheduler/service.ts";
 import { Scaler } from "./decide.ts";
@@ -52,38 +51,26 @@ interface Scaled {
   seen: Seen;
 }
 
-const TICK_MS = 100;
-/** Between two looks at a function whose calls don't wait. */
-const CALM_MS = 500;
+const FIRST_SPAN_MS = 100;
+/** Between two looks at a function whose calls don't wait, at the least. */
+const CALM_MS = 400;
 /** What a pod needs until it takes calls, unless the platform has measured it. */
 const START_DELAY_MS = 100;
 
 export class Autoscaler<Target extends ScalingTarget> {
-  readonly #clock: Clock;
   readonly #cluster: Scalable<Target>;
   readonly #startDelayMs: () => number;
   readonly #scaled = new WeakMap<Target, Scaled>();
-  #cancelTick = () => {};
 
   /** @param startDelayMs from the decision to start a pod until it takes calls, as measured lately */
-  constructor(cluster: Scalable<Target>, clock: Clock, startDelayMs: () => number = () => START_DELAY_MS) {
+  constructor(cluster: Scalable<Target>, startDelayMs: () => number = () => START_DELAY_MS) {
     this.#cluster = cluster;
-    this.#clock = clock;
     this.#startDelayMs = startDelayMs;
   }
 
-  start(): void {
-    this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick(), "upkeep");
-  }
-
-  stop(): void {
-    this.#cancelTick();
-  }
-
-  #tick(): void {
-    const now = this.#clock.now();
+  /** Looks at each version that has calls or pods, and decides where there is something to decide. */
+  look(now: number): void {
     for (const target of [...this.#cluster.active()]) if (!target.settings.isFixed) this.#look(target, now);
-    this.start();
   }
 
   #look(target: Target, now: number): void {
@@ -100,8 +87,8 @@ export class Autoscaler<Target extends ScalingTarget> {
     const found = this.#scaled.get(target);
     if (found !== undefined) return found;
     const spec = this.#specOf(target);
-    const seen = { at: now - TICK_MS, arrived: 0, ended: 0, responseMs: 0, serviceMs: 0, inFlightMs: 0, busyMs: 0 };
-    const made: Scaled = { scaler: new Scaler(spec, now - TICK_MS), spec, settings: target.settings, layer: undefined, seen };
+    const seen = { at: now - FIRST_SPAN_MS, arrived: 0, ended: 0, responseMs: 0, serviceMs: 0, inFlightMs: 0, busyMs: 0 };
+    const made: Scaled = { scaler: new Scaler(spec, now - FIRST_SPAN_MS), spec, settings: target.settings, layer: undefined, seen };
     this.#scaled.set(target, made);
     return made;
   }
