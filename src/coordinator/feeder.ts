@@ -420,7 +420,7 @@ export class RunFeeder {
   #startRecovery(live: Live, effect: RunEffect & { t: "start-recovery" }): void {
     // The code has ended; whatever it still tries has no meaning any more.
     if (effect.seq === 0) this.#turn.after(() => this.unhost(live));
-    this.accept(recoveryHead(live, effect, this.#parts.clock.now()));
+    this.accept(recoveryHead(live, effect, this.#parts.registry, this.#parts.clock.now()));
   }
 
   /** The recovery of one of its calls may have ended while this run was away, or never have begun to execute. */

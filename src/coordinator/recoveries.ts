@@ -1,4 +1,5 @@
 /** What a recovery's run is made of, and what its end means. */
+import type { Registry } from "../application/registry.ts";
 import type { AcceptedRun, Journal } from "../journal/port.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
@@ -9,17 +10,22 @@ import type { Live } from "./live.ts";
 import type { RunEffect } from "./run-effects.ts";
 import { callOf } from "./run-state.ts";
 
-/** The run that executes the `recover` of a call's function, or of the coordinator. */
-export const recoveryHead = (live: Live, { seq, recovery, input }: RunEffect & { t: "start-recovery" }, now: number): AcceptedRun => {
-  const { head, state } = live;
+/** The run that executes the `recover` of a call's function, in the application that defines it, or of the coordinator. */
+export const recoveryHead = (
+  { head, state }: Live,
+  { seq, recovery, input }: RunEffect & { t: "start-recovery" },
+  registry: Pick<Registry, "version">,
+  now: number,
+): AcceptedRun => {
   const call = callOf(state, seq);
+  const version = call?.version ?? head.version;
   const whole: RecoveryInput = { ...input, run: { id: head.id, kind: head.kind, name: head.name, input: head.input } };
   return {
     id: recovery,
     kind: "recovery",
     name: call === undefined ? `coordinator/${head.name}` : `function/${call.fn}`,
-    application: head.application,
-    version: call?.version ?? head.version,
+    application: registry.version(version)?.application ?? head.application,
+    version,
     input: JSON.stringify(whole),
     acceptedAt: now,
     priority: head.priority,

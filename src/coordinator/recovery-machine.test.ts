@@ -225,7 +225,7 @@ describe("a recovery", () => {
       driven.now += 100;
       expect(kinds(driven.broken(1))).toEqual(["record recover", "start-recovery"]);
     }
-    expect(callOf(driven.run, 1)?.recovering).toMatchObject({ recovery: "run_next2", since: 1_000, tries: MAX_TRIES });
+    expect(callOf(driven.run, 1)).toMatchObject({ recovering: { recovery: "run_next2", tries: MAX_TRIES }, failedAt: 1_000 });
     expect(kinds(driven.broken(1))).toEqual(["record suspend", "suspended"]);
     expect(suspensionOf(driven.run)).toMatchObject({
       code: "RECOVERY_FAILED",
@@ -244,7 +244,7 @@ describe("a recovery", () => {
     driven.recovered(1, { t: "retry" });
     driven.now = 9_000;
     driven.fail(1, { recovery: "run_r2" });
-    expect(callOf(driven.run, 1)?.recovering).toMatchObject({ since: 9_000, tries: 1 });
+    expect(callOf(driven.run, 1)).toMatchObject({ recovering: { tries: 1 }, failedAt: 9_000 });
   });
 
   test("of a coordinator that fails three times leaves the coordinator to a person", () => {

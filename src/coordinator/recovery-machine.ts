@@ -114,7 +114,7 @@ const decide = (run: RunState, seq: number, decision: Decision, by: string | und
 };
 
 const record = (run: RunState, seq: number, decision: Decision, by: string | undefined, now: number, effects: RunEffect[]): void => {
-  const since = (seq === 0 ? run.recovering : callOf(run, seq)?.recovering)?.since;
+  const since = (seq === 0 ? run : callOf(run, seq))?.failedAt;
   const made = {
     t: "recovered",
     seq,

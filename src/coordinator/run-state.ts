@@ -27,6 +27,8 @@ export interface PendingCall {
   /** Not to be dispatched before (Unix ms). */
   notBefore: number;
   dead: Failure | undefined;
+  /** When it failed for good (Unix ms): whatever decides of it later, from then on it was waited for. */
+  failedAt: number | undefined;
   /** Its function has a `compensate`. */
   undoable: boolean;
   /** The output of the call that it compensates. */
@@ -42,8 +44,6 @@ export interface PendingCall {
 export interface Recovering {
   readonly recovery: RunId;
   readonly failure: Failure;
-  /** When the failure came in (Unix ms). */
-  readonly since: number;
   /** How many recoveries have been started for this failure, this one included. */
   readonly tries: number;
 }
@@ -101,6 +101,8 @@ export interface RunState {
   /** Its coordinator has ended with this failure, and what follows is not decided yet. */
   ended: Failure | undefined;
   recovering: Recovering | undefined;
+  /** When it failed by itself, or was halted (Unix ms). */
+  failedAt: number | undefined;
   recoveries: number;
   /** Calls that failed since the last command: the code has done nothing after them, so they can be made anew. */
   readonly failedLast: Map<number, PendingCall>;
@@ -131,6 +133,7 @@ export const createRun = (head: { id: RunId; kind: RunKind; name: string; versio
   halted: undefined,
   ended: undefined,
   recovering: undefined,
+  failedAt: undefined,
   recoveries: 0,
   failedLast: new Map(),
   completed: [],
@@ -257,6 +260,7 @@ const createCall = (of: {
   losses: 0,
   notBefore: 0,
   dead: undefined,
+  failedAt: undefined,
   undoable: of.undoable === true,
   undo: of.undo,
   progress: undefined,
@@ -357,9 +361,13 @@ const beginUndoing = (run: RunState): Undoing => {
 const applyRecover = (run: RunState, { seq, failure, recovery, at }: JournalRecord & { t: "recover" }): void => {
   const call = callOf(run, seq);
   const before = seq === 0 ? run.recovering : call?.recovering;
-  const recovering = { recovery, failure, since: before?.since ?? at, tries: (before?.tries ?? 0) + 1 };
-  if (call !== undefined) call.recovering = recovering;
+  const recovering = { recovery, failure, tries: (before?.tries ?? 0) + 1 };
+  if (call !== undefined) {
+    call.recovering = recovering;
+    call.failedAt ??= at;
+  }
   if (seq !== 0) return;
+  run.failedAt ??= at;
   run.ended = failure;
   // Whatever halted the code, it has come to its end.
   run.halted = undefined;
@@ -392,6 +400,7 @@ const applyRunRecovered = (run: RunState, isCompensated: boolean): void => {
 const renew = (call: PendingCall, notBefore: number, input: Json | undefined): void => {
   call.attempt++;
   call.firstAttempt = call.attempt;
+  call.failedAt = undefined;
   call.losses = 0;
   call.notBefore = notBefore;
   if (input === undefined) return;
@@ -405,6 +414,7 @@ const applyReopen = (run: RunState, record: JournalRecord & { t: "reopen" }): vo
   if (call === undefined) return;
   run.failedLast.delete(record.seq);
   run.ended = undefined;
+  run.failedAt = undefined;
   call.dead = undefined;
   call.recovering = undefined;
   call.compensating = undefined;
@@ -415,6 +425,7 @@ const applyReopen = (run: RunState, record: JournalRecord & { t: "reopen" }): vo
 const applySuspend = (run: RunState, record: JournalRecord & { t: "suspend" }): void => {
   if (record.seq === 0) {
     run.halted = record.failure;
+    run.failedAt ??= record.at;
     run.recovering = undefined;
     return;
   }
@@ -422,11 +433,13 @@ const applySuspend = (run: RunState, record: JournalRecord & { t: "suspend" }): 
   if (call === undefined) return;
   if (call.dead === undefined) run.dead++;
   call.dead = record.failure;
+  call.failedAt ??= record.at;
   call.recovering = undefined;
 };
 
 const applyResume = (run: RunState): void => {
   run.halted = undefined;
+  run.failedAt = undefined;
   run.dead = 0;
   for (const call of run.pending.values()) {
     if (call.t !== "call" || call.dead === undefined) continue;

@@ -374,8 +374,8 @@ export class RunService implements HostEvents {
     if (state.finished !== undefined || state.halted !== undefined) return false;
     // What its recovery decides is awaited, and that is a run that is looked after itself.
     if (state.recovering !== undefined) return false;
-    // What was decided just now is carried out with the coming commit.
-    if (this.#parts.clock.now() - live.touchedAt < SETTLED_MS) return false;
+    // What was decided just now is carried out with the coming commit, however long that takes: nothing may begin before it (T1).
+    if (this.#parts.clock.now() - live.touchedAt < SETTLED_MS || live.touchedAt >= this.#parts.turn.settledAt) return false;
     let repaired = false;
     for (const pending of state.pending.values()) {
       if (pending.t === "call" && isQueued(pending) && !live.entries.has(pending.seq)) this.#feeder.enqueue(live, pending);

@@ -36,6 +36,7 @@ export class Turn {
   #flushing = false;
   #lazy = false;
   #dead = false;
+  #settledAt = 0;
   #died = () => {};
   #observe: (event: EventBody, at: number) => void = () => {};
   commits = 0;
@@ -129,6 +130,11 @@ export class Turn {
     this.#schedule();
   }
 
+  /** All effects of what was recorded before this time (Unix ms) are out. */
+  get settledAt(): number {
+    return this.#flushing || this.#scheduled ? this.#settledAt : Number.POSITIVE_INFINITY;
+  }
+
   /** Resolves when everything recorded so far is on disk. */
   durable(): Promise<void> {
     this.#require();
@@ -166,11 +172,13 @@ export class Turn {
     this.#flushing = true;
     try {
       while (this.#early.length + this.#effects.length > 0 || this.#urgent) {
+        const begunAt = this.#clock.now();
         await this.#sendEarly();
         const effects = this.#effects;
         this.#effects = [];
         if (this.#urgent) await this.#commit();
         for (const effect of effects) effect();
+        this.#settledAt = begunAt;
       }
       this.#commitLater();
     } catch (error) {
