@@ -16,6 +16,8 @@ export interface Arrivals {
   readonly scatter: number;
   /** The last measurement. */
   readonly measured: number;
+  /** The mean of about the last second. */
+  readonly recent: number;
   /** A moving mean of errors, in standard deviations: 0 as long as the filter keeps up. */
   readonly bias: number;
   /** What was believed before the last outlier, while that is on probation. */
@@ -24,7 +26,7 @@ export interface Arrivals {
 
 const START: Estimate = { a: 0, b: 0, varA: 1, cov: 0, varB: 0.01 };
 
-export const arrivalsStart: Arrivals = { rate: START, scatter: 1, measured: 0, bias: 0, before: undefined };
+export const arrivalsStart: Arrivals = { rate: START, scatter: 1, measured: 0, recent: 0, bias: 0, before: undefined };
 
 /** Standard deviations that make an outlier. */
 const GATE = 4;
@@ -40,7 +42,8 @@ const TREND_S = 20;
 const BIAS_MEMORY = 0.2;
 const BIAS_GATE = 2.5;
 const BIAS_DEVIATION = Math.sqrt(BIAS_MEMORY / (2 - BIAS_MEMORY));
-const UNCERTAINTY = 2;
+const UNCERTAINTY = 3;
+const RECENT_S = 1;
 
 /** `count` calls have arrived in `spanS` seconds. */
 export const observeArrivals = (now: Arrivals, count: number, spanS: number): Arrivals => {
@@ -50,7 +53,8 @@ export const observeArrivals = (now: Arrivals, count: number, spanS: number): Ar
   const seen = innovation(expected, 1, 0, measured, noise(expected.a));
   const deviations = seen.error / Math.sqrt(seen.variance);
   const scatter = scatterOf(now, measured, spanS);
-  const next = { scatter, measured };
+  const recent = now.recent + (1 - Math.exp(-spanS / RECENT_S)) * (measured - now.recent);
+  const next = { scatter, measured, recent };
   if (Math.abs(deviations) <= GATE) {
     const bias = now.bias + BIAS_MEMORY * (deviations - now.bias);
     const isBiased = Math.abs(bias) > BIAS_GATE * BIAS_DEVIATION;

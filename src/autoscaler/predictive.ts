@@ -121,8 +121,10 @@ const planFor = (spec: ScaleSpec, before: PredictiveState, belief: Belief, sampl
   const load = ((perS + TUNING.margin * deviation) * serviceMs) / 1_000;
   const late = Math.min(TUNING.late, 1 / (TUNING.worthS * perS));
   const forRate = podsOf(fewestServers(load, leftMs / serviceMs, late, spread, spec.max * spec.slotsPerPod));
-  const left = Math.max(0, sample.waiting + (perS * aheadMs) / 1_000 - slotTime(spec, before.asked, sample, aheadMs) / serviceMs);
-  const forBacklog = podsOf((perS * serviceMs) / 1_000 + (left * serviceMs) / (leftMs * TUNING.drain));
+  // A layer that grows says that more arrive than is believed.
+  const soonPerMs = Math.max(perS, sample.waiting > 0 ? belief.arrivals.recent : 0) / 1_000;
+  const left = Math.max(0, sample.waiting + soonPerMs * aheadMs - slotTime(spec, before.asked, sample, aheadMs) / serviceMs);
+  const forBacklog = left === 0 ? 0 : podsOf(soonPerMs * serviceMs + (left * serviceMs) / (leftMs * TUNING.drain));
   const slots = Math.max(1, forRate, forBacklog) * spec.slotsPerPod;
   const responseMs = cost.b + serviceMs * stretch((perS * serviceMs) / 1_000 / slots, slots) + (left * serviceMs) / slots;
   const forecast = { arrivalsPerS: perS, serviceMs, delayMs: cost.b, responseMs };

@@ -38,6 +38,8 @@ export interface ServiceTime {
   readonly seen: number;
   /** When calls last waited for pods that started, or for a layer that grew. */
   readonly unsteadyAt: number;
+  /** A moving mean of errors, in standard deviations: 0 as long as the filter keeps up. */
+  readonly bias: number;
   /** Batches rejected in a row. */
   readonly rejected: number;
   readonly batch: Batch;
@@ -47,6 +49,10 @@ const GATE = 4;
 const CHANGED = 2;
 /** How s wanders within a second, as a part of it. */
 const DRIFT = 0.008;
+/** The same while its errors stay on one side, within a batch. */
+const BIASED_DRIFT = 0.08;
+const BIAS_MEMORY = 0.25;
+const BIAS_GATE = 2 * Math.sqrt(BIAS_MEMORY / (2 - BIAS_MEMORY));
 const SPREAD_MEMORY = 0.02;
 const MOST_SPREAD = 9;
 /** Before anything is measured: a fifth of the target, to within a factor of a few. */
@@ -62,7 +68,7 @@ const EMPTY: Batch = { completed: 0, responseMs: 0, serviceMs: 0, busyMs: 0, slo
 export const serviceTimeStart = (spec: ScaleSpec): ServiceTime => {
   const guess = spec.targetMs * GUESS;
   const cost = { a: guess, b: 0, varA: guess * guess * 9, cov: 0, varB: (guess / 4) ** 2 };
-  return { cost, spread: 0.5, isMeasured: false, seen: 0, unsteadyAt: Number.NEGATIVE_INFINITY, rejected: 0, batch: EMPTY };
+  return { cost, spread: 0.5, isMeasured: false, seen: 0, unsteadyAt: Number.NEGATIVE_INFINITY, bias: 0, rejected: 0, batch: EMPTY };
 };
 
 /** Whether response times say nothing of the function any more. */
@@ -109,21 +115,26 @@ interface Measurement {
 const measure = (now: ServiceTime, spec: ScaleSpec, sample: Sample): ServiceTime => {
   const found = measurements(now, spec, sample);
   const drift = (DRIFT * now.cost.a) ** 2 * (now.batch.spanMs / 1_000);
-  const drifted: Estimate = { ...now.cost, varA: now.cost.varA + drift, varB: now.cost.varB + drift / 10 };
+  // Errors that stay on one side are the function's and not chance.
+  const biased = Math.abs(now.bias) > BIAS_GATE ? (BIASED_DRIFT * now.cost.a) ** 2 : 0;
+  const drifted: Estimate = { ...now.cost, varA: now.cost.varA + drift + biased, varB: now.cost.varB + drift / 10 };
   let cost = drifted;
   let isRejected = false;
+  let bias = now.bias;
   for (const { ofService, ofDelay, value, noise } of found) {
     const surprise = innovation(cost, ofService, ofDelay, value, noise);
-    if (now.isMeasured && Math.abs(surprise.error) > GATE * Math.sqrt(surprise.variance)) isRejected = true;
+    const deviations = surprise.error / Math.sqrt(surprise.variance);
+    if (ofService > 0) bias += BIAS_MEMORY * (deviations - bias);
+    if (now.isMeasured && Math.abs(deviations) > GATE) isRejected = true;
     else cost = accept(cost, ofService, ofDelay, surprise);
   }
   const seen = now.seen + now.batch.completed;
-  const kept: ServiceTime = { ...now, batch: EMPTY, isMeasured: true, seen };
+  const kept: ServiceTime = { ...now, batch: EMPTY, isMeasured: true, seen, bias };
   if (!isRejected) return { ...kept, cost, rejected: 0 };
   if (now.rejected + 1 < CHANGED) return { ...kept, cost, rejected: now.rejected + 1 };
   const mean = now.batch.responseMs / now.batch.completed;
   // S1: no part of the past is worth more than what was just measured.
-  return measure({ ...now, isMeasured: false, seen: 0, cost: { ...drifted, varA: drifted.varA + mean * mean, cov: 0 } }, spec, sample);
+  return measure({ ...now, isMeasured: false, seen: 0, bias: 0, cost: { ...drifted, varA: drifted.varA + mean * mean, cov: 0 } }, spec, sample);
 };
 
 /** S2. */
