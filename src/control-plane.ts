@@ -3,6 +3,8 @@
  *
  * Owns: nothing; it checks names and puts the services' answers together.
  */
+import type { Drills } from "./admin/drills.ts";
+import type { Admin } from "./admin/service.ts";
 import type { Registry } from "./application/registry.ts";
 import type { Applications } from "./application/service.ts";
 import { describePending } from "./coordinator/live.ts";
@@ -21,6 +23,7 @@ import { LockstepError } from "./lib/errors.ts";
 import { ordinalOf, type RunId } from "./lib/ids.ts";
 import type { ObjectService } from "./objects/service.ts";
 import type { ApplicationVersion, Bundle } from "./protocol/application.ts";
+import type { ClusterPlane } from "./protocol/cluster.ts";
 import type { ControlPlane, Counters, LayerView, ObjectPlane, PodView } from "./protocol/control-plane.ts";
 import type { EventBody } from "./protocol/events.ts";
 import type { JournalRecord, RunResult, RunSummary, StartRun } from "./protocol/run.ts";
@@ -41,6 +44,9 @@ export interface Parts {
   turn: Turn;
   events: EventBus;
   triggers: Triggers;
+  cluster: ClusterPlane;
+  admin: Admin;
+  drills: Drills;
   state: StateService;
   objects: ObjectService;
   slotsPerPod: number;
@@ -162,11 +168,14 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
       stale: (application) => state.stale(application),
     },
     objects: objectPlane(parts.objects, checkReady),
+    cluster: clusterPlane(parts.cluster, checkReady),
     rehearse: async (bundle: Bundle) => {
       checkReady();
       return parts.rehearsals.rehearse(bundle);
     },
     applications: async () => registry.list(),
+    faults: (limit) => parts.admin.faults(limit),
+    drill: (request) => parts.drills.provoke(request),
     pods: () => podViews(fleet, parts.slotsPerPod),
     layers: () => layerViews(parts),
     events: (position, limit) => events.after(position, limit),
@@ -175,6 +184,33 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     notReady: parts.notReady,
   };
 };
+
+const clusterPlane = (cluster: ClusterPlane, checkReady: () => void): ClusterPlane => ({
+  services: () => cluster.services(),
+  service: (name) => cluster.service(name),
+  createService: async (spec) => {
+    checkReady();
+    return cluster.createService(spec);
+  },
+  putService: async (spec, ifVersion) => {
+    checkReady();
+    return cluster.putService(spec, ifVersion);
+  },
+  deleteService: async (name, ifVersion) => {
+    checkReady();
+    return cluster.deleteService(name, ifVersion);
+  },
+  pods: () => cluster.pods(),
+  pod: (id) => cluster.pod(id),
+  createPod: (service) => {
+    checkReady();
+    return cluster.createPod(service);
+  },
+  deletePod: (id, graceMs) => {
+    checkReady();
+    cluster.deletePod(id, graceMs);
+  },
+});
 
 const objectPlane = (objects: ObjectService, checkReady: () => void): ObjectPlane => ({
   buckets: () => objects.buckets(),

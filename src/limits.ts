@@ -1,4 +1,4 @@
-import { availableParallelism } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import type { ExpressionLimits } from "./expression/limits.ts";
 
 /** Every bound of a platform, with the defaults beside it. */
@@ -23,6 +23,8 @@ export interface PlatformLimits {
   /** Generic pods that wait with the runtime loaded. */
   warmPods: number;
   maxPods: number;
+  /** What the heaps of all pods may come to, in MiB. Default: four fifths of the machine's memory. */
+  maxPodMemoryMb: number;
   maxPodsPerFunction: number;
   /** Calls that one pod executes at the same time. */
   slotsPerPod: number;
@@ -62,6 +64,7 @@ export const DEFAULT_LIMITS: PlatformLimits = {
   evictAfterMs: 10_000,
   warmPods: 1,
   maxPods: 64,
+  maxPodMemoryMb: Math.floor((Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY) * 0.8) / 1_048_576),
   maxPodsPerFunction: Math.min(8, Math.max(2, availableParallelism())),
   slotsPerPod: 64,
   coordinatorPods: 1,

@@ -5,10 +5,15 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Drills } from "./admin/drills.ts";
+import { filePulse, type Pulse } from "./admin/pulse.ts";
+import { Admin } from "./admin/service.ts";
 import { Registry } from "./application/registry.ts";
 import { Applications } from "./application/service.ts";
+import { Autoscaler } from "./autoscaler/service.ts";
 import { LocalCluster } from "./cluster/local.ts";
 import type { Cluster } from "./cluster/port.ts";
+import { ClusterService, type Target } from "./cluster/service.ts";
 import { createControlPlane, deployedEvent, type Parts } from "./control-plane.ts";
 import { CoordinatorHosts } from "./coordinator/hosts.ts";
 import { startHousekeeping } from "./coordinator/housekeeping.ts";
@@ -56,6 +61,8 @@ export interface PlatformOptions {
   limits?: Partial<PlatformLimits>;
   /** Where objects are kept. Default: in files of the data directory. Credentials of S3 are taken from the environment, as by its SDK. */
   objects?: { s3?: S3Options };
+  /** Whether faults may be provoked, from this machine. One of them kills this process. Default: no. */
+  drills?: boolean;
   /** For tests and other set-ups. */
   adapters?: { clock?: Clock; journal?: Journal; cluster?: Cluster; bytes?: Bytes };
 }
@@ -77,6 +84,8 @@ const INSPECT_TIMEOUT_MS = 10_000;
 const MEMORY_HEADROOM_MB = 192;
 /** How long a PUT waits for a store that publishes later, such as S3. */
 const PUBLISH_MS = 30_000;
+/** Pods that start at the same time although no call waits for them. */
+const MOST_STARTING = 4;
 /** Another pod is added when a call has waited for so long although its function has pods. */
 const PATIENCE_MS = 100;
 
@@ -100,7 +109,7 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const dataDirectory = openDataDirectory(options.dataDirectory, stops);
     const journal = options.adapters?.journal ?? (await openSqliteJournal(dataDirectory, { inlineLimit: limits.inlinePayloadBytes }));
     stops.push(() => journal.close());
-    const cluster = options.adapters?.cluster ?? localCluster(limits, clock);
+    const cluster = options.adapters?.cluster ?? localCluster(limits, clock, dataDirectory, (line) => options.log?.(`warning: ${line}`));
     const readiness = { reason: "the platform is starting" as string | undefined };
     const fatal = (error: unknown): void => {
       readiness.reason = "the journal can't be written";
@@ -113,7 +122,10 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const bytes = options.adapters?.bytes ?? bytesIn(dataDirectory, journal.epoch);
     const s3 = options.objects?.s3;
     const storeOf = s3 === undefined ? (of: StoreParts) => new JournaledObjects(bytes, of) : await storeInS3(s3, clock);
-    const parts = connect({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, fatal, report, warn });
+    const pulse = dataDirectory === "" ? undefined : filePulse(join(dataDirectory, "pulse"));
+    stops.push(() => pulse?.close());
+    const drills = { allowed: options.drills === true, ownProcess: options.gateway !== false };
+    const parts = connect({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, pulse, drills, fatal, report, warn });
     const recovered = await start(parts, limits, clock, stops);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
     for (const bundle of await applications) parts.turn.event(deployedEvent(await parts.applications.deploy(bundle)));
@@ -140,6 +152,8 @@ interface Choices {
   dataDirectory: string;
   /** Why no work is taken; `undefined` when it is. */
   readiness: { reason: string | undefined };
+  pulse: Pulse | undefined;
+  drills: { allowed: boolean; ownProcess: boolean };
   fatal(error: unknown): void;
   /** Told of defects that end nothing. */
   report(error: unknown): void;
@@ -147,14 +161,16 @@ interface Choices {
   warn(line: string): void;
 }
 
-type Connected = Parts & { controlPlane: ControlPlane; monitor: Monitor };
+type Connected = Parts & { controlPlane: ControlPlane; monitor: Monitor; cluster: ClusterService };
 
 /** Makes the parts and tells each of those that it works with. Nothing runs yet. */
-const connect = ({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, fatal, report, warn }: Choices): Connected => {
+const connect = (choices: Choices): Connected => {
+  const { limits, clock, journal, cluster, storeOf, dataDirectory, readiness, fatal, report, warn } = choices;
   const events = new EventBus(journal, report);
   const turn = new Turn(journal, clock, events.publish, fatal);
   const counts = { podsStarted: 0, podsLost: 0, auditRepairs: 0 };
-  const fleet = new Fleet(cluster, clock, fleetOptions(limits), fleetObserver(turn, counts));
+  const observer = fleetObserver(turn, counts, () => admin);
+  const fleet = new Fleet(cluster, clock, fleetOptions(limits), observer);
   const registry = new Registry();
   const applications = new Applications(journal, registry, fleet, clock, {
     directory: dataDirectory === "" ? undefined : join(dataDirectory, "applications"),
@@ -210,6 +226,17 @@ const connect = ({ limits, clock, journal, cluster, storeOf, dataDirectory, read
     },
   );
   const { slotsPerPod, maxPodsPerFunction, podMemoryMb: defaultMemoryMb } = limits;
+  const services = new ClusterService({
+    registry,
+    fleet,
+    cluster,
+    clock,
+    turn,
+    rows: journal.state,
+    nextVersion: () => state.nextVersion(),
+    defaults: limits,
+    mostStarting: MOST_STARTING,
+  });
   const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };
   const scheduler = new Scheduler(
     fleet,
@@ -218,7 +245,10 @@ const connect = ({ limits, clock, journal, cluster, storeOf, dataDirectory, read
     applications.homeOf,
     (entry, outcome) => runs.settled(entry, outcome),
     invocations,
+    services,
   );
+  const autoscaler = new Autoscaler<Target>(services);
+  services.connect(scheduler, (now) => autoscaler.look(now));
   const hosting = { memoryMb: limits.podMemoryMb, podsPerVersion: limits.coordinatorPods, turnLimitMs: limits.coordinatorTurnMs };
   runs.connect(scheduler, new CoordinatorHosts(fleet, clock, hosting, runs));
   state.onStale((space, key, stale) => runs.toldStale(space, key, stale));
@@ -235,6 +265,25 @@ const connect = ({ limits, clock, journal, cluster, storeOf, dataDirectory, read
   });
   const rehearsing = { memoryMb: limits.podMemoryMb, loadTimeoutMs: INSPECT_TIMEOUT_MS, replayTimeoutMs: limits.coordinatorTurnMs };
   const rehearsals = new Rehearsals({ journal, clock, fleet, applications, durable: () => turn.durable() }, rehearsing);
+  const admin: Admin = new Admin({
+    turn,
+    rows: journal.state,
+    clock,
+    epoch: journal.epoch,
+    nextVersion: () => state.nextVersion(),
+    pulse: choices.pulse,
+    watchSends: (listener) => {
+      fleet.onSend = listener;
+    },
+  });
+  const drills = new Drills({
+    clock,
+    allowed: choices.drills.allowed,
+    pods: () => fleet.pods.values(),
+    harm: (pod, harm) => fleet.harm(pod, harm),
+    position: () => events.position,
+    killControlPlane: choices.drills.ownProcess ? () => process.kill(process.pid, "SIGKILL") : undefined,
+  });
   const parts: Parts = {
     journal,
     registry,
@@ -242,35 +291,44 @@ const connect = ({ limits, clock, journal, cluster, storeOf, dataDirectory, read
     runs,
     rehearsals,
     scheduler,
+    cluster: services,
     fleet,
     turn,
     events,
     state,
     objects,
     triggers,
+    admin,
+    drills,
     counts,
     slotsPerPod,
     maxPayloadBytes: limits.maxPayloadBytes,
     expressionLimits: limits.expression,
     notReady: () => readiness.reason,
   };
-  return { ...parts, monitor, controlPlane: createControlPlane(parts) };
+  return { ...parts, monitor, cluster: services, controlPlane: createControlPlane(parts) };
 };
 
 /** Brings the parts to life in order: what was deployed, pods, then the runs that were under way. Returns how many those are. */
 const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, stops: (() => unknown)[]): Promise<number> => {
-  const { journal, applications, fleet, scheduler, runs, monitor, turn, events, state, objects, triggers, counts } = parts;
+  const { journal, applications, fleet, scheduler, runs, monitor, turn, events, state, objects, triggers, counts, admin, drills, cluster } =
+    parts;
   await applications.recover();
   await state.start();
+  await cluster.load();
   stops.push(() => objects.stop());
   await objects.start();
   await triggers.load();
   stops.push(() => fleet.stop());
   await fleet.start();
   scheduler.start();
+  cluster.start();
   // Once the last records are on disk nothing else is recorded: the ends of the pods that follow mean nothing.
   stops.push(() => turn.close());
+  stops.push(() => admin.stop());
+  await admin.load();
   stops.push(async () => {
+    cluster.stop();
     await scheduler.drain(limits.drainMs);
     scheduler.stop();
     runs.stop();
@@ -278,6 +336,8 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     state.stop();
   });
   const recovered = await runs.recover();
+  admin.recovered(recovered);
+  stops.push(() => drills.stop());
   triggers.start();
   stops.push(() => triggers.stop());
   stops.push(startHousekeeping({ journal, clock, turn, runs, limits, counts, position: () => events.position, failed: runs.readFailed }));
@@ -319,7 +379,7 @@ const storeInS3 = async (options: S3Options, clock: Clock): Promise<Choices["sto
   return (parts, buckets) => new S3Objects(client, parts, clock, buckets);
 };
 
-const localCluster = (limits: PlatformLimits, clock: Clock): Cluster =>
+const localCluster = (limits: PlatformLimits, clock: Clock, dataDirectory: string, warn: (line: string) => void): Cluster =>
   new LocalCluster(
     {
       program: fileURLToPath(new URL("./pod/main.js", import.meta.url)),
@@ -327,6 +387,8 @@ const localCluster = (limits: PlatformLimits, clock: Clock): Cluster =>
       maxPayloadBytes: limits.maxPayloadBytes,
       maxLogBytes: limits.maxLogBytesPerCall,
       startTimeoutMs: POD_START_TIMEOUT_MS,
+      ...(dataDirectory === "" ? {} : { records: join(dataDirectory, "pods") }),
+      foundStrays: (pods) => warn(`ended ${pods.length} pods that an earlier life of the control plane had left: ${pods.join(", ")}`),
     },
     clock,
   );
@@ -335,15 +397,17 @@ const fleetOptions = (limits: PlatformLimits) => ({
   warmPods: limits.warmPods,
   defaultMemoryMb: limits.podMemoryMb,
   maxPods: limits.maxPods,
+  maxMemoryMb: limits.maxPodMemoryMb,
   hangMs: limits.hangMs,
   idleMs: limits.podIdleMs,
   memoryHeadroomMb: MEMORY_HEADROOM_MB,
 });
 
 /** Counts what happens to pods and publishes it. */
-const fleetObserver = (turn: Turn, counts: { podsStarted: number; podsLost: number }): FleetObserver => ({
+const fleetObserver = (turn: Turn, counts: { podsStarted: number; podsLost: number }, admin: () => Admin): FleetObserver => ({
   started: (pod, startMs) => {
     counts.podsStarted++;
+    admin().podStarted(pod);
     turn.event({ type: "pod.started", pod: pod.id, function: pod.tenant?.role ?? "warm", pid: pod.pid, startMs });
   },
   stopped: (pod, exit) => {
@@ -351,5 +415,6 @@ const fleetObserver = (turn: Turn, counts: { podsStarted: number; podsLost: numb
     if (exit.reason === "deleted") return turn.event({ type: "pod.stopped", pod: pod.id, function: role, reason: exit.detail });
     counts.podsLost++;
     turn.event({ type: "pod.lost", pod: pod.id, function: role, reason: `${exit.reason}: ${exit.detail}`, calls: pod.inFlight });
+    admin().podStopped(pod, exit);
   },
 });

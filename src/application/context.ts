@@ -1,6 +1,6 @@
 import type { Failure } from "../lib/errors.ts";
 import type { Verdict } from "../lib/verdict.ts";
-import type { CallLimits, Permissions, Trigger } from "../protocol/application.ts";
+import type { CallLimits, Permissions, ScaleOptions, Trigger } from "../protocol/application.ts";
 import type { ByteRange, ObjectInfo, ObjectPage, PutOptions } from "../protocol/objects.ts";
 import type { Decision } from "../protocol/recovery.ts";
 import type { CallMetrics, CallOptions, LogLine, RetryPolicy } from "../protocol/run.ts";
@@ -238,6 +238,8 @@ export interface FunctionOptions<Input, Output> {
   limits?: CallLimits;
   /** An attempt that says nothing by `ctx.progress` for longer is given up. Default: never. */
   heartbeatMs?: number;
+  /** How many pods there are, and what decides it. Default: as many as the load needs, and none without calls. */
+  scale?: ScaleOptions;
 }
 
 export interface CoordinatorOptions<Input, Output> {

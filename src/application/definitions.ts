@@ -64,6 +64,7 @@ const FUNCTION_OPTIONS = Object.keys({
   on: true,
   limits: true,
   heartbeatMs: true,
+  scale: true,
 } satisfies Record<keyof FunctionOptions<unknown, unknown>, true>);
 
 /**

@@ -67,6 +67,7 @@ export const checkFunctionSpec = (spec: Omit<FunctionSpec, "name" | "compensates
   if (spec.retry !== undefined) checkRetry(owner, spec.retry);
   if (spec.writes !== undefined) checkWrites(owner, spec.writes);
   if (spec.limits !== undefined) checkLimits(owner, spec.limits);
+  if (spec.scale !== undefined) checkScale(owner, spec.scale);
   checkShared(spec, owner);
 };
 
@@ -302,6 +303,40 @@ const CHECKS: Record<(typeof FORMS)[number], (owner: Owner, trigger: Fields) => 
   http: checkHttp,
   event: checkEvent,
   stale: checkStale,
+};
+
+// ---------------------------------------------------------------- scale
+
+const SCALE = ["min", "max", "policy", "targetMs", "coolDownMs"];
+const POLICIES = ["predictive", "threshold", "kpa", "hpa"];
+const MOST_PODS = 1_000;
+const LONGEST_MS = 7 * 86_400_000;
+
+/** How the pods of a function, or of a service, follow its load. */
+export const checkScale = (owner: Owner, given: unknown): void => {
+  if (!isObject(given)) refuse(owner, "scale", "must be an object such as { min: 1, max: 4 }");
+  const scale = given as Fields;
+  only(owner, "scale", scale, SCALE);
+  const { min, max, policy } = scale;
+  checkPods(owner, "scale.min", min, 0);
+  checkPods(owner, "scale.max", max, 1);
+  if (typeof min === "number" && typeof max === "number" && min > max)
+    refuse(owner, "scale.min", `(${min}) must not be above max (${max})`);
+  if (policy !== undefined && !POLICIES.includes(policy as string)) {
+    refuse(owner, "scale.policy", `must be one of ${POLICIES.join(", ")}, not ${shown(policy)}`);
+  }
+  for (const [name, least] of [
+    ["targetMs", 1],
+    ["coolDownMs", 0],
+  ] as const) {
+    bound(owner, `scale.${name}`, scale[name], least);
+    if (Number(scale[name]) > LONGEST_MS) refuse(owner, `scale.${name}`, `must not be above ${LONGEST_MS}, a week`);
+  }
+};
+
+const checkPods = (owner: Owner, field: string, value: unknown, least: number): void => {
+  if (value === undefined || (Number.isInteger(value) && (value as number) >= least && (value as number) <= MOST_PODS)) return;
+  refuse(owner, field, `must be a whole number from ${least} to ${MOST_PODS}, not ${shown(value)}`);
 };
 
 // ---------------------------------------------------------------- checks

@@ -1,4 +1,5 @@
 import type { PlatformEvent } from "../protocol/events.ts";
+import { faultHead, repairText } from "./fault-text.ts";
 import { statusPainter } from "./run-text.ts";
 import type { Style } from "./style.ts";
 import { duration, oneLine, timeOfDay } from "./text.ts";
@@ -51,10 +52,25 @@ const textOf = (event: PlatformEvent, style: Style): string | undefined => {
       return `${style.green("alert over")} ${event.alert} of ${style.cyan(event.function)}: ${event.measure} is ${event.value}`;
     case "pod.lost":
       return `${style.red("pod lost")} ${event.pod} ${style.dim(`(${event.function})`)} with ${event.calls} calls: ${oneLine(event.reason, 160)}`;
+    case "fault.detected": {
+      const lost = event.calls === 0 ? "" : `, ${event.calls} lost`;
+      const noticed = style.dim(`noticed in ${duration(event.detectionMs)}${lost}`);
+      return `${style.red(faultHead({ ...event, type: event.kind }))} ${noticed} ${oneLine(event.detail, 160)}`;
+    }
+    case "fault.repaired":
+      return `${style.green(faultHead({ ...event, type: event.kind }))} ${repairText(event)}`;
     case "platform.started":
       return event.recovered === 0 ? undefined : `recovered ${event.recovered} runs in ${duration(event.recoveryMs)}`;
     case "platform.audited":
       return event.repaired === 0 ? undefined : `${style.red("audit")} repaired ${event.repaired} of ${event.checked} runs`;
+    case "scale.decided":
+      return `${style.cyan(event.function)} ${event.from} ${style.dim("→")} ${event.pods} pods: ${oneLine(event.reason, 160)}`;
+    case "service.condition": {
+      const what = event.holds ? style.red(event.condition) : style.green(`${event.condition} over`);
+      return `service ${style.cyan(event.service)} ${what}: ${oneLine(event.reason, 160)}`;
+    }
+    case "service.changed":
+      return `service ${style.cyan(event.service)} ${event.change}`;
     case "application.deployed":
     case "pod.started":
     case "pod.stopped":

@@ -5,7 +5,8 @@
  *
  * L1  A connection speaks for a pod only after it has shown that pod's one-time token.
  * L2  `gone` is reported once per pod, whichever is noticed first: the end of the process or of its connection.
- * L3  No process outlives `stop`, or the control plane: pods end themselves when their connection closes.
+ * L3  No process outlives `stop`, or the control plane: pods end themselves when their connection closes, and the next life ends those that
+ *     could not, because they were stopped or stuck.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes, timingSafeEqual } from "node:crypto";
@@ -16,7 +17,9 @@ import { join } from "node:path";
 import type { Clock } from "../lib/clock.ts";
 import { FrameDecoder, FrameEncoder, MAX_FRAME_BYTES } from "../lib/frames.ts";
 import { type Beat, type FromPod, isFromPod, type PodBootstrap, type ToPod } from "../protocol/pod.ts";
-import type { Cluster, ClusterListener, PodExit, PodSpec, PodStatus } from "./port.ts";
+import { LocalRecords } from "./local-records.ts";
+import { hasLabels, PodRegister } from "./pod-register.ts";
+import type { Cluster, ClusterListener, Labels, PodChange, PodExit, PodHarm, PodSpec, PodStatus } from "./port.ts";
 
 export interface LocalClusterOptions {
   /** The pod's program. */
@@ -28,6 +31,10 @@ export interface LocalClusterOptions {
   startTimeoutMs: number;
   /** What user code finds in its environment besides PATH, HOME, TZ and LANG. */
   environment?: Record<string, string>;
+  /** Where it is kept which processes there are, for the next life to end those that are left. Absent: nowhere. */
+  records?: string;
+  /** Told of the pods of an earlier life that still were there. */
+  foundStrays?(pods: readonly string[]): void;
 }
 
 interface LocalPod {
@@ -44,6 +51,8 @@ interface LocalPod {
   /** Why it is being ended, once that was decided. */
   ending: PodExit["reason"] | undefined;
   gone: boolean;
+  /** When the first sign of its end came. */
+  noticedAt: number | undefined;
   cancelTimers: (() => void)[];
 }
 
@@ -51,6 +60,7 @@ const OUTPUT_KEPT = 4_096;
 const OUTPUT_GRACE_MS = 30;
 /** Nobody may make us buffer more before it has shown a token. */
 const GREETING_BYTES = 4_096;
+const SIGNALS = { kill: "SIGKILL", stop: "SIGSTOP", continue: "SIGCONT" } as const;
 const KEPT_VARIABLES = ["PATH", "HOME", "TZ", "LANG"];
 
 const isBeat = (message: FromPod | Beat): message is Beat & { t: "beat" } => message.t === "beat";
@@ -60,6 +70,8 @@ export class LocalCluster implements Cluster {
   readonly #clock: Clock;
   readonly #pods = new Map<string, LocalPod>();
   readonly #exits = new Map<ChildProcess, Promise<void>>();
+  readonly #register = new PodRegister();
+  readonly #records: LocalRecords | undefined;
   #listener!: ClusterListener;
   #server: Server | undefined;
   #directory = "";
@@ -67,13 +79,17 @@ export class LocalCluster implements Cluster {
   constructor(options: LocalClusterOptions, clock: Clock) {
     this.#options = options;
     this.#clock = clock;
+    this.#records = options.records === undefined ? undefined : new LocalRecords(options.records);
   }
 
   async start(listener: ClusterListener): Promise<void> {
     this.#listener = listener;
+    const strays = this.#records?.endStrays() ?? [];
+    if (strays.length > 0) this.#options.foundStrays?.(strays);
     // A short path of our own: the address of a unix socket may have no more than 107 bytes, and nobody else may connect.
     this.#directory = mkdtempSync(join(tmpdir(), "lockstep-"));
     chmodSync(this.#directory, 0o700);
+    this.#records?.open(this.#directory);
     this.#server = createServer((socket) => this.#greet(socket));
     await new Promise<void>((resolve, reject) => {
       this.#server!.once("error", reject).listen(this.#address, () => resolve());
@@ -100,9 +116,13 @@ export class LocalCluster implements Cluster {
       output: "",
       ending: undefined,
       gone: false,
+      noticedAt: undefined,
       cancelTimers: [],
     };
     this.#pods.set(spec.id, pod);
+    this.#register.add(spec);
+    if (child.pid !== undefined) this.#records?.add(spec.id, child.pid);
+    this.#register.changed("added", statusOf(pod));
     this.#exits.set(child, new Promise((resolve) => child.once("exit", () => resolve())));
     this.#watch(pod);
     this.#bootstrap(pod);
@@ -111,7 +131,7 @@ export class LocalCluster implements Cluster {
   #spawn(spec: PodSpec): ChildProcess | undefined {
     try {
       return spawn(process.execPath, [`--max-old-space-size=${spec.memoryMb}`, this.#options.program], {
-        env: this.#environment(),
+        env: { ...this.#environment(), ...spec.environment },
         stdio: ["pipe", "ignore", "pipe"],
       });
     } catch (error) {
@@ -123,13 +143,22 @@ export class LocalCluster implements Cluster {
     }
   }
 
-  get(id: string): PodStatus | undefined {
+  label(id: string, labels: Labels): void {
     const pod = this.#pods.get(id);
-    return pod === undefined ? undefined : statusOf(pod);
+    if (pod !== undefined && this.#register.label(id, labels)) this.#register.changed("modified", statusOf(pod));
   }
 
-  list(): PodStatus[] {
-    return [...this.#pods.values()].map(statusOf);
+  get(id: string): PodStatus | undefined {
+    const pod = this.#pods.get(id);
+    return pod === undefined ? undefined : this.#register.status(statusOf(pod));
+  }
+
+  list(labels: Labels = {}): PodStatus[] {
+    return [...this.#pods.values()].map((pod) => this.#register.status(statusOf(pod))).filter((pod) => hasLabels(pod, labels));
+  }
+
+  watch(told: (change: PodChange) => void): () => void {
+    return this.#register.watch(told);
   }
 
   send(id: string, message: ToPod): void {
@@ -150,6 +179,11 @@ export class LocalCluster implements Cluster {
     this.#kill(pod);
   }
 
+  harm(id: string, harm: PodHarm): boolean {
+    const pod = this.#pods.get(id);
+    return pod !== undefined && pod.process.kill(SIGNALS[harm]);
+  }
+
   async stop(): Promise<void> {
     for (const pod of this.#pods.values()) {
       pod.ending ??= "deleted";
@@ -160,6 +194,7 @@ export class LocalCluster implements Cluster {
     for (const pod of this.#pods.values()) this.#gone(pod, "deleted", "the cluster was stopped");
     await new Promise<void>((resolve) => (this.#server === undefined ? resolve() : this.#server.close(() => resolve())));
     rmSync(this.#directory, { recursive: true, force: true });
+    this.#records?.close();
   }
 
   /** User code gets no more of this process's environment than it needs; NODE_EXTRA_CA_CERTS alone would triple a pod's start. */
@@ -199,6 +234,8 @@ export class LocalCluster implements Cluster {
     };
     pod.process.once("exit", (code, signal) => {
       this.#exits.delete(pod.process);
+      this.#records?.remove(pod.process.pid);
+      pod.noticedAt ??= this.#clock.now();
       this.#clock.after(OUTPUT_GRACE_MS, () => ended(code, signal));
     });
     // "close" comes after the last of the output, which tells whether memory ran out; but not while a process that user code started
@@ -259,6 +296,7 @@ export class LocalCluster implements Cluster {
 
   #connect(pod: LocalPod, socket: Socket): void {
     pod.socket = socket;
+    this.#register.changed("modified", statusOf(pod));
     this.#listener.connected(pod.spec.id, pod.process.pid ?? 0);
     if (pod.outbox.length > 0) this.#flush(pod);
   }
@@ -278,6 +316,7 @@ export class LocalCluster implements Cluster {
   // The stream closes before the process is reaped, and its calls need not wait for that; but memory is only known at the exit.
   #disconnected(pod: LocalPod): void {
     if (pod.gone) return;
+    pod.noticedAt ??= this.#clock.now();
     this.#kill(pod);
     if (pod.process.exitCode === null && pod.process.signalCode === null) return;
     this.#gone(pod, "disconnected", "its connection closed");
@@ -292,10 +331,14 @@ export class LocalCluster implements Cluster {
     pod.gone = true;
     for (const cancel of pod.cancelTimers) cancel();
     this.#pods.delete(pod.spec.id);
+    this.#register.changed("deleted", statusOf(pod));
+    this.#register.remove(pod.spec.id);
     pod.socket?.destroy();
     pod.beats?.destroy();
     const memory = /heap out of memory|Allocation failed/.test(pod.output) || pod.ending === "over-memory";
-    this.#listener.gone(pod.spec.id, { reason: pod.ending ?? reason, memory, detail, output: pod.output.trim() });
+    const exit: PodExit = { reason: pod.ending ?? reason, memory, detail, output: pod.output.trim() };
+    if (pod.noticedAt !== undefined) exit.noticedAt = pod.noticedAt;
+    this.#listener.gone(pod.spec.id, exit);
   }
 }
 
@@ -316,7 +359,7 @@ const decode = (decoder: FrameDecoder<FromPod | Beat>, chunk: Buffer): (FromPod 
   }
 };
 
-const statusOf = (pod: LocalPod): PodStatus => ({
+const statusOf = (pod: LocalPod): Pick<PodStatus, "id" | "pid" | "state" | "startedAt"> => ({
   id: pod.spec.id,
   pid: pod.process.pid ?? 0,
   state: pod.socket === undefined ? "starting" : "connected",

@@ -17,7 +17,7 @@ clusterConformance("memory", {
   test,
   open: async () => {
     const cluster = create();
-    return { cluster, load, kill: ({ id }) => void cluster.kill(id) };
+    return { cluster, load, kill: ({ id }) => void cluster.kill(id), sharesProcess: true };
   },
 });
 

@@ -15,7 +15,8 @@ import type { MemoryPodOptions } from "./memory-pod.ts";
 import { MemoryPod } from "./memory-pod.ts";
 import type { Disturbance } from "./memory-wire.ts";
 import { Wire } from "./memory-wire.ts";
-import type { Cluster, ClusterListener, PodExit, PodSpec, PodStatus } from "./port.ts";
+import { hasLabels, PodRegister } from "./pod-register.ts";
+import type { Cluster, ClusterListener, Labels, PodChange, PodExit, PodHarm, PodSpec, PodStatus } from "./port.ts";
 
 export interface MemoryClusterOptions extends MemoryPodOptions {
   /** Default 250. */
@@ -58,6 +59,7 @@ export class MemoryCluster implements Cluster {
   readonly #options: MemoryClusterOptions;
   readonly #clock: Clock;
   readonly #pods = new Map<string, Member>();
+  readonly #register = new PodRegister();
   #listener!: ClusterListener;
   #pids = 0;
 
@@ -74,6 +76,8 @@ export class MemoryCluster implements Cluster {
   create(spec: PodSpec): void {
     const member = this.#member(spec);
     this.#pods.set(spec.id, member);
+    this.#register.add(spec);
+    this.#register.changed("added", statusOf(member));
     if (this.#options.failsToStart?.()) return this.#end(member, "failed-to-start", { detail: "exit code 1" });
     const late = (): void => this.#end(member, "failed-to-start");
     member.cancelLate = this.#clock.after(this.#options.startTimeoutMs ?? START_TIMEOUT_MS, late);
@@ -83,13 +87,23 @@ export class MemoryCluster implements Cluster {
     else member.cancels.push(this.#clock.after(startMs, connect));
   }
 
-  get(id: string): PodStatus | undefined {
+  label(id: string, labels: Labels): void {
     const member = this.#pods.get(id);
-    return member === undefined ? undefined : statusOf(member);
+    if (member !== undefined && this.#register.label(id, labels)) this.#register.changed("modified", statusOf(member));
   }
 
-  list(): PodStatus[] {
-    return [...this.#pods.values()].map(statusOf);
+  get(id: string): PodStatus | undefined {
+    const member = this.#pods.get(id);
+    return member === undefined ? undefined : this.#register.status(statusOf(member));
+  }
+
+  list(labels: Labels = {}): PodStatus[] {
+    const all = [...this.#pods.values()].map((member) => this.#register.status(statusOf(member)));
+    return all.filter((pod) => hasLabels(pod, labels));
+  }
+
+  watch(told: (change: PodChange) => void): () => void {
+    return this.#register.watch(told);
   }
 
   send(id: string, message: ToPod): void {
@@ -113,6 +127,26 @@ export class MemoryCluster implements Cluster {
   }
 
   // ---------------------------------------------------------------- faults
+
+  harm(id: string, harm: PodHarm): boolean {
+    if (harm === "kill") return this.kill(id);
+    return harm === "stop" ? this.hang(id) : this.#continue(id);
+  }
+
+  /** Lets a pod that fell silent go on: what was said to it and by it in between arrives. */
+  #continue(id: string): boolean {
+    const member = this.#pods.get(id);
+    if (member === undefined || member.dead || !member.hung) return false;
+    member.hung = false;
+    if (!member.connected) {
+      this.#connect(member);
+      return true;
+    }
+    member.outbound.open();
+    member.inbound.open();
+    this.#beat(member);
+    return true;
+  }
 
   /** Ends a pod as `kill -9` would. Returns whether there was such a pod. */
   kill(id: string, exit: Partial<PodExit> = {}): boolean {
@@ -183,6 +217,7 @@ export class MemoryCluster implements Cluster {
   #connect(member: Member): void {
     if (member.dead || member.hung) return;
     member.connected = true;
+    this.#register.changed("modified", statusOf(member));
     member.cancelLate();
     member.outbound.open();
     this.#listener.connected(member.spec.id, member.pid);
@@ -209,6 +244,8 @@ export class MemoryCluster implements Cluster {
     for (const cancel of [member.cancelBeat, member.cancelLate, ...member.cancels]) cancel();
     this.#clock.endOfTurn(() => {
       this.#pods.delete(member.spec.id);
+      this.#register.changed("deleted", statusOf(member));
+      this.#register.remove(member.spec.id);
       const why = member.connected ? reason : "failed-to-start";
       this.#listener.gone(member.spec.id, {
         reason: member.ending ?? exit.reason ?? why,
@@ -220,7 +257,7 @@ export class MemoryCluster implements Cluster {
   }
 }
 
-const statusOf = ({ spec, pid, connected, startedAt }: Member): PodStatus => ({
+const statusOf = ({ spec, pid, connected, startedAt }: Member): Pick<PodStatus, "id" | "pid" | "state" | "startedAt"> => ({
   id: spec.id,
   pid,
   state: connected ? "connected" : "starting",

@@ -92,6 +92,13 @@ const permitted = {
   "permissions?": object({ "objects?": list(text), "state?": list(text), "call?": list(text) }),
   "on?": list(trigger),
 };
+const scale = object({
+  "min?": integer,
+  "max?": integer,
+  "policy?": { enum: ["predictive", "threshold", "kpa", "hpa"] },
+  "targetMs?": number,
+  "coolDownMs?": number,
+});
 const manifest = object({
   functions: list(
     object({
@@ -107,6 +114,7 @@ const manifest = object({
       ...permitted,
       "limits?": object({ "perSecond?": number, "key?": text }),
       "heartbeatMs?": number,
+      "scale?": scale,
     }),
   ),
   coordinators: list(object({ name: text, "recovers?": yes, ...permitted })),
@@ -170,6 +178,13 @@ const JournalRecord = variants("t", {
 const ofRun = { position: integer, ...at, run: runId };
 const ofPod = { position: integer, ...at, pod: text, function: text };
 const ofPlatform = { position: integer, ...at };
+const FaultKind = { enum: ["I", "II", "III", "IV"], description: "I a pod, II a leader, III a follower, IV a control plane." };
+const FaultCause = { enum: ["crash", "hang", "stuck", "out-of-memory", "failed-to-start", "control-plane-down"] };
+const detected = { what: FaultCause, "pod?": text, "function?": text, detectionMs: number, calls: integer };
+const ofFault = { ...ofPlatform, fault: text, kind: FaultKind, ...detected };
+const ofService = { ...ofPlatform, service: text, function: text };
+const forecast = object({ arrivalsPerS: number, serviceMs: number, delayMs: number, responseMs: number });
+const ConditionType = { enum: ["Ready", "Progressing", "CrashLoop", "InsufficientMemory", "InsufficientPods"] };
 const alert = { ...ofPlatform, alert: text, function: text, measure: text, value: number, bound: number };
 const objectInfo = object({
   bucket: text,
@@ -197,12 +212,30 @@ const eventShapes: Record<(typeof EVENT_TYPES)[number], Record<string, DocumentS
   "alert.raised": alert,
   "alert.cleared": alert,
   "trigger.refused": { ...ofRun, kind: Kind, name: text, event: text, reason: text },
+  "scale.decided": { ...ofService, version: text, from: integer, pods: integer, reason: text, forecast },
+  "service.changed": { ...ofService, change: { enum: ["created", "replaced", "deleted"] } },
+  "service.condition": { ...ofService, version: text, condition: ConditionType, holds: yes, reason: text },
   "application.deployed": { ...ofPlatform, application: text, version: text, functions: list(text), coordinators: list(text) },
   "pod.started": { ...ofPod, pid: integer, startMs: number },
   "pod.stopped": { ...ofPod, reason: text },
   "pod.lost": { ...ofPod, reason: text, calls: integer },
+  "fault.detected": { ...ofFault, detail: text },
+  "fault.repaired": { ...ofFault, repairMs: number, did: text },
   "platform.started": { ...ofPlatform, epoch: integer, recovered: integer, recoveryMs: number },
   "platform.audited": { ...ofPlatform, checked: integer, repaired: integer },
+};
+
+const podMembers = {
+  id: text,
+  role: text,
+  "application?": text,
+  "version?": text,
+  pid: integer,
+  state: { enum: ["starting", "ready", "draining"] },
+  inFlight: integer,
+  slots: integer,
+  startedAt: time,
+  "coldStartMs?": number,
 };
 
 export const components = {
@@ -268,17 +301,44 @@ export const components = {
     "expiresAt?": time,
   }),
   Application: object({ application: text, version: text, manifest, deployedAt: time, current: yes }),
-  Pod: object({
-    id: text,
-    role: text,
-    "application?": text,
-    "version?": text,
-    pid: integer,
-    state: { enum: ["starting", "ready", "draining"] },
-    inFlight: integer,
-    slots: integer,
-    startedAt: time,
-    "coldStartMs?": number,
+  Pod: object(podMembers),
+  ClusterPod: object({
+    ...podMembers,
+    "service?": { ...text, description: "Absent for coordinators' pods and warm ones." },
+    ready: { ...yes, description: "It takes calls." },
+    memoryMb: number,
+    labels: { type: "object", additionalProperties: text },
+    resourceVersion: { ...integer, description: "Grows with each change of any pod." },
+  }),
+  Service: object({
+    spec: object(
+      {
+        name: text,
+        function: text,
+        "version?": text,
+        "replicas?": integer,
+        "scale?": scale,
+        "memoryMb?": number,
+        "concurrency?": integer,
+        "environment?": { type: "object", additionalProperties: text },
+      },
+      { description: "With all that follows from the function's definition and the platform's limits." },
+    ),
+    application: text,
+    default: { ...yes, description: "It follows from the function's definition alone." },
+    resourceVersion: { ...integer, description: "Grows with each change of the spec; 0 for a default one." },
+    versions: list(
+      object({
+        version: text,
+        current: yes,
+        desired: integer,
+        starting: integer,
+        ready: integer,
+        draining: integer,
+        reason: { ...text, description: "Why so many pods are desired." },
+        conditions: list(object({ type: ConditionType, reason: text, since: time })),
+      }),
+    ),
   }),
   Layer: object({
     function: text,
@@ -303,6 +363,27 @@ export const components = {
     trigger,
     "next?": { ...time, description: "When a schedule is due." },
     "last?": object({ at: time, "run?": runId }, { description: "What it started last." }),
+  }),
+  Fault: object({
+    id: text,
+    type: FaultKind,
+    ...detected,
+    detectedAt: time,
+    detail: text,
+    "repeated?": { ...integer, description: "How often the same happened again before it was repaired." },
+    "repairedAt?": time,
+    "repairMs?": number,
+    "did?": { ...text, description: "What was done about it." },
+  }),
+  Drill: object({
+    kind: { enum: ["pod", "hang", "slow", "control-plane"] },
+    "pod?": text,
+    "function?": text,
+    pid: integer,
+    calls: { ...integer, description: "That were under way in it." },
+    at: time,
+    position: { ...integer, description: "Of the newest event then." },
+    "lastsMs?": integer,
   }),
   CallLog: object({
     run: runId,

@@ -15,8 +15,10 @@ import { LockstepError } from "../lib/errors.ts";
 import type { ControlPlane } from "../protocol/control-plane.ts";
 import type { JsonSchema } from "./check.ts";
 import { compile, queryReader } from "./check.ts";
+import { clusterRoutes } from "./cluster-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { EventStreams } from "./event-streams.ts";
+import { faultRoutes } from "./fault-routes.ts";
 import { createGuard } from "./guard.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { hookRoutes } from "./hook-routes.ts";
@@ -94,6 +96,8 @@ export const allRoutes = (context: RouteContext): Route[] => {
     ...runRoutes(context),
     ...recoveryRoutes(context),
     ...platformRoutes(context),
+    ...clusterRoutes(context),
+    ...faultRoutes(context),
     ...hookRoutes(context),
     ...objectRoutes(context),
     ...stateRoutes(context),

@@ -18,6 +18,7 @@ const TAGS = [
   { name: "state", description: "Applications' state." },
   { name: "objects", description: "Buckets of objects, whose PUTs start runs." },
   { name: "platform", description: "Applications, pods, layers, logs and events." },
+  { name: "cluster", description: "Services, which are stable names in front of functions' pods, and pods." },
   { name: "health", description: "For supervisors and monitoring." },
 ];
 

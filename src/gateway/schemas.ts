@@ -62,6 +62,56 @@ export const RunParams = { type: "object", properties: { id: RunIdText }, requir
 export const NameParams = { type: "object", properties: { name: Name }, required: ["name"] } as const;
 export const SignalParams = { type: "object", properties: { id: RunIdText, name: Name }, required: ["id", "name"] } as const;
 
+const service = {
+  function: Name,
+  version: text({ minLength: 16, maxLength: 16, description: "Only pods of this version. Default: all." }),
+  replicas: { type: "integer", minimum: 1, maximum: 1_000, description: "Always so many pods. Excludes `scale`." },
+  scale: {
+    type: "object",
+    additionalProperties: false,
+    properties: {
+      min: { type: "integer", minimum: 0, maximum: 1_000 },
+      max: { type: "integer", minimum: 1, maximum: 1_000 },
+      policy: text({ pattern: "^(predictive|threshold|kpa|hpa)$", "x-expects": "one of predictive, threshold, kpa, hpa" }),
+      targetMs: { type: "integer", minimum: 1 },
+      coolDownMs: { type: "integer", minimum: 0 },
+    },
+  },
+  memoryMb: { type: "integer", minimum: 16, maximum: 1_048_576, description: "Heap of each pod, in MiB." },
+  concurrency: { type: "integer", minimum: 1, maximum: 10_000, description: "Calls that one pod executes at the same time." },
+  environment: { type: "object", additionalProperties: { type: "string" }, description: "No place for secrets: it is shown as it is." },
+} as const;
+export const ServiceBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: { name: Name, ...service },
+  required: ["name", "function"],
+} as const;
+export const ServicePutBody = { type: "object", additionalProperties: false, properties: service, required: ["function"] } as const;
+export const IfVersionQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: { ifVersion: { type: "integer", minimum: 0, description: "Only if the spec has this resource version; 0: there is none." } },
+} as const;
+export const ClusterPodBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: { service: Name },
+  required: ["service"],
+} as const;
+export const PodParams = { type: "object", properties: { id: Name }, required: ["id"] } as const;
+export const PodDeleteQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    grace: text({
+      pattern: DURATION_PATTERN,
+      "x-expects": 'a duration such as "30s", "500ms", "2m" or a number of seconds',
+      description: "How long it may take to finish what it executes. Default 30s.",
+    }),
+  },
+} as const;
+
 export const WaitQuery = { type: "object", additionalProperties: false, properties: { wait: Wait } } as const;
 
 export const StartBody = {
@@ -179,6 +229,22 @@ export const BundleBody = {
     }),
   },
   required: ["application", "code"],
+} as const;
+
+export const FaultsQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: { limit: limit(100) },
+} as const;
+
+export const DrillBody = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    kind: text({ pattern: "^(pod|hang|slow|control-plane)$", "x-expects": "pod, hang, slow or control-plane" }),
+    function: text({ minLength: 1, maxLength: 200, description: "Whose pod; default: the busiest one." }),
+  },
+  required: ["kind"],
 } as const;
 
 export const LogsQuery = {

@@ -20,6 +20,21 @@ export interface FunctionSpec {
   limits?: CallLimits;
   /** An attempt that says nothing by `ctx.progress` for longer is given up. */
   heartbeatMs?: number;
+  scale?: ScaleOptions;
+}
+
+/** How many pods a function has, and what decides it. */
+export interface ScaleOptions {
+  /** Pods that are there also when nothing calls. Default 0. */
+  min?: number;
+  /** Default: the platform's limit per function. */
+  max?: number;
+  /** `predictive` (default) foresees the load; `threshold` follows the length of the layer; `kpa` and `hpa` are the rules of Knative and Kubernetes. */
+  policy?: "predictive" | "threshold" | "kpa" | "hpa";
+  /** How long a call may take, from its arrival in the layer to its result. Default 1,000. */
+  targetMs?: number;
+  /** A function without calls for so long goes back to `min`. Default: the platform's time for idle pods. */
+  coolDownMs?: number;
 }
 
 /**

@@ -1,26 +1,15 @@
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { ApplicationVersion, Bundle, Trigger } from "./application.ts";
+import type { ClusterPlane, PodView } from "./cluster.ts";
 import type { PlatformEvent } from "./events.ts";
+import type { Drill, DrillRequest, FaultView } from "./faults.ts";
 import type { ByteRange, ObjectInfo, ObjectPage, PutOptions } from "./objects.ts";
 import type { Resolution } from "./recovery.ts";
 import type { ExecutionReport, JournalRecord, LogLine, RunFilter, RunPage, RunResult, RunSummary, StartRun } from "./run.ts";
 import type { StateEntry, StateWrite } from "./state.ts";
 
-/** A pod as it is shown. */
-export interface PodView {
-  id: string;
-  /** The function it executes, `coordinator` for coordinators' code, or `warm` for a generic one. */
-  role: string;
-  application?: string;
-  version?: string;
-  pid: number;
-  state: "starting" | "ready" | "draining";
-  inFlight: number;
-  slots: number;
-  startedAt: number;
-  coldStartMs?: number;
-}
+export type { PodView } from "./cluster.ts";
 
 /** One function's queue as it is shown. Rates are per second over the last ten seconds. */
 export interface LayerView {
@@ -188,6 +177,7 @@ export interface ControlPlane {
   rehearse(bundle: Bundle): Promise<Rehearsal[]>;
   readonly objects: ObjectPlane;
   readonly state: StatePlane;
+  readonly cluster: ClusterPlane;
   /** Starts what the webhook starts. @throws {LockstepError} UNKNOWN_ROUTE, METHOD_NOT_ALLOWED, SIGNATURE_INVALID */
   hook(request: HookRequest): Promise<{ runs: RunId[] }>;
   /** What starts runs by itself now. */
@@ -196,6 +186,10 @@ export interface ControlPlane {
   applications(): Promise<ApplicationVersion[]>;
   pods(): PodView[];
   layers(): LayerView[];
+  /** What of the platform itself has failed, the newest first; at most the last 500. */
+  faults(limit: number): FaultView[];
+  /** Provokes a fault. @throws {LockstepError} DRILLS_DISABLED, UNKNOWN_POD */
+  drill(request: DrillRequest): Drill;
   /** Events after `position`, oldest first. */
   events(position: number, limit: number): Promise<PlatformEvent[]>;
   /** Calls back after each commit that held events; returns what ends it. */

@@ -1,6 +1,8 @@
 import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { FaultClass } from "../lib/verdict.ts";
+import type { ScaleForecast } from "./cluster.ts";
+import type { FaultCause, FaultType } from "./faults.ts";
 import type { ObjectInfo } from "./objects.ts";
 import type { RunKind, RunStatus } from "./run.ts";
 import type { Staleness } from "./state.ts";
@@ -29,12 +31,40 @@ export type EventBody =
   | { type: "alert.cleared"; alert: string; function: string; measure: string; value: number; bound: number }
   /** What an event of `run` would have started was not: too many runs had started one another. */
   | { type: "trigger.refused"; run: RunId; kind: RunKind; name: string; event: string; reason: string }
+  /** What a policy, a minimum or a call without a pod has changed. */
+  | {
+      type: "scale.decided";
+      service: string;
+      function: string;
+      version: string;
+      from: number;
+      pods: number;
+      reason: string;
+      forecast: ScaleForecast;
+    }
+  | { type: "service.changed"; service: string; function: string; change: "created" | "replaced" | "deleted" }
+  /** A condition that tells of trouble holds now, or doesn't any more. */
+  | { type: "service.condition"; service: string; function: string; version: string; condition: string; holds: boolean; reason: string }
   | { type: "application.deployed"; application: string; version: string; functions: string[]; coordinators: string[] }
   | { type: "pod.started"; pod: string; function: string; pid: number; startMs: number }
   | { type: "pod.stopped"; pod: string; function: string; reason: string }
   | { type: "pod.lost"; pod: string; function: string; reason: string; calls: number }
+  /** A part of the platform has failed. `fault` is its id, the same in both events; the rest is as in `FaultView`. */
+  | ({ type: "fault.detected"; detail: string } & FaultFacts)
+  /** What was lost with it is under way again. */
+  | ({ type: "fault.repaired"; repairMs: number; did: string } & FaultFacts)
   | { type: "platform.started"; epoch: number; recovered: number; recoveryMs: number }
   | { type: "platform.audited"; checked: number; repaired: number };
+
+interface FaultFacts {
+  fault: string;
+  kind: FaultType;
+  what: FaultCause;
+  pod?: string;
+  function?: string;
+  detectionMs: number;
+  calls: number;
+}
 
 /** The events' names, for filters. */
 export const EVENT_TYPES: readonly EventBody["type"][] = [
@@ -53,10 +83,15 @@ export const EVENT_TYPES: readonly EventBody["type"][] = [
   "alert.raised",
   "alert.cleared",
   "trigger.refused",
+  "scale.decided",
+  "service.changed",
+  "service.condition",
   "application.deployed",
   "pod.started",
   "pod.stopped",
   "pod.lost",
+  "fault.detected",
+  "fault.repaired",
   "platform.started",
   "platform.audited",
 ];

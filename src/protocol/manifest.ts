@@ -97,6 +97,7 @@ const isFunction = isRecord(
     writes: patterns,
     limits: isRecord({}, { perSecond: isNumber, key: isName }),
     heartbeatMs: isNumber,
+    scale: isRecord({}, { min: isNumber, max: isNumber, policy: isName, targetMs: isNumber, coolDownMs: isNumber }),
   },
 );
 

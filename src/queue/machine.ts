@@ -19,6 +19,7 @@ import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import { getOrMake } from "../lib/map.ts";
 import type { CallLimits } from "../protocol/application.ts";
+import { Load } from "./load.ts";
 import { Pace } from "./pace.ts";
 import { Turns } from "./turns.ts";
 
@@ -91,6 +92,8 @@ export class Layer {
   readonly #delayed = new Heap<Entry>();
   readonly #enqueued = new Rate();
   readonly #settled = new Rate();
+  /** What the autoscaler measures by. */
+  readonly load = new Load();
   waiting = 0;
   delayed = 0;
   leased = 0;
@@ -166,6 +169,7 @@ export class Layer {
     entry.leasedAt = now;
     this.waiting--;
     this.leased++;
+    this.load.begin(now);
     this.#gate.leased++;
     this.#gate.pace?.spend(now);
     return entry;
@@ -175,6 +179,7 @@ export class Layer {
   settle(entry: Entry, succeeded: boolean, now: number): boolean {
     if (entry.state !== "leased") return false;
     this.#unlease(entry);
+    this.load.end(entry.waitingSince, entry.leasedAt, now);
     this.#settled.count(now);
     if (succeeded) this.completed++;
     else this.failed++;
@@ -184,9 +189,13 @@ export class Layer {
   /** Takes an entry out, whatever its state. Returns the state it had. */
   withdraw(entry: Entry): Entry["state"] {
     const before = entry.state;
-    if (before === "leased") this.#unlease(entry);
-    else if (before === "waiting") this.#unwait();
-    else if (before === "delayed") this.delayed--;
+    if (before === "leased") {
+      this.#unlease(entry);
+      this.load.withdraw(entry.waitingSince, entry.leasedAt);
+    } else if (before === "waiting") {
+      this.#unwait();
+      this.load.withdraw(entry.waitingSince, undefined);
+    } else if (before === "delayed") this.delayed--;
     entry.state = "gone";
     return before;
   }
@@ -219,6 +228,7 @@ export class Layer {
     entry.waitingSince = now;
     queue.push(entry);
     this.waiting++;
+    this.load.arrive(now);
   }
 
   // Withdrawn entries are skipped when they come to the head. When no entry waits, nobody would come across them, and their inputs would stay.

@@ -6,7 +6,7 @@
  * F1  A pod works for at most one tenant, for ever: user code of two functions never shares a process.
  * F2  Every tenant learns of each of its pods exactly once that it is connected and exactly once that it is gone.
  */
-import type { Cluster, ClusterListener, PodExit } from "../cluster/port.ts";
+import type { Cluster, ClusterListener, Labels, PodExit, PodHarm, PodSpec } from "../cluster/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
 
@@ -16,12 +16,22 @@ export interface Tenant {
   readonly application: string;
   readonly version: string;
   readonly memoryMb: number;
+  /** What its pods find in their environment; a tenant that has one gets no warm pods. */
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+  /** The service that its pods stand behind. */
+  readonly service?: string | undefined;
+  /** Its pods stay, however long they have nothing to do, until it drains them. */
+  readonly keepsIdle?: boolean;
+  /** It should not lose this pod although the pod has nothing to do. */
+  reserves?(pod: Pod): boolean;
   /** Where the pod finds the bundle. */
   readonly path: string;
   connected(pod: Pod): void;
   message(pod: Pod, message: FromPod): void;
   beat(pod: Pod, beat: Beat & { t: "beat" }): void;
   gone(pod: Pod, exit: PodExit): void;
+  /** What it has in the pod and would lose with it: `run/seq` of calls, ids of runs. */
+  held?(pod: Pod): string[];
 }
 
 export interface Pod {
@@ -35,6 +45,8 @@ export interface Pod {
   inFlight: number;
   /** Attempts that the control plane gave up and the pod has not ended yet. */
   zombies: number;
+  /** Calls that it has answered. */
+  answered: number;
   idleSince: number;
   blockedMs: number;
   lastBeat: number;
@@ -46,6 +58,8 @@ export interface FleetOptions {
   warmPods: number;
   defaultMemoryMb: number;
   maxPods: number;
+  /** What the heaps of all pods may come to. Default: no limit. */
+  maxMemoryMb?: number;
   /** A connected pod that is silent for longer hangs. */
   hangMs: number;
   /** A pod with nothing to do is ended after this time. */
@@ -63,6 +77,8 @@ const TICK_MS = 250;
 
 export class Fleet implements ClusterListener {
   readonly pods = new Map<string, Pod>();
+  /** Told of whatever is sent to pods, while somebody wants to know. */
+  onSend: ((pod: Pod, message: ToPod) => void) | undefined;
   readonly #cluster: Cluster;
   readonly #clock: Clock;
   readonly #options: FleetOptions;
@@ -73,6 +89,8 @@ export class Fleet implements ClusterListener {
   /** Until then the room that comes free is for tenants that were refused, not for the warm pool. */
   #crowdedUntil = 0;
   #stopping = false;
+  /** What there was not enough of when a pod was refused last. */
+  lacks: "pods" | "memory" = "pods";
   #cancelTick = () => {};
   #lastTick = 0;
 
@@ -95,10 +113,13 @@ export class Fleet implements ClusterListener {
     await this.#cluster.stop();
   }
 
-  /** A pod for this tenant: a warm one, which is ready at once, or a new one. `undefined` when the machine has as many as it may. */
-  acquire(tenant: Tenant): Pod | undefined {
+  /**
+   * A pod for this tenant: a warm one, which is ready at once, or a new one. `undefined` when the machine has as many as it may; then an idle
+   * one is ended for a tenant whose calls wait.
+   */
+  acquire(tenant: Tenant, isUrgent = true): Pod | undefined {
     if (this.#stopping) return undefined;
-    const pod = this.#takeWarm(tenant) ?? this.#create(tenant.memoryMb);
+    const pod = this.#takeWarm(tenant) ?? this.#create(tenant.memoryMb, tenant, isUrgent);
     if (pod === undefined) return undefined;
     pod.tenant = tenant;
     pod.takenAt = this.#clock.now();
@@ -114,6 +135,7 @@ export class Fleet implements ClusterListener {
   }
 
   send(pod: Pod, message: ToPod): void {
+    this.onSend?.(pod, message);
     this.#cluster.send(pod.id, message);
   }
 
@@ -147,6 +169,11 @@ export class Fleet implements ClusterListener {
     else this.#join(pod, pod.tenant);
   }
 
+  /** Does to a pod what a drill asks for. Whether it is there. */
+  harm(id: string, harm: PodHarm): boolean {
+    return this.#cluster.harm(id, harm);
+  }
+
   messages(id: string, messages: readonly FromPod[]): void {
     const pod = this.pods.get(id);
     if (pod?.tenant === undefined) return;
@@ -177,18 +204,20 @@ export class Fleet implements ClusterListener {
   #join(pod: Pod, tenant: Tenant): void {
     // From now on its liveness thread beats, and that has to start first.
     pod.lastBeat = this.#clock.now() + 3 * this.#options.hangMs;
+    this.#cluster.label(pod.id, labelsOf(tenant));
     this.#cluster.send(pod.id, { t: "load", version: tenant.version, path: tenant.path });
     tenant.connected(pod);
   }
 
   #takeWarm(tenant: Tenant): Pod | undefined {
     // The heap's limit is fixed when a process starts, so a warm pod only fits tenants that want the default.
-    if (tenant.memoryMb !== this.#options.defaultMemoryMb) return undefined;
+    if (tenant.memoryMb !== this.#options.defaultMemoryMb || tenant.environment !== undefined) return undefined;
     return this.#warm.shift();
   }
 
-  #create(memoryMb: number): Pod | undefined {
-    if (this.pods.size >= this.#options.maxPods) {
+  #create(memoryMb: number, tenant?: Tenant, isUrgent = false): Pod | undefined {
+    if (!this.#hasRoom(memoryMb)) {
+      if (!isUrgent) return undefined;
       this.#crowdedUntil = this.#clock.now() + TICK_MS;
       this.#makeRoom();
       return undefined;
@@ -203,6 +232,7 @@ export class Fleet implements ClusterListener {
       pid: 0,
       inFlight: 0,
       zombies: 0,
+      answered: 0,
       idleSince: now,
       blockedMs: 0,
       lastBeat: now,
@@ -210,8 +240,24 @@ export class Fleet implements ClusterListener {
       coldStartMs: undefined,
     };
     this.pods.set(pod.id, pod);
-    this.#cluster.create({ id: pod.id, memoryMb });
+    const spec: PodSpec = { id: pod.id, memoryMb };
+    if (tenant?.environment !== undefined) spec.environment = tenant.environment;
+    this.#cluster.create(spec);
     return pod;
+  }
+
+  #hasRoom(memoryMb: number): boolean {
+    const { maxPods, maxMemoryMb } = this.#options;
+    if (this.pods.size >= maxPods) {
+      this.lacks = "pods";
+      return false;
+    }
+    if (maxMemoryMb === undefined) return true;
+    let taken = memoryMb;
+    for (const pod of this.pods.values()) taken += pod.memoryMb;
+    if (taken <= maxMemoryMb) return true;
+    this.lacks = "memory";
+    return false;
   }
 
   /** Ends the pod that has been idle the longest: the tenant that was refused asks again soon. */
@@ -220,7 +266,7 @@ export class Fleet implements ClusterListener {
     for (const pod of this.pods.values()) {
       if (pod.state === "draining" && pod.inFlight === 0) return;
       const idle = pod.state === "ready" && pod.inFlight === 0 && pod.zombies === 0;
-      if (idle && (idlest === undefined || pod.idleSince < idlest.idleSince)) idlest = pod;
+      if (idle && (idlest === undefined || isLessMissed(pod, idlest))) idlest = pod;
     }
     if (idlest !== undefined) this.end(idlest, 0);
   }
@@ -230,7 +276,9 @@ export class Fleet implements ClusterListener {
     if (this.#stopping || this.#failedStarts > 2 || this.#clock.now() < this.#crowdedUntil) return;
     let coming = this.#warm.length;
     for (const pod of this.pods.values()) if (pod.tenant === undefined && pod.state === "starting") coming++;
-    for (; coming < this.#options.warmPods && this.pods.size < this.#options.maxPods; coming++) this.#create(this.#options.defaultMemoryMb);
+    for (; coming < this.#options.warmPods && this.#hasRoom(this.#options.defaultMemoryMb); coming++) {
+      this.#create(this.#options.defaultMemoryMb);
+    }
   }
 
   #tick(): void {
@@ -242,10 +290,29 @@ export class Fleet implements ClusterListener {
       if (pod.state === "starting") continue;
       if (late) pod.lastBeat = Math.max(pod.lastBeat, now);
       else if (now - pod.lastBeat > this.#options.hangMs) this.end(pod, 0, "hung");
-      else if (pod.tenant !== undefined && pod.inFlight === 0 && now - pod.idleSince > this.#options.idleMs) this.end(pod, 0);
+      else if (
+        pod.tenant !== undefined &&
+        pod.tenant.keepsIdle !== true &&
+        pod.inFlight === 0 &&
+        now - pod.idleSince > this.#options.idleMs
+      )
+        this.end(pod, 0);
     }
     if (this.#failedStarts > 2) this.#failedStarts = 2;
     this.#refill();
     this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick(), "upkeep");
   }
 }
+
+const isLessMissed = (pod: Pod, other: Pod): boolean => {
+  const isReserved = pod.tenant?.reserves?.(pod) === true;
+  if (isReserved !== (other.tenant?.reserves?.(other) === true)) return !isReserved;
+  return pod.idleSince < other.idleSince;
+};
+
+const labelsOf = ({ role, application, version, service }: Tenant): Labels => ({
+  "lockstep/role": role,
+  "lockstep/application": application,
+  "lockstep/version": version,
+  ...(service === undefined ? {} : { "lockstep/service": service }),
+});

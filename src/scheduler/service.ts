@@ -57,6 +57,47 @@ export interface SchedulerOptions {
   patienceMs: number;
 }
 
+/** How the pods of a function's version are made. */
+export interface PodTemplate {
+  /** Calls that one of them executes at the same time. */
+  readonly slots: number;
+  readonly memoryMb: number;
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+  /** The service that they stand behind. */
+  readonly service: string;
+}
+
+/** The pods of one function's version, as those who decide about them see them. */
+export interface PodSet {
+  readonly layer: Layer;
+  readonly pods: ReadonlyMap<string, Pod>;
+  /** Those that execute a suspect call alone. */
+  readonly solo: ReadonlySet<Pod>;
+  template: PodTemplate;
+  /** So many of them are not to be ended for others' sake. */
+  reserved: number;
+  /** It stays also while there is no pod and no call. */
+  isKept: boolean;
+  /** Pods in a row that ended before they had answered: while it isn't 0, `served` is told of answers. */
+  crashes: number;
+  /** One pod more; `undefined` when there is no room. For an urgent one others' idle pods are ended. */
+  add(isUrgent: boolean): Pod | undefined;
+  /** Lets a pod finish what it executes and end. */
+  drain(pod: Pod): void;
+}
+
+/** Who decides how many pods each function's version has, in place of the scheduler's own rule. */
+export interface Placement {
+  template(fn: string, version: string): PodTemplate;
+  /** A call waits that no pod which is there or starts would take. */
+  activate(set: PodSet, now: number): void;
+  /** A pod has answered after some had crashed. */
+  served(set: PodSet): void;
+  /** A pod has refused the bundle, and will be gone. */
+  refused(set: PodSet, failure: Failure, now: number): void;
+  gone(set: PodSet, pod: Pod, exit: PodExit, now: number): void;
+}
+
 interface Lease {
   entry: Entry;
   host: LayerHost;
@@ -77,6 +118,7 @@ export class Scheduler {
   readonly #home: (fn: string, version: string) => FunctionHome | undefined;
   readonly #settled: (entry: Entry, outcome: Outcome) => void;
   readonly #attempts: AttemptService | undefined;
+  readonly #placement: Placement | undefined;
   readonly #layers = new Layers();
   readonly #hosts = new Map<string, LayerHost>();
   readonly #leases = new Map<number, Lease>();
@@ -97,6 +139,7 @@ export class Scheduler {
     home: (fn: string, version: string) => FunctionHome | undefined,
     settled: (entry: Entry, outcome: Outcome) => void,
     attempts?: AttemptService,
+    placement?: Placement,
   ) {
     this.#fleet = fleet;
     this.#clock = clock;
@@ -104,6 +147,7 @@ export class Scheduler {
     this.#home = home;
     this.#settled = settled;
     this.#attempts = attempts;
+    this.#placement = placement;
     this.#heartbeats = new Heartbeats((entry, value) => this.#attempts?.progress(entry, value));
   }
 
@@ -173,6 +217,24 @@ export class Scheduler {
     this.#matchFreed(held.host, now);
   }
 
+  /** The pods of a function's version, also when it has none and no call; `undefined` when nobody knows it. */
+  podSet(fn: string, version: string): PodSet | undefined {
+    const home = this.#home(fn, version);
+    if (home === undefined) return undefined;
+    const { concurrency, limits } = home.spec;
+    return this.#hostOf(this.#layers.open(fn, version, concurrency, limits), home);
+  }
+
+  /** The sets of all versions that have calls or pods. */
+  podSets(): Iterable<PodSet> {
+    return this.#hosts.values();
+  }
+
+  /** Forgets a set that nobody needs any more. */
+  release(set: PodSet): void {
+    this.#closeIfIdle(set as LayerHost);
+  }
+
   views(): LayerView[] {
     const now = this.#clock.now();
     return [...this.#layers].map((layer) => ({
@@ -193,8 +255,12 @@ export class Scheduler {
   }
 
   #hostOf(layer: Layer, home: FunctionHome): LayerHost {
-    const make = () => new LayerHost(layer, home, home.spec.memoryMb ?? this.#options.defaultMemoryMb, this);
-    return getOrMake(this.#hosts, layer.key, make);
+    return getOrMake(this.#hosts, layer.key, () => new LayerHost(layer, home, this.#templateOf(layer, home), this));
+  }
+
+  #templateOf({ fn, version }: Layer, { spec }: FunctionHome): PodTemplate {
+    const { slotsPerPod: slots, defaultMemoryMb } = this.#options;
+    return this.#placement?.template(fn, version) ?? { slots, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
   }
 
   #match(host: LayerHost, now: number): void {
@@ -225,7 +291,7 @@ export class Scheduler {
   #freePod(host: LayerHost, entry: Entry): Pod | undefined {
     let best: Pod | undefined;
     for (const pod of host.pods.values()) {
-      const slots = entry.solo ? 1 : this.#options.slotsPerPod;
+      const slots = entry.solo ? 1 : host.template.slots;
       if (pod.state !== "ready" || pod.inFlight + pod.zombies >= slots || host.solo.has(pod)) continue;
       // A pod whose event loop stands still would let the call wait although another pod could start it.
       if (pod.blockedMs > BLOCKED_MS && host.pods.size > 1) continue;
@@ -262,7 +328,33 @@ export class Scheduler {
     if (host.retryAt > now) return;
     // One pod serves many calls at a time, and every further process costs all of them; more come when calls have to be patient (tick).
     const usable = [...host.pods.values()].some((pod) => pod.state !== "draining" && !host.solo.has(pod));
-    if (!usable) this.#addPod(host, now);
+    if (usable) return;
+    if (this.#placement === undefined) this.#addPod(host, now);
+    else this.#placement.activate(host, now);
+  }
+
+  /** For its placement. */
+  add(host: LayerHost, isUrgent: boolean): Pod | undefined {
+    const pod = this.#draining ? undefined : this.#fleet.acquire(host, isUrgent);
+    if (pod !== undefined) host.pods.set(pod.id, pod);
+    return pod;
+  }
+
+  /** For its placement: takes no calls any more, and ends when those that it executes have ended, by their timeouts at the latest. */
+  drainPod(pod: Pod): void {
+    const now = this.#clock.now();
+    let graceMs = 0;
+    if (pod.inFlight > 0) {
+      for (const held of this.#leases.values()) {
+        if (held.pod === pod) graceMs = Math.max(graceMs, held.entry.leasedAt + held.entry.timeoutMs - now + LATE_MS);
+      }
+    }
+    this.#fleet.end(pod, graceMs);
+  }
+
+  /** Whether somebody else decides how many pods there are. */
+  get isPlaced(): boolean {
+    return this.#placement !== undefined;
   }
 
   #addPod(host: LayerHost, now: number): void {
@@ -294,11 +386,18 @@ export class Scheduler {
     if (pod.zombies > 0 && beat.blockedMs > BLOCKED_MS) this.#fleet.end(pod, 0, "killed");
   }
 
+  held(pod: Pod): string[] {
+    const held: string[] = [];
+    for (const lease of this.#leases.values()) if (lease.pod === pod) held.push(`${lease.entry.run}/${lease.entry.seq}`);
+    return held;
+  }
+
   gone(host: LayerHost, pod: Pod, exit: PodExit): void {
     const now = this.#clock.now();
     host.pods.delete(pod.id);
+    if (this.#placement !== undefined) this.#placement.gone(host, pod, exit, now);
+    else if (exit.reason === "failed-to-start") host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
     host.solo.delete(pod);
-    if (exit.reason === "failed-to-start") host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
     const failure = lostFailure(pod.id, exit);
     for (const [lease, held] of this.#leases) {
       if (held.pod !== pod) continue;
@@ -313,7 +412,8 @@ export class Scheduler {
   #refuse(host: LayerHost, pod: Pod, cause: Failure): void {
     const now = this.#clock.now();
     const failure: Failure = { code: "POD_FAILED_TO_START", message: `the application does not load: ${cause.message}`, cause };
-    host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
+    if (this.#placement !== undefined) this.#placement.refused(host, failure, now);
+    else host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
     for (const [lease, held] of this.#leases) {
       if (held.pod !== pod) continue;
       this.#endLease(lease, true, now);
@@ -350,6 +450,8 @@ export class Scheduler {
       return;
     }
     this.#endLease(message.lease, message.failure !== "", now);
+    pod.answered++;
+    if (host.crashes > 0) this.#placement?.served(host);
     const { entry } = held;
     host.layer.settle(entry, message.failure === "", now);
     const outcome: Outcome = {
@@ -431,7 +533,7 @@ export class Scheduler {
     // A suspect has its pod to itself also after it was given up; and when half of the slots are taken by attempts that never end, the pod
     // serves what it has and is replaced.
     if (entry.solo) this.#fleet.end(pod, 0, "killed");
-    else if (pod.zombies * 2 >= this.#options.slotsPerPod) this.#fleet.end(pod, entry.timeoutMs);
+    else if (pod.zombies * 2 >= host.template.slots) this.#fleet.end(pod, entry.timeoutMs);
   }
 
   #tick(): void {
@@ -440,6 +542,7 @@ export class Scheduler {
       const { layer } = host;
       if (layer.waiting === 0) continue;
       this.#match(host, now);
+      if (this.#placement !== undefined) continue;
       const room =
         !this.#draining && host.pods.size < this.#options.maxPodsPerFunction && layer.peek(now) !== undefined && host.retryAt <= now;
       const starting = [...host.pods.values()].some((pod) => pod.state === "starting");
@@ -449,21 +552,24 @@ export class Scheduler {
   }
 
   #closeIfIdle(host: LayerHost): void {
-    if (host.pods.size > 0) return;
+    if (host.pods.size > 0 || host.isKept) return;
     this.#layers.close(host.layer);
     if (this.#layers.find(host.layer.fn, host.layer.version) === undefined) this.#hosts.delete(host.layer.key);
   }
 }
 
 /** A layer as the tenant of its pods. */
-class LayerHost implements Tenant {
+class LayerHost implements Tenant, PodSet {
   readonly role: string;
   readonly application: string;
   readonly version: string;
   readonly path: string;
-  readonly memoryMb: number;
   readonly heartbeatMs: number | undefined;
   readonly layer: Layer;
+  template: PodTemplate;
+  reserved = 0;
+  isKept = false;
+  crashes = 0;
   readonly pods = new Map<string, Pod>();
   /** Pods that execute a suspect call alone. */
   readonly solo = new Set<Pod>();
@@ -472,15 +578,45 @@ class LayerHost implements Tenant {
   failures = 0;
   readonly #scheduler: Scheduler;
 
-  constructor(layer: Layer, home: FunctionHome, memoryMb: number, scheduler: Scheduler) {
+  constructor(layer: Layer, home: FunctionHome, template: PodTemplate, scheduler: Scheduler) {
     this.layer = layer;
     this.role = layer.fn;
     this.application = home.application;
     this.version = layer.version;
     this.path = home.path;
-    this.memoryMb = memoryMb;
+    this.template = template;
     this.heartbeatMs = home.spec.heartbeatMs;
     this.#scheduler = scheduler;
+  }
+
+  get memoryMb(): number {
+    return this.template.memoryMb;
+  }
+
+  get environment(): PodTemplate["environment"] {
+    return this.template.environment;
+  }
+
+  get service(): string {
+    return this.template.service;
+  }
+
+  get keepsIdle(): boolean {
+    return this.#scheduler.isPlaced;
+  }
+
+  reserves(pod: Pod): boolean {
+    let staying = 0;
+    for (const each of this.pods.values()) if (each.state !== "draining") staying++;
+    return pod.state !== "draining" && staying <= this.reserved;
+  }
+
+  add(isUrgent: boolean): Pod | undefined {
+    return this.#scheduler.add(this, isUrgent);
+  }
+
+  drain(pod: Pod): void {
+    this.#scheduler.drainPod(pod);
   }
 
   connected(pod: Pod): void {
@@ -497,5 +633,9 @@ class LayerHost implements Tenant {
 
   gone(pod: Pod, exit: PodExit): void {
     this.#scheduler.gone(this, pod, exit);
+  }
+
+  held(pod: Pod): string[] {
+    return this.#scheduler.held(pod);
   }
 }

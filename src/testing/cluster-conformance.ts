@@ -4,6 +4,7 @@
  *     clusterConformance("my cluster", { test, open: async () => ({ cluster: createMine(), load, kill }) });
  */
 import { deepEqual, equal, ok } from "node:assert/strict";
+import type { PodChange } from "../cluster/port.ts";
 import type { ClusterBench, ClusterCases } from "./cluster-fixtures.ts";
 import { invoke, RecordingListener, readyPod } from "./cluster-fixtures.ts";
 
@@ -38,10 +39,83 @@ const cases: ClusterCases = {
     cluster.create({ id: "a", memoryMb: 64 });
     equal(cluster.get("a")?.state, "starting");
     const { pid } = await listener.until("connected", "a");
-    const { startedAt, ...status } = cluster.get("a") ?? { startedAt: Number.NaN };
-    deepEqual(status, { id: "a", pid, state: "connected" });
+    const { startedAt, resourceVersion, ...status } = cluster.get("a") ?? { startedAt: Number.NaN, resourceVersion: Number.NaN };
+    deepEqual(status, { id: "a", pid, state: "connected", labels: {} });
     ok(startedAt > 0);
-    deepEqual(cluster.list(), [{ startedAt, ...status }]);
+    ok(resourceVersion > 0);
+    deepEqual(cluster.list(), [{ startedAt, resourceVersion, ...status }]);
+  },
+
+  "pods are listed by labels, with which they are created or that they get later": async (bench, listener) => {
+    const { cluster } = bench;
+    cluster.create({ id: "a", memoryMb: 64, labels: { role: "pay", version: "1" } });
+    await readyPod(bench, listener, "b");
+    const ids = (labels?: Record<string, string>): string[] => cluster.list(labels).map(({ id }) => id);
+    deepEqual(ids({ role: "pay" }), ["a"]);
+    const before = cluster.get("b")?.resourceVersion ?? Number.NaN;
+    cluster.label("b", { role: "pay", version: "2" });
+    ok((cluster.get("b")?.resourceVersion ?? 0) > before);
+    deepEqual(ids({ role: "pay" }).sort(), ["a", "b"]);
+    deepEqual(ids({ role: "pay", version: "2" }), ["b"]);
+    deepEqual(cluster.get("b")?.labels, { role: "pay", version: "2" });
+    cluster.label("b", { role: "ship" });
+    deepEqual(ids({ role: "pay" }), ["a"]);
+    deepEqual(ids({ role: "nobody" }), []);
+    cluster.label("nobody", { role: "pay" });
+  },
+
+  "who watches is told of each change once, in the order of growing resource versions, until it ends": async (bench, listener) => {
+    const { cluster } = bench;
+    const told: PodChange[] = [];
+    const ended: PodChange[] = [];
+    cluster.watch((change) => ended.push(change))();
+    const end = cluster.watch((change) => told.push(change));
+    await readyPod(bench, listener, "a");
+    cluster.label("a", { role: "pay" });
+    cluster.delete("a", 0);
+    await listener.until("gone", "a");
+    const seen = told.map(({ type, pod }) => [type, pod.id, pod.state, pod.labels.role]);
+    deepEqual(seen, [
+      ["added", "a", "starting", undefined],
+      ["modified", "a", "connected", undefined],
+      ["modified", "a", "connected", "pay"],
+      ["deleted", "a", "connected", "pay"],
+    ]);
+    const versions = told.map(({ pod }) => pod.resourceVersion);
+    ok(versions.every((version, i) => i === 0 || version > (versions[i - 1] as number)));
+    end();
+    cluster.create({ id: "b", memoryMb: 64 });
+    equal(told.length, 4);
+    deepEqual(ended, []);
+  },
+
+  "each pod has the environment that it was created with, where pods are processes": async (bench, listener) => {
+    if (bench.sharesProcess === true) return;
+    const environments = { a: { REGION: "north", EMPTY: "" }, b: { REGION: "south = süd" }, c: undefined };
+    for (const [id, environment] of Object.entries(environments)) {
+      bench.cluster.create({ id, memoryMb: 64, ...(environment === undefined ? {} : { environment }) });
+      bench.cluster.send(id, bench.load);
+    }
+    const read = async (id: string, name: string): Promise<string> => {
+      const call = invoke("variable", JSON.stringify(name));
+      bench.cluster.send(id, call);
+      return (await listener.result(id, call.lease)).value;
+    };
+    equal(await read("a", "REGION"), '"north"');
+    equal(await read("a", "EMPTY"), '""');
+    equal(await read("b", "REGION"), '"south = süd"');
+    equal(await read("c", "REGION"), "null");
+  },
+
+  "a pod executes as many calls at the same time as it is sent": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    const calls = Array.from({ length: 20 }, () => invoke("wait"));
+    for (const call of calls) bench.cluster.send("a", call);
+    const last = invoke("echo", "1");
+    bench.cluster.send("a", last);
+    await listener.result("a", last.lease);
+    for (const { lease } of calls) bench.cluster.send("a", { t: "abort", lease, reason: "enough" });
+    for (const { lease } of calls) equal((await listener.result("a", lease)).value, '"aborted"');
   },
 
   "what is sent before a pod has connected reaches it, in order": async ({ cluster, load }, listener) => {

@@ -14,6 +14,8 @@ export interface ClusterBench {
   load: ToPod & { t: "load" };
   /** Ends a pod from outside, as `kill -9` does. */
   kill(pod: PodStatus): void;
+  /** Pods execute in the test's own process, and have its environment. */
+  sharesProcess?: boolean;
 }
 
 export type ClusterCases = Record<string, (bench: ClusterBench, listener: RecordingListener) => Promise<void>>;
@@ -21,6 +23,7 @@ export type ClusterCases = Record<string, (bench: ClusterBench, listener: Record
 /** What the suite's pods load, where a version's definitions are given directly. */
 export const clusterApplication: readonly Definition[] = [
   fn("echo", (input: unknown) => input),
+  fn("variable", (name: string) => process.env[name] ?? null),
   fn(
     "wait",
     (_: unknown, ctx: FunctionContext) => new Promise<string>((resolve) => ctx.signal.addEventListener("abort", () => resolve("aborted"))),
@@ -31,6 +34,7 @@ export const clusterApplication: readonly Definition[] = [
 export const CLUSTER_BUNDLE = `
 const { fn } = require("lockstep");
 exports.echo = fn("echo", (input) => input);
+exports.variable = fn("variable", (name) => process.env[name] ?? null);
 exports.wait = fn("wait", (_, ctx) => new Promise((resolve) => ctx.signal.addEventListener("abort", () => resolve("aborted"))));
 `;
 
@@ -115,7 +119,7 @@ export class RecordingListener implements ClusterListener {
 let leases = 0;
 
 /** A call of the application's function `name` under a lease of its own. */
-export const invoke = (name: "echo" | "wait", input = ""): ToPod & { t: "invoke" } => {
+export const invoke = (name: "echo" | "wait" | "variable", input = ""): ToPod & { t: "invoke" } => {
   const lease = ++leases;
   return { t: "invoke", lease, fn: name, input, run: "run_00000000001", seq: lease, attempt: 1, timeoutMs: 60_000 };
 };

@@ -1,4 +1,4 @@
-import type { Cluster, ClusterListener, PodExit, PodSpec, PodStatus } from "../../src/cluster/port.ts";
+import type { Cluster, ClusterListener, Labels, PodExit, PodHarm, PodSpec, PodStatus } from "../../src/cluster/port.ts";
 import type { Clock } from "../../src/lib/clock.ts";
 import type { Beat, FromPod, ToPod } from "../../src/protocol/pod.ts";
 
@@ -11,6 +11,7 @@ export class FakeCluster implements Cluster {
   readonly connectedPods = new Set<string>();
   readonly sent = new Map<string, ToPod[]>();
   readonly deleted: { pod: string; graceMs: number; reason: PodExit["reason"] }[] = [];
+  readonly harmed: { pod: string; harm: PodHarm }[] = [];
   dyingTakesLong = false;
   created = 0;
   stopped = false;
@@ -31,6 +32,16 @@ export class FakeCluster implements Cluster {
     this.sent.set(spec.id, []);
   }
 
+  readonly labels = new Map<string, Labels>();
+
+  label(pod: string, labels: Labels): void {
+    this.labels.set(pod, labels);
+  }
+
+  watch(): () => void {
+    return () => {};
+  }
+
   get(): PodStatus | undefined {
     return undefined;
   }
@@ -47,6 +58,12 @@ export class FakeCluster implements Cluster {
     if (!this.specs.has(pod)) return;
     this.deleted.push({ pod, graceMs, reason });
     if (!this.dyingTakesLong) this.#clock.after(graceMs, () => this.die(pod, { reason }));
+  }
+
+  harm(pod: string, harm: PodHarm): boolean {
+    if (!this.specs.has(pod)) return false;
+    this.harmed.push({ pod, harm });
+    return true;
   }
 
   async stop(): Promise<void> {

@@ -14,9 +14,11 @@ import type {
   TriggerView,
 } from "../../src/protocol/control-plane.ts";
 import type { EventBody, PlatformEvent } from "../../src/protocol/events.ts";
+import type { Drill, DrillRequest, FaultView } from "../../src/protocol/faults.ts";
 import type { Resolution } from "../../src/protocol/recovery.ts";
 import type { JournalRecord, RunFilter, RunKind, RunResult, RunSummary, StartRun } from "../../src/protocol/run.ts";
 import { FINAL } from "../../src/protocol/run.ts";
+import { FakeClusterPlane } from "./fake-cluster-plane.ts";
 import { FakeObjects } from "./fake-objects.ts";
 import { FakeState } from "./fake-state.ts";
 
@@ -38,9 +40,11 @@ export class FakeControlPlane implements ControlPlane {
   readonly listeners = new Set<(events: readonly PlatformEvent[]) => void>();
   records: JournalRecord[] = [];
   readonly objects = new FakeObjects();
+  readonly cluster = new FakeClusterPlane();
   readonly state = new FakeState();
   /** What `rehearse` tells. */
   rehearsals: Rehearsal[] = [];
+  allFaults: FaultView[] = [];
   notReadyBecause: string | undefined;
   readonly #runs = new Map<string, FakeRun>();
   readonly #keys = new Map<string, string>();
@@ -195,6 +199,16 @@ export class FakeControlPlane implements ControlPlane {
       { ...pod, id: "pod-2", inFlight: 1 },
       { ...pod, id: "pod-3", role: "warm", inFlight: 0 },
     ];
+  }
+
+  faults(limit: number): FaultView[] {
+    this.#ask("faults", limit);
+    return this.allFaults.slice(0, limit);
+  }
+
+  drill(request: DrillRequest): Drill {
+    this.#ask("drill", request);
+    return { kind: request.kind, pod: "pod-1", function: "pay", pid: 41, calls: 2, at: 1_700_000_000_000, position: this.all.length };
   }
 
   layers(): LayerView[] {

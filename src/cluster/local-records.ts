@@ -1,0 +1,98 @@
+/**
+ * Which processes are pods of this data directory, on disk: what a control plane that was killed has left is found and ended by the next one.
+ *
+ * A process is known by its id and the time of its start together, as ids come again. Where the system doesn't tell that time (it does in
+ * /proc), nothing is recorded, and pods that can't end themselves stay.
+ */
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+
+const SOCKET_DIRECTORY = "directory";
+
+interface Row {
+  pod: string;
+  pid: number;
+  started: string;
+}
+
+export class LocalRecords {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Ends what an earlier life has left, and forgets it. Returns the pods that were still there. */
+  endStrays(): string[] {
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    const ended: string[] = [];
+    for (const name of readdirSync(this.#folder)) {
+      if (name === SOCKET_DIRECTORY) this.#forgetDirectory();
+      const row = /^\d+$/.test(name) ? this.#read(name) : undefined;
+      // A stopped process does not end by its connection's end, nor by any signal but this one.
+      if (row !== undefined && startOf(row.pid) === row.started && end(row.pid)) ended.push(row.pod);
+      rmSync(join(this.#folder, name), { force: true });
+    }
+    return ended;
+  }
+
+  /** Keeps where this life's socket is: a process that is killed leaves its folder behind. */
+  open(directory: string): void {
+    writeFileSync(join(this.#folder, SOCKET_DIRECTORY), directory, { mode: 0o600 });
+  }
+
+  add(pod: string, pid: number): void {
+    const started = startOf(pid);
+    if (started === undefined) return;
+    const row: Row = { pod, pid, started };
+    writeFileSync(join(this.#folder, String(pid)), JSON.stringify(row), { mode: 0o600 });
+  }
+
+  remove(pid: number | undefined): void {
+    if (pid !== undefined) rmSync(join(this.#folder, String(pid)), { force: true });
+  }
+
+  close(): void {
+    rmSync(join(this.#folder, SOCKET_DIRECTORY), { force: true });
+  }
+
+  #read(name: string): Row | undefined {
+    try {
+      const row = JSON.parse(readFileSync(join(this.#folder, name), "utf8")) as Partial<Row>;
+      return Number.isInteger(row.pid) && (row.pid as number) > 1 && typeof row.started === "string" ? (row as Row) : undefined;
+    } catch {
+      // The machine went down while it was written; then there is no process either.
+      return undefined;
+    }
+  }
+
+  #forgetDirectory(): void {
+    const directory = readFileSync(join(this.#folder, SOCKET_DIRECTORY), "utf8");
+    // Only what can be one of ours is removed, whatever the file says.
+    if (dirname(directory) === tmpdir() && /^lockstep-\w+$/.test(basename(directory))) rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** When a living process has started, in the system's ticks. */
+const startOf = (pid: number): string | undefined => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The program's name stands in parentheses and may hold anything, spaces too.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+  } catch {
+    // It has ended, or this system has no /proc.
+    return undefined;
+  }
+};
+
+const end = (pid: number): boolean => {
+  try {
+    process.kill(pid, "SIGKILL");
+    return true;
+  } catch {
+    // It has just ended by itself.
+    return false;
+  }
+};
