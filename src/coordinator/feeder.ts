@@ -327,7 +327,7 @@ export class RunFeeder {
     // Between the decision and the commit the call may have been withdrawn, or its run have finished.
     if (live.state.pending.get(call.seq) !== call || !isQueued(call) || live.entries.has(call.seq)) return;
     const spec = this.#parts.registry.spec(call.fn, call.version);
-    const entry: Entry = {
+    const plain: Entry = {
       run: live.head.id,
       seq: call.seq,
       attempt: call.attempt,
@@ -339,14 +339,13 @@ export class RunFeeder {
       // After two deaths of its pod the call is a suspect: it executes alone, so that it takes no other with it.
       solo: call.losses >= 2,
       notBefore: Math.max(call.notBefore, notBefore),
-      ...(call.undo === undefined ? {} : { undo: call.undo }),
-      ...(call.progress === undefined ? {} : { progress: call.progress }),
       state: "waiting",
       waitingSince: 0,
       lease: 0,
       pod: "",
       leasedAt: 0,
     };
+    const entry = call.undo === undefined && call.progress === undefined ? plain : resumed(plain, call);
     live.entries.set(call.seq, entry);
     this.#scheduler.enqueue(entry);
   }
@@ -642,6 +641,13 @@ const awaits = ({ state }: Live, { id, kind, parentSeq = 0 }: AcceptedRun): bool
   const recovering = parentSeq === 0 ? state.recovering : callOf(state, parentSeq)?.recovering;
   return recovering?.recovery === id;
 };
+
+/** With what only few calls have: what is to be compensated, and how far an earlier attempt has come. */
+const resumed = (entry: Entry, { undo, progress }: PendingCall): Entry => ({
+  ...entry,
+  ...(undo === undefined ? {} : { undo }),
+  ...(progress === undefined ? {} : { progress }),
+});
 
 const FIRST_PAUSE_MS = 2;
 const LONGEST_PAUSE_MS = 100;

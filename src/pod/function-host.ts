@@ -18,8 +18,8 @@ export interface FunctionHostOptions extends CallOptions {
   checks?: ReadonlyMap<string, CheckDefinition>;
 }
 
-/** Ends an attempt; `execution` tells of one that returned, before its checks. */
-type End = (value: string, failure: Failure | undefined, execution?: { input: unknown; output: unknown }) => void;
+/** Ends an attempt; `returned` tells of one whose handler has returned `output`, before its checks. */
+type End = (value: string, failure: Failure | undefined, returned?: boolean, output?: unknown) => void;
 
 /** CPU time and peak memory of the process, measured at most once per millisecond: asking costs as much as a small call. */
 export interface Usage {
@@ -82,9 +82,9 @@ export class FunctionHost {
 
   /** Lets the checks of a function that has returned have their say before its result counts. */
   #checkedBy(checks: CheckDefinition[], call: Call, measure: () => CheckedExecution["metrics"], end: End): End {
-    return (value, failure, execution) => {
-      if (execution === undefined) return end(value, failure);
-      const checked = (): CheckedExecution => ({ ...execution, metrics: measure(), lines: call.linesSoFar });
+    return (value, failure, returned, output) => {
+      if (returned !== true) return end(value, failure);
+      const checked = (): CheckedExecution => ({ input: call.input, output, metrics: measure(), lines: call.linesSoFar });
       const after = this.#options.after ?? timer;
       void runChecks(checks, checked, call, after).then((refusal) => end(refusal === undefined ? value : "", refusal));
     };
@@ -111,7 +111,7 @@ export class FunctionHost {
       if (undo !== undefined) return end("", undefined);
       try {
         const json = toJson(value, `the result of function "${fn}"`, this.#options.maxPayloadBytes);
-        end(json, undefined, { input: call.input, output: value });
+        end(json, undefined, true, value);
       } catch (error) {
         end("", functionFailure(error));
       }
