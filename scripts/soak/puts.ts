@@ -1,6 +1,6 @@
 /**
  * Writers that put objects, each into keys of its own, while everything is killed; what they put must be there, and must have started one
- * run each, in order. A PUT whose answer was lost is asked about until it is known whether it was taken.
+ * run each, in order. Of a PUT whose answer was lost half of the writers ask whether it was taken; the others name their PUTs, and repeat it.
  */
 import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
@@ -73,7 +73,7 @@ export class Puts {
       try {
         const content = `${writer}/${n} `.repeat(1 + random.below(4) ** 8);
         const etag = `"${createHash("sha256").update(content).digest("hex")}"`;
-        const version = await this.#put(key, content, etag);
+        const version = await this.#put(key, content, etag, writer % 2 === 0 ? undefined : `${writer}/${n}`);
         const written = this.#written.get(key) ?? { versions: [], etag };
         written.versions.push(version);
         this.#written.set(key, { versions: written.versions, etag });
@@ -86,14 +86,15 @@ export class Puts {
   }
 
   /** Puts until it is known to be there. @returns its version */
-  async #put(key: string, body: string, etag: string): Promise<string> {
+  async #put(key: string, body: string, etag: string, name: string | undefined): Promise<string> {
     for (;;) {
-      const answer = await this.#ask("PUT", key, body);
+      const answer = await this.#ask("PUT", key, body, name);
       if (answer?.ok) return ((await answer.json()) as { version: string }).version;
-      if (answer === undefined) {
+      if (answer === undefined && name === undefined) {
         const found = await this.#found(key);
         if (found?.etag === etag) return found.version;
-      } else if (answer.status !== 503 && answer.status !== 429) throw new Error(`${answer.status} ${await answer.text()}`);
+      } else if (answer !== undefined && answer.status !== 503 && answer.status !== 429)
+        throw new Error(`${answer.status} ${await answer.text()}`);
       await delay(RECONNECT_MS);
     }
   }
@@ -123,9 +124,11 @@ export class Puts {
   }
 
   /** `undefined` when the connection broke. */
-  async #ask(method: string, key: string, body?: string): Promise<Response | undefined> {
+  async #ask(method: string, key: string, body?: string, name?: string): Promise<Response | undefined> {
+    const headers: Record<string, string> = name === undefined ? {} : { "idempotency-key": name };
+    const request = body === undefined ? { method, headers } : { method, headers, body };
     try {
-      return await fetch(`${this.#world.url}/v1/buckets/${BUCKET}/objects/${key}`, body === undefined ? { method } : { method, body });
+      return await fetch(`${this.#world.url}/v1/buckets/${BUCKET}/objects/${key}`, request);
     } catch (error) {
       // Killing what it talks to is what this is about: the caller asks again.
       if (method === "PUT" && (error as { cause?: { code?: string } }).cause?.code !== "ECONNREFUSED") this.unanswered++;
