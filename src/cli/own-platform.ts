@@ -10,6 +10,8 @@ export interface OwnPlatformOptions {
   data: string;
   host: string;
   port: string;
+  /** Whether faults may be provoked. */
+  drills?: boolean;
   /** Deployed before the platform is ready. */
   applications?: PlatformOptions["applications"];
 }
@@ -36,6 +38,7 @@ export const withOwnPlatform = async (
     log,
     onFatal: failed,
     ...objectsOf(io.env),
+    drills: options.drills === true,
     ...(options.applications === undefined ? {} : { applications: options.applications }),
   });
   try {

@@ -491,6 +491,7 @@ test("start deploys its applications, prints its address, and stops in order", a
       gateway: { host: "0.0.0.0", port: 0, apiKey: "secret" },
       log: expect.any(Function),
       onFatal: expect.any(Function),
+      drills: false,
       applications: expect.any(Promise),
     },
   ]);

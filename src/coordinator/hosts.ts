@@ -309,4 +309,8 @@ class VersionHosts implements Tenant {
   gone(pod: Pod, exit: PodExit): void {
     this.#hosts.gone(this, pod, exit);
   }
+
+  held(pod: Pod): string[] {
+    return [...(this.homes.get(pod.id)?.runs ?? [])];
+  }
 }

@@ -81,6 +81,7 @@ export const settingsOf = (options: GatewayOptions, systemClock: Clock): Setting
   };
 };
 
-const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+/** Whether only this machine is reached by the address. */
+export const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 
 const reportOnStandardError = (error: unknown, where: string): void => console.error(`lockstep gateway: ${where}:`, error);

@@ -10,6 +10,7 @@ import type { Verb } from "../verb.ts";
 export const startVerb: Verb = (program, does) => {
   withPlatform(program.command("start"))
     .description("start a platform and keep it running")
+    .option("--drills", "let faults be provoked from this machine (lockstep drill)")
     .option("--app <path...>", "applications to deploy before it is ready", [])
     .action(
       does<[], OwnPlatformOptions & { app: string[] }>(async (context, _args, options) => {

@@ -1,0 +1,101 @@
+import { Argument } from "commander";
+import type { Client } from "../../client/index.ts";
+import { DRILLS, type Drill, type DrillKind, type FaultView } from "../../protocol/faults.ts";
+import { durationOption } from "../arguments.ts";
+import type { Context } from "../context.ts";
+import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { faultHead } from "../fault-text.ts";
+import { withConnection } from "../options.ts";
+import { pauseUnlessInterrupted } from "../own-platform.ts";
+import { reportOf } from "../report.ts";
+import { duration } from "../text.ts";
+import { UsageError } from "../usage-error.ts";
+import type { Verb } from "../verb.ts";
+
+interface Options {
+  yes?: boolean;
+  function?: string;
+  timeout: string;
+}
+
+const POLL_MS = 50;
+/** A slow pod that was taken for dead would have been by then. */
+const AFTERWARDS_MS = 1_500;
+
+const WARNINGS: Record<DrillKind, string> = {
+  pod: "kills a pod with whatever it executes",
+  hang: "stops the process of a pod",
+  slow: "slows a pod down for some seconds",
+  "control-plane": "kills the platform itself; somebody has to start it again",
+};
+
+export const drillVerb: Verb = (program, does) => {
+  withConnection(program.command("drill"))
+    .description("provoke a fault of a development platform on this machine, and tell how it was noticed and repaired")
+    .addArgument(new Argument("<kind>", "what to provoke").choices(DRILLS))
+    .option("--yes", "yes, break it")
+    .option("--function <name>", "a pod of this function (default: the busiest pod)")
+    .option("--timeout <duration>", "wait so long for the repair (exit code 4)", "60s")
+    .action(
+      does<[DrillKind], Options>(async (context, [kind], options) => {
+        if (options.yes !== true) throw new UsageError(`this ${WARNINGS[kind]}`, "Say --yes when that is what you want.");
+        const timeoutMs = durationOption("timeout", options.timeout) as number;
+        const client = await context.client();
+        const drill = await client.drill({ kind, ...(options.function === undefined ? {} : { function: options.function }) });
+        if (!context.json) announce(context, drill);
+        const fault = await faultOf(context, client, drill, kind === "slow" ? (drill.lastsMs ?? 0) + AFTERWARDS_MS : timeoutMs);
+        return tell(context, drill, fault);
+      }),
+    );
+};
+
+const announce = ({ note }: Context, { kind, pod, function: role, pid, calls }: Drill): void => {
+  const whose = pod === undefined ? `the control plane, process ${pid}` : `${pod} (${role}), process ${pid}`;
+  const did = { pod: "killed", hang: "stopped", slow: "slowing down", "control-plane": "killed" }[kind];
+  note(`${did} ${whose}, with ${calls} ${calls === 1 ? "call" : "calls"} under way`);
+  if (kind !== "control-plane") return;
+  note("start it again as it was started, on the same --data: `lockstep dev <app>` or `lockstep start`; this waits for it");
+};
+
+/** The fault that the drill has brought about, repaired if it is in time. */
+const faultOf = async (context: Context, client: Client, drill: Drill, timeoutMs: number): Promise<FaultView | undefined> => {
+  const { clock } = context.io;
+  const giveUpAt = clock.now() + timeoutMs;
+  let seen: FaultView | undefined;
+  while (seen?.repairedAt === undefined && clock.now() < giveUpAt) {
+    await pauseUnlessInterrupted(context, POLL_MS);
+    seen = (await faultsOf(client)).find((fault) => isOf(fault, drill)) ?? seen;
+  }
+  return seen;
+};
+
+const faultsOf = (client: Client): Promise<FaultView[]> =>
+  client.faults(50).catch((error: unknown) => {
+    // A control plane that was killed answers again when somebody has started it.
+    if (reportOf(error).code === "NOT_CONNECTED" || reportOf(error).code === "SHUTTING_DOWN") return [];
+    throw error;
+  });
+
+const isOf = (fault: FaultView, { kind, pod, at }: Drill): boolean =>
+  fault.detectedAt >= at && (kind === "control-plane" ? fault.type === "IV" : fault.pod === pod);
+
+const tell = (context: Context, drill: Drill, fault: FaultView | undefined): ExitCode => {
+  const noticedMs = fault === undefined ? undefined : fault.detectedAt - drill.at;
+  const repairedMs = fault?.repairedAt === undefined ? undefined : fault.repairedAt - drill.at;
+  if (context.json) context.printJson({ drill, noticedMs, repairedMs, fault });
+  if (drill.kind === "slow" && fault === undefined) {
+    if (!context.json) context.print(`${drill.pod} was slow for ${duration(drill.lastsMs ?? 0)} and not taken for dead\n`);
+    return EXIT.ok;
+  }
+  if (noticedMs === undefined || fault === undefined) {
+    if (!context.json) context.note("nothing was noticed in time");
+    return EXIT.timedOut;
+  }
+  if (!context.json) {
+    context.print(`${faultHead(fault)}\n`);
+    context.print(`  noticed after   ${duration(noticedMs)}\n`);
+    context.print(`  repaired after  ${repairedMs === undefined ? "not in time" : duration(repairedMs)}\n`);
+    if (fault.did !== undefined) context.print(`  done            ${fault.did}\n`);
+  }
+  return repairedMs === undefined ? EXIT.timedOut : EXIT.ok;
+};

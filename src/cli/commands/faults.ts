@@ -1,0 +1,61 @@
+import type { FaultView } from "../../protocol/faults.ts";
+import { integerOption } from "../arguments.ts";
+import type { Context } from "../context.ts";
+import { eventLine } from "../event-line.ts";
+import { EXIT } from "../exit-codes.ts";
+import { withConnection } from "../options.ts";
+import { Interrupted } from "../report.ts";
+import type { Column } from "../table.ts";
+import { dateAndTime, duration, oneLine } from "../text.ts";
+import type { Verb } from "../verb.ts";
+
+interface Options {
+  limit: string;
+  follow?: boolean;
+}
+
+export const faultsVerb: Verb = (program, does) => {
+  withConnection(program.command("faults"))
+    .description("list what of the platform itself has failed, how fast it was noticed, and what was done")
+    .option("--limit <number>", "at most so many, the newest", "20")
+    .option("--follow", "go on with what comes, until interrupted")
+    .action(
+      does<[], Options>(async (context, _args, options) => {
+        const client = await context.client();
+        const limit = integerOption("limit", options.limit, 1, 1_000) as number;
+        const faults = (await client.faults(limit)).reverse();
+        if (context.json && !options.follow) context.printJson({ faults });
+        else if (!context.json) context.printTable(faults, columns(context), "nothing of the platform has failed");
+        if (options.follow !== true) return EXIT.ok;
+        return follow(context);
+      }),
+    );
+};
+
+const columns = ({ style }: Context): Column<FaultView>[] => [
+  { title: "AT", cell: (row) => dateAndTime(row.detectedAt) },
+  { title: "TYPE", cell: (row) => row.type },
+  { title: "WHAT", cell: (row) => (row.repeated === undefined ? row.what : `${row.what} ×${row.repeated + 1}`) },
+  { title: "POD", cell: (row) => row.pod },
+  { title: "OF", cell: (row) => row.function },
+  { title: "LOST", cell: (row) => row.calls, right: true },
+  { title: "NOTICED IN", cell: (row) => duration(row.detectionMs), right: true },
+  {
+    title: "REPAIRED IN",
+    cell: (row) => (row.repairMs === undefined ? "not yet" : duration(row.repairMs)),
+    right: true,
+    paint: (text, row) => (row.repairMs === undefined ? style.red(text) : text),
+  },
+  { title: "DONE", cell: (row) => oneLine(row.did ?? row.detail, 100) },
+];
+
+/** @throws {Interrupted} */
+const follow = async (context: Context): Promise<never> => {
+  const client = await context.client();
+  const types = ["fault.detected", "fault.repaired"] as const;
+  for await (const event of client.events({ after: "latest", types, signal: context.io.interrupted })) {
+    if (context.json) context.printJson(event);
+    else context.print(eventLine(event, context.style) ?? "");
+  }
+  throw new Interrupted("interrupted");
+};

@@ -1,0 +1,60 @@
+/** What fails of the platform itself: I a pod is down; II the leader, III a follower of a replica set; IV a control plane is down. */
+export type FaultType = "I" | "II" | "III" | "IV";
+
+/**
+ * What happened. `stuck`: the pod was ended because its event loop stood still while something in it was overdue. `control-plane-down`: it
+ * was found dead when it was started again.
+ */
+export type FaultCause = "crash" | "hang" | "stuck" | "out-of-memory" | "failed-to-start" | "control-plane-down";
+
+/** A fault, and what became of it. Times are Unix milliseconds. */
+export interface FaultView {
+  id: string;
+  type: FaultType;
+  what: FaultCause;
+  pod?: string;
+  /** The pod's function, `coordinator`, or `warm`. */
+  function?: string;
+  detectedAt: number;
+  /** From its first sign (the stream that closed, the last heartbeat) until it was certain. */
+  detectionMs: number;
+  /** Calls (for coordinators' pods: runs) that were lost with it. */
+  calls: number;
+  /** What is known of the cause, in words. */
+  detail: string;
+  /** How often the same happened again before it was repaired. */
+  repeated?: number;
+  repairedAt?: number;
+  /** From the detection until what was lost was under way again: for a pod, until the first lost call was dispatched again. */
+  repairMs?: number;
+  /** What was done, in words. */
+  did?: string;
+}
+
+export const DRILLS = ["pod", "hang", "slow", "control-plane"] as const;
+
+/** A fault that is provoked: a pod is killed, stopped, slowed down; the control plane is killed. */
+export type DrillKind = (typeof DRILLS)[number];
+
+export interface DrillRequest {
+  kind: DrillKind;
+  /** Whose pod; default: the busiest one. */
+  function?: string;
+}
+
+/** What was provoked. What follows from it is told by the events after `position`. */
+export interface Drill {
+  kind: DrillKind;
+  /** Absent for the control plane. */
+  pod?: string;
+  function?: string;
+  pid: number;
+  /** Calls that the pod executed then. */
+  calls: number;
+  /** Unix milliseconds. */
+  at: number;
+  /** Of the newest event then. */
+  position: number;
+  /** How long a pod is slowed down. */
+  lastsMs?: number;
+}
