@@ -139,3 +139,20 @@ test("a value that was replaced while it was read is not shown as fresh", async 
   const { value, stale } = await store.settled(entry);
   expect([value, stale === undefined]).not.toEqual(["1", true]);
 });
+
+test("a call gets through although somebody outside writes what it reads each time", async () => {
+  const { state, put, settled, clock } = await setUp();
+  await put("sensors/1", "0");
+  const told: Promise<unknown>[] = [];
+  let conflicts = 0;
+  for (; conflicts < 20; conflicts++) {
+    const tx = state.begin(ownerOf(1), conflicts);
+    await settled(state.read(tx, { op: "get", key: "sensors/1" }));
+    told.push(state.write("shop", { key: "sensors/1", value: `${conflicts + 1}` }));
+    await clock.settle();
+    if (state.commit(tx, [{ key: "totals/1", value: "1" }])) break;
+  }
+  expect(conflicts).toBe(URGENT_AFTER);
+  await settled(Promise.all(told));
+  expect(await state.get("shop", "sensors/1")).toMatchObject({ value: `${conflicts + 1}` });
+});

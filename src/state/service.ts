@@ -11,6 +11,7 @@ import type { Turn } from "../coordinator/turn.ts";
 import type { StateRows } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
+import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import { compareUtf8 } from "../lib/utf8.ts";
 import type { StatePlane } from "../protocol/control-plane.ts";
@@ -37,6 +38,9 @@ export interface StateParts {
 export type StateOutcome = { value: Json; reads: string[] } | { failure: Failure };
 
 type StaleListener = (space: Space, key: string, stale: Staleness) => void;
+
+/** Who writes outside of any run comes after all of them in rank: else a call that reads what is written often might never get through. */
+const OUTSIDE: RunId = "~";
 
 const SWEEP_MS = 1_000;
 const SWEEP_SLICE = 100;
@@ -160,11 +164,11 @@ export class StateService implements StatePlane {
     return this.#reader.page(application, prefix, Math.min(limit, MOST_LISTED), after);
   }
 
-  /** Resolves when the write is durable. */
+  /** Resolves when the write is durable. It waits for calls that have lost too often against others. */
   async write(application: string, write: StateWrite): Promise<StateEntry> {
     checkApplication(application);
     checkKey(application, write.key);
-    const owner = { space: application, run: "", seq: 0, function: "" };
+    const owner = { space: application, run: OUTSIDE, seq: 0, function: "" };
     // Calls know their tables themselves, as their version defines them.
     const ttlMs = write.ttlMs ?? this.#parts.ttlMs(application, tableOf(write.key));
     const timed = ttlMs === undefined ? write : { ...write, ttlMs };
