@@ -64,3 +64,22 @@ test("the time from a failure to a person's decision is told", async () => {
     ["resume", "alice", true],
   ]);
 });
+
+test("a recovery that resumes with a value leaves the keys stale that it has not repaired", async () => {
+  const charge = fn(
+    "charge",
+    async (_: undefined, ctx): Promise<string> => {
+      for (const key of ["accounts/1", "accounts/2"]) await ctx.state.set(key, "half");
+      throw new TerminalError("no");
+    },
+    {
+      recover: async (ctx) => {
+        await ctx.state.refresh("accounts/1");
+        return ctx.resumeWith("done");
+      },
+    },
+  );
+  t = await createTestPlatform({ application: [charge] as never, patienceMs: 20 });
+  expect(await t.call(charge, undefined)).toBe("done");
+  expect((await t.controlPlane.state.stale()).map(({ key }) => key)).toEqual(["accounts/2"]);
+});
