@@ -75,6 +75,8 @@ interface Kept extends Target {
   crash: CrashRecord;
   lacks: "pods" | "memory" | undefined;
   starvedUntil: number;
+  /** Pods that were created by hand are kept for a while, whatever the policy says. */
+  held: { pods: number; until: number } | undefined;
   conditions: Condition[];
 }
 
@@ -88,6 +90,8 @@ const NO_FORECAST: ScaleForecast = { arrivalsPerS: 0, serviceMs: 0, delayMs: 0, 
 /** What users hear of as events; the others change with every pod. */
 const TROUBLES: ReadonlySet<Condition["type"]> = new Set(["CrashLoop", "InsufficientMemory", "InsufficientPods"]);
 const DELETE_GRACE_MS = 30_000;
+/** A pod that has lived for so long is in no crash loop, although nothing has called it. */
+const STABLE_MS = 10_000;
 
 export class ClusterService implements Placement, ClusterPlane {
   readonly #parts: ClusterParts;
@@ -153,7 +157,8 @@ export class ClusterService implements Placement, ClusterPlane {
   /** From now on there should be so many pods, within the service's bounds. */
   scale(target: Target, pods: number, reason: string, forecast: ScaleForecast = NO_FORECAST): void {
     const kept = target as Kept;
-    const desired = bounded(kept.settings, pods);
+    const held = kept.held !== undefined && this.#parts.clock.now() < kept.held.until ? kept.held.pods : 0;
+    const desired = bounded(kept.settings, Math.max(pods, held));
     if (desired === kept.desired) return;
     const { fn, version, settings } = kept;
     const from = kept.desired;
@@ -237,6 +242,7 @@ export class ClusterService implements Placement, ClusterPlane {
   #reconcile(target: Kept, now: number): void {
     const set = target.desired > 0 ? this.#setOf(target) : target.set;
     if (set === undefined) return this.#rest(target);
+    if (target.crash.count > 0 && isStable(set, now)) this.served(set);
     set.reserved = target.settings.scale.min;
     set.isKept = target.desired > 0;
     const todo = plan(target.desired, this.#observed(target, set), target.crash.retryAt, now);
@@ -289,12 +295,17 @@ export class ClusterService implements Placement, ClusterPlane {
   }
 
   #judge(target: Kept, set: PodSet, now: number): void {
-    const { desired, crash, lacks } = target;
     const before = target.conditions;
-    const { starting, ready } = countsOf(set);
-    target.conditions = conditionsOf({ desired, starting, ready, crash, lacks, detail: this.#lackOf(target) }, before, now);
+    target.conditions = this.#conditionsOf(target, set, now);
     for (const one of target.conditions) if (!has(before, one)) this.#tell(target, one, true);
     for (const one of before) if (!has(target.conditions, one)) this.#tell(target, one, false);
+  }
+
+  #conditionsOf(target: Kept, set: PodSet | undefined, now: number): Condition[] {
+    const { desired, crash, lacks, conditions } = target;
+    const { starting, ready } = countsOf(set);
+    const detail = lacks === undefined ? "" : this.#lackOf(target);
+    return conditionsOf({ desired, starting, ready, crash, lacks, detail }, conditions, now);
   }
 
   #lackOf({ desired, lacks, settings }: Kept): string {
@@ -362,6 +373,7 @@ export class ClusterService implements Placement, ClusterPlane {
       crash: NO_CRASH,
       lacks: undefined,
       starvedUntil: 0,
+      held: undefined,
       conditions: [],
     }));
   }
@@ -444,8 +456,14 @@ export class ClusterService implements Placement, ClusterPlane {
       application: this.#parts.registry.version(current ?? "")?.application ?? "",
       default: !this.#services.isGiven(spec.name),
       resourceVersion,
-      versions: versions.map((target) => versionView(target, target.version === current)),
+      versions: versions.map((target) => this.#versionView(target, target.version === current)),
     };
+  }
+
+  #versionView(target: Kept, current: boolean): ServiceVersionView {
+    const { version, desired, reason, set } = target;
+    const conditions = this.#conditionsOf(target, set, this.#parts.clock.now());
+    return { version, current, desired, ...countsOf(set), reason, conditions };
   }
 
   // ---------------------------------------------------------------- pods
@@ -467,7 +485,8 @@ export class ClusterService implements Placement, ClusterPlane {
     if (target.desired >= target.settings.scale.max) throw overloaded(`service "${name}" has ${target.desired} pods, as many as it may`);
     const pod = this.#add(target, set, false);
     if (pod === undefined) throw overloaded(`there is no room for another pod: the machine lacks ${target.lacks}`);
-    this.scale(target, target.desired + 1, "a pod was created by hand");
+    target.held = { pods: target.desired + 1, until: this.#parts.clock.now() + target.settings.scale.coolDownMs };
+    this.scale(target, target.held.pods, "a pod was created by hand");
     return this.#podView(pod);
   }
 
@@ -511,17 +530,13 @@ const has = (conditions: readonly Condition[], { type }: Condition): boolean => 
 
 const overloaded = (message: string): LockstepError => new LockstepError("OVERLOADED", message, { details: { retryAfterMs: 1_000 } });
 
+const isStable = (set: PodSet, now: number): boolean => {
+  for (const pod of set.pods.values()) if (pod.state === "ready" && now - pod.takenAt >= STABLE_MS) return true;
+  return false;
+};
+
 const countsOf = (set: PodSet | undefined): Record<"starting" | "ready" | "draining", number> => {
   const counts = { starting: 0, ready: 0, draining: 0 };
   for (const pod of set?.pods.values() ?? []) counts[pod.state]++;
   return counts;
 };
-
-const versionView = ({ version, desired, reason, conditions, set }: Kept, current: boolean): ServiceVersionView => ({
-  version,
-  current,
-  desired,
-  ...countsOf(set),
-  reason,
-  conditions: conditions.length === 0 && desired === 0 ? [] : conditions,
-});

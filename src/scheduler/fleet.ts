@@ -216,6 +216,8 @@ export class Fleet implements ClusterListener {
   }
 
   #create(memoryMb: number, tenant?: Tenant, isUrgent = false): Pod | undefined {
+    // The room that an urgent tenant was promised is not for those who can wait: it would never come to it.
+    if (!isUrgent && tenant !== undefined && this.#clock.now() < this.#crowdedUntil) return undefined;
     if (!this.#hasRoom(memoryMb)) {
       if (!isUrgent) return undefined;
       this.#crowdedUntil = this.#clock.now() + TICK_MS;
