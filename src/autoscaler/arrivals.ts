@@ -87,11 +87,8 @@ const scatterOf = (now: Arrivals, measured: number, spanS: number): number => {
   return Math.min(MOST_SCATTER, Math.max(1, now.scatter + SCATTER_MEMORY * (ratio - now.scatter)));
 };
 
-/** The rate in `aheadS` seconds, and its standard deviation. */
-export const forecastArrivals = (now: Arrivals, aheadS: number): { mean: number; deviation: number } => {
-  const later = predict(now.rate, aheadS);
-  return { mean: Math.max(0, later.a), deviation: Math.sqrt(Math.max(0, later.varA)) };
-};
+/** The rate in `aheadS` seconds. */
+export const forecastArrivals = (now: Arrivals, aheadS: number): number => Math.max(0, predict(now.rate, aheadS).a);
 
 const predict = (now: Estimate, spanS: number): Estimate => {
   const level = Math.max(now.a, 0);

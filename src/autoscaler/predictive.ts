@@ -2,14 +2,15 @@
  * The default policy: learns what a call costs and how many are coming, and asks for the fewest pods with which calls still answer in time
  * when a pod that is started now is ready.
  *
- * P1  Enough for what is coming: at the forecast rate, and a margin for its error, few calls wait for longer than the target leaves them.
+ * P1  Enough for what is coming: at the forecast rate few calls wait for longer than the target leaves them; the more calls there are, the
+ *     smaller a part of them, since a pod is then worth more.
  * P2  Enough for what is there: the backlog that will be left when new pods are ready is drained within the same time.
  * P3  On the way down the most of the last while counts, so that noise doesn't stop and start pods.
  * P4  While nothing is measured, a first burst gets few pods: guesses don't start a hundred.
  */
 import type { Arrivals } from "./arrivals.ts";
 import { arrivalsStart, forecastArrivals, observeArrivals } from "./arrivals.ts";
-import { fewestServers, stretch } from "./queueing.ts";
+import { fewestServers, longerThan, stretch } from "./queueing.ts";
 import type { Forecast, Sample, ScaleSpec, Step } from "./scale.ts";
 import type { Season } from "./season.ts";
 import { expectedOf, observeSeason, seasonStart } from "./season.ts";
@@ -41,13 +42,13 @@ export interface PredictiveState {
 
 export const TUNING = {
   /** Pod-seconds that may be spent so that one call less is late. */
-  worthS: 30,
+  worthS: 150,
   /** The most of the calls that may wait for longer than the target leaves them. */
   late: 0.02,
-  /** Standard deviations of the forecast's error that are provided for. */
-  margin: 1,
+  /** What waiting may add to the calls that are late of themselves, as a part of them. */
+  ofOwn: 0.2,
   /** How long the most that was wanted counts, when a pod starts in the time that the target leaves; longer when it takes longer. */
-  holdMs: 15_000,
+  holdMs: 10_000,
   /** Of the time that the target leaves, the part in which a backlog is drained. */
   drain: 0.7,
 };
@@ -107,7 +108,7 @@ interface Plan {
 const planFor = (spec: ScaleSpec, before: PredictiveState, belief: Belief, sample: Sample): Plan => {
   const spanMs = Math.max(LEAST_SPAN_MS, sample.at - before.at);
   const aheadMs = spec.startDelayMs + spanMs;
-  const { mean, deviation } = forecastArrivals(belief.arrivals, aheadMs / 1_000);
+  const mean = forecastArrivals(belief.arrivals, aheadMs / 1_000);
   const seasonal = spec.seasonMs > 0 ? expectedOf(belief.season, spec.seasonMs, sample.at + aheadMs) : 0;
   const perS = Math.max(mean, seasonal);
   const { cost, spread, isMeasured } = belief.service;
@@ -118,8 +119,10 @@ const planFor = (spec: ScaleSpec, before: PredictiveState, belief: Belief, sampl
     const pods = Math.ceil(slots / spec.slotsPerPod - 1e-9);
     return Math.min(spec.max, isMeasured ? pods : Math.min(pods, Math.max(UNMEASURED_PODS, sample.pods)));
   };
-  const load = ((perS + TUNING.margin * deviation) * serviceMs) / 1_000;
-  const late = Math.min(TUNING.late, 1 / (TUNING.worthS * perS));
+  const load = (perS * serviceMs) / 1_000;
+  // Where many calls are late of themselves, none is spent on the last one that isn't.
+  const own = longerThan((spec.targetMs - cost.b) / serviceMs, spread);
+  const late = Math.min(TUNING.late, Math.max(1 / (TUNING.worthS * perS), own * TUNING.ofOwn));
   const forRate = podsOf(fewestServers(load, leftMs / serviceMs, late, spread, spec.max * spec.slotsPerPod));
   // A layer that grows says that more arrive than is believed.
   const soonPerMs = Math.max(perS, sample.waiting > 0 ? belief.arrivals.recent : 0) / 1_000;

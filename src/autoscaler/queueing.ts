@@ -46,8 +46,15 @@ const manyServers = (load: number, servers: number): number => {
   return 1 / (1 + (beta * normal(beta)) / density);
 };
 
-/** The normal distribution's function, to 0.005: enough for a number of pods. */
-const normal = (x: number): number => 1 / (1 + Math.exp(-1.702 * x));
+/** The part of calls that take longer than `times` the mean service time, were they distributed lognormally with that spread. */
+export const longerThan = (times: number, spread: number): number => {
+  if (times <= 0) return 1;
+  const variance = Math.log(1 + Math.max(spread, 1e-6));
+  return 1 - normal((Math.log(times) + variance / 2) / Math.sqrt(variance));
+};
+
+/** The normal distribution's function, to 0.0002 (Page's logistic approximation). */
+const normal = (x: number): number => 1 / (1 + Math.exp(-1.5976 * x - 0.07056 * x ** 3));
 
 /**
  * The fewest servers with which at most `late` of the calls wait for longer than `patience`, counted in service times. `spread` is the
