@@ -18,6 +18,7 @@ const called = (seq: number, input: string, name = "pay"): JournalRecord => ({ t
 const slept = (seq: number, ms: number): JournalRecord => ({ t: "sleep", seq, at: 900, ms, dueAt: 900 + ms });
 const awaited = (seq: number, name: string): JournalRecord => ({ t: "signal", seq, at: 900, name });
 const stepped = (seq: number, name: string): JournalRecord => ({ t: "step", seq, at: 900, name });
+const wrote = (seq: number): JournalRecord => ({ t: "state", seq, at: 900, op: { op: "write", key: "orders/1", value: "1" } });
 const started = (seq: number, name: string, detached = false): JournalRecord => {
   return { t: "child", seq, at: 900, coordinator: name, input: "1", detached, child: "run_0000000000c" };
 };
@@ -398,6 +399,12 @@ describe("a replay that differs", () => {
         1,
       ),
     "detached child": (ctx) => ctx.start(child, 1),
+    "state write": (ctx) => ctx.state.set("orders/1", 1),
+    "state write of another key": (ctx) => ctx.state.set("orders/2", 1),
+    "state write of another value": (ctx) => ctx.state.set("orders/1", 2),
+    "state read": (ctx) => ctx.state.get("orders/1"),
+    "state listing": (ctx) => ctx.state.list("orders/"),
+    compensation: (ctx) => ctx.compensate(),
     nothing: async () => 1,
   };
 
@@ -414,6 +421,13 @@ describe("a replay that differs", () => {
     ["detached child", started(1, "child"), 'a child "child" with 1', 'a detached child "child" with 1'],
     ["child", started(1, "child", true), 'a detached child "child" with 1', 'a child "child" with 1'],
     ["signal", started(1, "child"), 'a child "child" with 1', 'a wait for signal "go"'],
+    ["state write", called(1, "1"), 'a call of "pay" with 1', 'state write of "orders/1" with 1'],
+    ["state write of another key", wrote(1), 'state write of "orders/1" with 1', 'state write of "orders/2" with 1'],
+    ["state write of another value", wrote(1), 'state write of "orders/1" with 1', 'state write of "orders/1" with 2'],
+    ["state read", wrote(1), 'state write of "orders/1" with 1', 'state get of "orders/1"'],
+    ["state listing", wrote(1), 'state write of "orders/1" with 1', 'state list of "orders/"'],
+    ["compensation", wrote(1), 'state write of "orders/1" with 1', "a compensation"],
+    ["call", { t: "compensate", seq: 1, at: 900 }, "a compensation", 'a call of "pay" with 1'],
   ])("in a %s is told, naming both", async (name, recorded, was, is) => {
     const pod = podOf((ctx) => makers[name]!(ctx));
     await pod.begin("it", [recorded, done(1)]);
