@@ -279,13 +279,19 @@ export class Scheduler {
 
   /** Gives what a lease of `host` has freed to its layer, or to the version whose calls have waited the longest when versions share a limit. */
   #matchFreed(host: LayerHost, now: number): void {
-    if (!host.layer.isLimited) {
+    if (!host.layer.isLimited || !this.#hasOtherWaiting(host)) {
       if (host.layer.waiting > 0) this.#match(host, now);
       return;
     }
     const waiting = [...this.#hosts.values()].filter(({ layer }) => layer.fn === host.layer.fn && layer.waiting > 0);
     waiting.sort((a, b) => b.layer.oldestWaitingMs(now) - a.layer.oldestWaitingMs(now));
     for (const each of waiting) this.#match(each, now);
+  }
+
+  /** Whether calls of another version wait: most functions with a limit have one version, and make no lists for it. */
+  #hasOtherWaiting({ layer: own }: LayerHost): boolean {
+    for (const { layer } of this.#hosts.values()) if (layer !== own && layer.fn === own.fn && layer.waiting > 0) return true;
+    return false;
   }
 
   #freePod(host: LayerHost, entry: Entry): Pod | undefined {
