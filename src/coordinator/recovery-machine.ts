@@ -11,7 +11,8 @@
  * V1  What was compensated is never compensated again, and nothing is that has not completed.
  * V2  Compensations execute one at a time, the last call to complete first, and only when no other call of the run is under way. What was
  *     begun goes to its end, unless the run is cancelled; a run that ends meanwhile waits for it.
- * V3  While a run compensates, none of its calls begins or is tried again: each that is under way ends once.
+ * V3  While a run compensates, none of its calls begins or is tried again: each that is under way ends once. After a crash it is not known
+ *     which had begun: those without an outcome are executed then, and what completes is compensated with the rest.
  * V4  A recovery that fails is tried again, and then left to a person: no failure is dropped.
  */
 import type { Failure } from "../lib/errors.ts";
