@@ -1,5 +1,5 @@
 /** Promises that hold across features, where each feature's own tests would not see them broken. */
-import type { RecoveryContext, RecoveryDecision } from "lockstep";
+import type { RecoveryContext } from "lockstep";
 import { coordinator, fn, TerminalError } from "lockstep";
 import { type CrashPoint, createTestPlatform, type TestPlatform } from "lockstep/testing";
 import { afterEach, describe, expect, test } from "vitest";
@@ -14,7 +14,7 @@ const HOUR_MS = 3_600_000;
 const retry = { attempts: 2, backoff: { initialMs: 1_000 } };
 
 describe("P3: a run whose recovery takes an hour", () => {
-  const later = async (ctx: RecoveryContext): Promise<RecoveryDecision> => {
+  const later = async (ctx: RecoveryContext): Promise<ReturnType<RecoveryContext["resumeWith"]>> => {
     await ctx.sleep(HOUR_MS);
     return ctx.resumeWith("paid later");
   };
