@@ -15,6 +15,7 @@ import { objectsVerb } from "./commands/objects.ts";
 import { podsVerb } from "./commands/pods.ts";
 import { runVerb } from "./commands/run.ts";
 import { runsVerb } from "./commands/runs.ts";
+import { servicesVerb } from "./commands/services.ts";
 import { startVerb } from "./commands/start.ts";
 import { stateVerb } from "./commands/state.ts";
 import { triggersVerb } from "./commands/triggers.ts";
@@ -39,6 +40,7 @@ const VERBS: readonly Verb[] = [
   logsVerb,
   applicationsVerb,
   podsVerb,
+  servicesVerb,
   layersVerb,
   triggersVerb,
   stateVerb,

@@ -8,6 +8,7 @@ import type { CallLog, LayerView, PodView, Rehearsal, Repair, TriggerView } from
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { Drill, DrillRequest, FaultView } from "../protocol/faults.ts";
 import type { RunPage, RunSummary } from "../protocol/run.ts";
+import { type ClientCluster, createCluster } from "./cluster.ts";
 import type { EventsOptions } from "./events.ts";
 import { followEvents } from "./events.ts";
 import type { HttpRequest } from "./http.ts";
@@ -88,6 +89,7 @@ export interface Client {
   check(bundle: Bundle): Promise<Rehearsal[]>;
   /** What applications keep. */
   readonly state: ClientState;
+  readonly cluster: ClientCluster;
   readonly objects: ClientObjects;
   pods(): Promise<PodView[]>;
   layers(): Promise<LayerView[]>;
@@ -176,6 +178,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
       return (await http.json<{ runs: Rehearsal[] }>("POST", "/v1/applications/check", request)).runs;
     },
     state: createState(http),
+    cluster: createCluster(http),
     objects: createObjects(http),
     pods: async () => (await http.json<{ pods: PodView[] }>("GET", "/v1/pods")).pods,
     layers: async () => (await http.json<{ layers: LayerView[] }>("GET", "/v1/layers")).layers,
