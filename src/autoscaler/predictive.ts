@@ -40,9 +40,9 @@ export interface PredictiveState {
   readonly busyAt: number;
 }
 
-export const TUNING = {
+const TUNING = {
   /** Pod-seconds that may be spent so that one call less is late. */
-  worthS: 150,
+  worthS: 400,
   /** The most of the calls that may wait for longer than the target leaves them. */
   late: 0.02,
   /** What waiting may add to the calls that are late of themselves, as a part of them. */
@@ -51,7 +51,7 @@ export const TUNING = {
   holdMs: 10_000,
   /** Of the time that the target leaves, the part in which a backlog is drained. */
   drain: 0.7,
-};
+} as const;
 
 const UNMEASURED_PODS = 16;
 const LEAST_SPAN_MS = 1;

@@ -9,7 +9,7 @@
  *     in, and the filter follows.
  * S2  An update after which s or d would be impossible is rolled back.
  * S3  While the layer grows or pods start, response times tell of the wait and not of the function: they are not used. Utilisation is.
- * S4  As long as nothing has completed, s is at least what the calls that execute have taken already.
+ * S4  As long as nothing has completed, s is at least what the calls that execute have taken already, up to half the target.
  */
 import type { Estimate, Innovation } from "./kalman.ts";
 import { innovation, update } from "./kalman.ts";
@@ -83,7 +83,9 @@ export const observeService = (spec: ScaleSpec, before: ServiceTime, sample: Sam
   const batch = put(before.batch, spec, sample, spanMs, isSteady);
   const now: ServiceTime = { ...before, batch, unsteadyAt, spread: spreadOf(before, sample) };
   if (batch.completed === 0)
-    return before.isMeasured ? now : { ...now, cost: atLeast(now.cost, batch.busyMs / Math.max(1, sample.running)) };
+    return before.isMeasured
+      ? now
+      : { ...now, cost: atLeast(now.cost, Math.min(spec.targetMs / 2, batch.busyMs / Math.max(1, sample.running))) };
   const isFull = batch.completed >= Math.max(BATCH_CALLS, sample.running) || batch.spanMs >= BATCH_MS;
   return isFull || !before.isMeasured ? measure(now, spec, sample) : now;
 };
@@ -134,7 +136,11 @@ const measure = (now: ServiceTime, spec: ScaleSpec, sample: Sample): ServiceTime
   if (now.rejected + 1 < CHANGED) return { ...kept, cost, rejected: now.rejected + 1 };
   const mean = now.batch.responseMs / now.batch.completed;
   // S1: no part of the past is worth more than what was just measured.
-  return measure({ ...now, isMeasured: false, seen: 0, bias: 0, cost: { ...drifted, varA: drifted.varA + mean * mean, cov: 0 } }, spec, sample);
+  return measure(
+    { ...now, isMeasured: false, seen: 0, bias: 0, cost: { ...drifted, varA: drifted.varA + mean * mean, cov: 0 } },
+    spec,
+    sample,
+  );
 };
 
 /** S2. */
@@ -149,7 +155,7 @@ const measurements = (now: ServiceTime, spec: ScaleSpec, sample: Sample): Measur
   const responseMs = now.batch.responseMs / completed;
   const serviceMs = now.batch.serviceMs / completed;
   const found: Measurement[] = [];
-  const base = Math.max(serviceMs, now.isMeasured ? now.cost.a : 0, 0.01);
+  const base = now.isMeasured ? now.cost.a : Math.max(serviceMs, 0.01);
   const spread = Math.max(now.spread, 0.05);
   const scatter = (spread * base * base) / completed;
   // Calls that began before the batch, or end after it, blur the utilisation law.
