@@ -72,6 +72,8 @@ export class MemoryPod {
         return this.#coordinators?.evict(message.run);
       case "load":
         return this.#load(message);
+      case "preload":
+        return;
       case "exit":
         return this.#port.exit();
     }

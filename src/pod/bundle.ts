@@ -28,9 +28,38 @@ export interface LoadedApplication {
  * Executes a bundle in this process and collects what it exports.
  * @throws {LockstepError} APPLICATION_INVALID when it is no JavaScript, throws, exports nothing, or defines a name twice
  */
-export const loadBundle = (path: string): LoadedApplication => {
-  const code = `(function (exports, require, module) {${readFileSync(path, "utf8")}\n})`;
-  const script = attempt("is no JavaScript", () => new Script(code, { filename: path }));
+export const loadBundle = (path: string): LoadedApplication =>
+  execute(preloaded.get(path) ?? compile(readFileSync(path, "utf8"), path), path);
+
+const MOST_PRELOADED = 2;
+/** By path: a version's file never changes. */
+const preloaded = new Map<string, Script>();
+
+/**
+ * Reads and compiles a bundle that may be loaded next, and executes nothing of it: the pod is still anybody's. What is wrong with it is told
+ * when it is loaded.
+ */
+export const preloadBundle = (path: string): void => {
+  if (preloaded.has(path)) return;
+  try {
+    preloaded.set(path, compile(readFileSync(path, "utf8"), path));
+  } catch {
+    // Whoever loads it gets the same error, and has somebody to tell it to.
+    return;
+  }
+  for (const oldest of preloaded.keys()) {
+    if (preloaded.size <= MOST_PRELOADED) break;
+    preloaded.delete(oldest);
+  }
+};
+
+/** Executes a bundle's text. `path` names it in stacks, and is where it finds Node's own modules. */
+export const loadText = (text: string, path: string): LoadedApplication => execute(compile(text, path), path);
+
+const compile = (text: string, path: string): Script =>
+  attempt("is no JavaScript", () => new Script(`(function (exports, require, module) {${text}\n})`, { filename: path }));
+
+const execute = (script: Script, path: string): LoadedApplication => {
   const module = { exports: {} as unknown };
   const values = attempt("threw while it loaded", () => {
     (script.runInThisContext() as (...parts: unknown[]) => void)(module.exports, requireFrom(path), module);

@@ -51,11 +51,18 @@ export const startLiveness = (data: {
   heartbeatMs: number;
   buffer: SharedArrayBuffer;
 }): void => {
-  const worker = new Worker(new URL("./liveness-thread.js", import.meta.url), {
-    workerData: data,
-    resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },
-    execArgv: [],
-    env: {},
-  });
+  new Worker(new URL("./liveness-thread.js", import.meta.url), { ...THREAD, workerData: data }).unref();
+};
+
+const THREAD = { resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 }, execArgv: [], env: {} };
+
+/**
+ * Starts a thread that ends at once: the first one of a process takes some milliseconds of the main thread, any other less than one. Its
+ * memory comes free again, unlike that of a thread that waits.
+ */
+export const primeLiveness = (): void => {
+  const worker = new Worker("", { ...THREAD, eval: true });
+  // A machine that can start no thread tells so when it matters.
+  worker.once("error", () => {});
   worker.unref();
 };

@@ -4,9 +4,10 @@
  * Owns: this process. It starts generic (warm) and becomes, for ever, the pod of one function or of one version's coordinators.
  */
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { failureOf, LockstepError } from "../lib/errors.ts";
 import type { Beat, FromPod, PodBootstrap, ToPod } from "../protocol/pod.ts";
-import { loadBundle, manifestOf } from "./bundle.ts";
+import { loadBundle, manifestOf, preloadBundle } from "./bundle.ts";
 import { captureOutput, owner } from "./capture.ts";
 import { CoordinatorHost } from "./coordinator-host.ts";
 import type { Usage } from "./function-host.ts";
@@ -15,7 +16,9 @@ import { Link } from "./link.ts";
 import { createPulse, startLiveness } from "./liveness.ts";
 import { coordinatorsOf } from "./recovery.ts";
 import { nameUserFiles } from "./stack-trace.ts";
+import { warmUp } from "./warm-up.ts";
 
+const WARM_UP_AFTER_MS = 25;
 const exit = process.exit.bind(process);
 const bootstrap = JSON.parse(readFileSync(0, "utf8")) as PodBootstrap;
 const pulse = createPulse();
@@ -92,13 +95,19 @@ const take = (message: ToPod): void => {
       return coordinators?.evict(message.run);
     case "load":
       return load(message);
+    case "preload":
+      return preloadBundle(message.path);
     case "exit":
       return exit(0);
   }
 };
 
 const link: Link<ToPod, FromPod | Beat> = new Link<ToPod, FromPod | Beat>(bootstrap.address, {
-  open: () => link.send({ t: "hello", pod: bootstrap.pod, token: bootstrap.token, pid: process.pid }),
+  open: () => {
+    link.send({ t: "hello", pod: bootstrap.pod, token: bootstrap.token, pid: process.pid });
+    // Not at once: a pod that somebody waits for is told what to load with its first messages.
+    setTimeout(() => functions ?? warmUp(fileURLToPath(import.meta.url), usage), WARM_UP_AFTER_MS);
+  },
   messages: (batch) => {
     coordinators?.nextBatch();
     for (const message of batch) take(message);

@@ -21,6 +21,8 @@ export interface PodBootstrap {
 /** What the control plane tells a pod. `lease` numbers one attempt of one call and is never used again. */
 export type ToPod =
   | { t: "load"; version: string; path: string }
+  /** This bundle may be loaded next: it is compiled and not executed, so that the pod is still anybody's. */
+  | { t: "preload"; path: string }
   /**
    * One attempt. `undo` is the output of the call to be compensated (then `seq` is the negative one of that call's); `progress` is the last
    * that an earlier attempt told. Both are absent for most.
