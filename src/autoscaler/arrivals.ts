@@ -6,7 +6,7 @@
  * A2  Errors that stay on one side are the rate's movement and not noise: uncertainty is let in, and the filter follows faster.
  * A3  Level and forecast are never negative.
  */
-import type { Estimate } from "./kalman.ts";
+import type { Estimate, Innovation } from "./kalman.ts";
 import { innovation, update } from "./kalman.ts";
 
 export interface Arrivals {
@@ -51,7 +51,7 @@ export const observeArrivals = (now: Arrivals, count: number, spanS: number): Ar
   const expected = predict(now.rate, spanS);
   const noise = (rate: number) => (Math.max(rate, 0) * now.scatter + 0.5 / spanS) / spanS;
   const seen = innovation(expected, 1, 0, measured, noise(expected.a));
-  const deviations = seen.error / Math.sqrt(seen.variance);
+  const deviations = deviationsOf(now, seen, expected.a * spanS, count, noise(expected.a));
   const scatter = scatterOf(now, measured, spanS);
   const recent = now.recent + (1 - Math.exp(-spanS / RECENT_S)) * (measured - now.recent);
   const next = { scatter, measured, recent };
@@ -73,6 +73,13 @@ export const observeArrivals = (now: Arrivals, count: number, spanS: number): Ar
   }
   const rate = { a: measured, b: 0, varA: noise(measured), cov: 0, varB: (TREND_DRIFT * measured) ** 2 + 0.01 };
   return { ...next, rate, bias: 0, before: now.before === undefined ? expected : predict(now.before, spanS) };
+};
+
+/** Small counts are skewed: upwards they are compared by their square roots, which are nearly normal. */
+const deviationsOf = (now: Arrivals, seen: Innovation, expected: number, count: number, noise: number): number => {
+  if (seen.error <= 0) return seen.error / Math.sqrt(seen.variance);
+  const roots = 2 * (Math.sqrt(count + 0.375) - Math.sqrt(expected + 0.375));
+  return roots * Math.sqrt(noise / seen.variance / now.scatter);
 };
 
 const uncertain = (rate: Estimate, noise: number): Estimate => {

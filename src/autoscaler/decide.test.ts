@@ -1,4 +1,4 @@
-import { array, assert, constantFrom, double, integer, nat, property, record } from "fast-check";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide, Scaler } from "./decide.ts";
 import type { PolicyName, Sample, ScaleSpec } from "./scale.ts";
@@ -18,36 +18,38 @@ const IDLE: Sample = {
   utilisation: 0,
 };
 
-const anyNumber = double({ min: -10, max: 1e6, noNaN: false });
+const anyNumber = fc.double({ min: -10, max: 1e6, noNaN: false });
 
-const anySample = record({
+const anySample = fc.record({
   arrivals: anyNumber,
   completed: anyNumber,
   waiting: anyNumber,
   running: anyNumber,
   inFlight: anyNumber,
-  pods: nat(200),
-  readyPods: nat(200),
+  pods: fc.nat(200),
+  readyPods: fc.nat(200),
   responseMs: anyNumber,
   serviceMs: anyNumber,
   utilisation: anyNumber,
 });
 
-const anySpec = record({
-  policy: constantFrom<PolicyName>(...POLICIES),
-  min: nat(5),
-  max: integer({ min: 5, max: 50 }),
-  targetMs: integer({ min: 1, max: 5_000 }),
-  coolDownMs: nat(20_000),
-  slotsPerPod: integer({ min: 1, max: 20 }),
-  startDelayMs: nat(5_000),
-  seasonMs: constantFrom(0, 10_000),
-}).map((options): ScaleSpec => scaleSpec(options));
+const anySpec = fc
+  .record({
+    policy: fc.constantFrom<PolicyName>(...POLICIES),
+    min: fc.nat(5),
+    max: fc.integer({ min: 5, max: 50 }),
+    targetMs: fc.integer({ min: 1, max: 5_000 }),
+    coolDownMs: fc.nat(20_000),
+    slotsPerPod: fc.integer({ min: 1, max: 20 }),
+    startDelayMs: fc.nat(5_000),
+    seasonMs: fc.constantFrom(0, 10_000),
+  })
+  .map((options): ScaleSpec => scaleSpec(options));
 
 describe("decide", () => {
   it("never leaves the bounds, whatever is measured", () => {
-    assert(
-      property(anySpec, array(anySample, { maxLength: 60 }), integer({ min: 1, max: 20_000 }), (spec, measured, spanMs) => {
+    fc.assert(
+      fc.property(anySpec, fc.array(anySample, { maxLength: 60 }), fc.integer({ min: 1, max: 20_000 }), (spec, measured, spanMs) => {
         const scaler = new Scaler(spec, 0);
         for (const [i, sample] of measured.entries()) {
           const { pods, reason, forecast } = scaler.decide({ ...sample, at: (i + 1) * spanMs });
@@ -63,15 +65,20 @@ describe("decide", () => {
   });
 
   it("ends at the least when nothing comes any more", () => {
-    assert(
-      property(anySpec, array(anySample, { maxLength: 20 }), (spec, measured) => {
+    fc.assert(
+      fc.property(anySpec, fc.array(anySample, { maxLength: 20 }), (spec, measured) => {
         const scaler = new Scaler(spec, 0);
         let at = 0;
         let pods = 0;
-        for (const sample of measured) pods = scaler.decide({ ...sample, at: (at += 1_000) }).pods;
+        for (const sample of measured) {
+          at += 1_000;
+          pods = scaler.decide({ ...sample, at }).pods;
+        }
         // The threshold goes down one pod per cool-down; the pods are those that were decided, as on a platform.
         const quietMs = 400_000 + spec.max * (spec.coolDownMs + 2_000);
-        for (const until = at + quietMs; at < until; ) pods = scaler.decide({ ...IDLE, at: (at += 1_000), pods, readyPods: pods }).pods;
+        for (const until = at + quietMs; at < until; at += 1_000) {
+          pods = scaler.decide({ ...IDLE, at: at + 1_000, pods, readyPods: pods }).pods;
+        }
         expect(pods).toBe(spec.policy === "hpa" ? Math.max(1, spec.min) : spec.min);
       }),
       { numRuns: 40 },

@@ -1,4 +1,4 @@
-import { assert, integer, property } from "fast-check";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seeded } from "../lib/random.ts";
 import { arrivalsStart, forecastArrivals, observeArrivals } from "./arrivals.ts";
@@ -25,8 +25,8 @@ describe("the arrival filter", () => {
   };
 
   it("finds a constant rate to within a fifth", () => {
-    assert(
-      property(integer({ min: 1, max: 1_000 }), (seed) => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1_000 }), (seed) => {
         expect(Math.abs(learn(() => 50, 60, seed) - 50)).toBeLessThan(10);
       }),
       { numRuns: 30 },
@@ -121,8 +121,8 @@ describe("queueing", () => {
   });
 
   it("asks for more servers for more load and for less patience, and for enough", () => {
-    assert(
-      property(integer({ min: 1, max: 3_000 }), integer({ min: 0, max: 50 }), (load, patience) => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 3_000 }), fc.integer({ min: 0, max: 50 }), (load, patience) => {
         const servers = fewestServers(load, patience / 10, 0.01, 1, 1e6);
         expect(servers).toBeGreaterThan(load);
         expect(servers).toBeLessThanOrEqual(load + 5 * Math.sqrt(load) + 8);
@@ -150,8 +150,8 @@ describe("predictive", () => {
   });
 
   it("adds what drains a backlog, the more the longer it is", () => {
-    assert(
-      property(integer({ min: 0, max: 300 }), integer({ min: 0, max: 300 }), (some, more) => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 300 }), (some, more) => {
         const saturated = { readyPods: 10, pods: 10, running: 10, utilisation: 1 };
         const less = next(settled(), 1, { ...saturated, waiting: some }).pods;
         expect(next(settled(), 1, { ...saturated, waiting: some + more }).pods).toBeGreaterThanOrEqual(less);

@@ -42,7 +42,7 @@ export interface PredictiveState {
 
 const TUNING = {
   /** Pod-seconds that may be spent so that one call less is late. */
-  worthS: 400,
+  worthS: 1000,
   /** The most of the calls that may wait for longer than the target leaves them. */
   late: 0.02,
   /** What waiting may add to the calls that are late of themselves, as a part of them. */
@@ -132,8 +132,11 @@ const planFor = (spec: ScaleSpec, before: PredictiveState, belief: Belief, sampl
   const responseMs = cost.b + serviceMs * stretch((perS * serviceMs) / 1_000 / slots, slots) + (left * serviceMs) / slots;
   const forecast = { arrivalsPerS: perS, serviceMs, delayMs: cost.b, responseMs };
   const reason = explain(spec, belief, sample, forecast, forBacklog > forRate ? left : 0);
-  const holdMs = Math.min(spec.coolDownMs, TUNING.holdMs * Math.max(1, aheadMs / leftMs));
-  return { forRate, holdMs, forBacklog, drainMs: aheadMs + leftMs, reason, forecast };
+  const drainMs = aheadMs + leftMs;
+  // An outlier that may be taken back at the next look is not held on to.
+  const onProbation = belief.arrivals.before !== undefined;
+  const holdMs = onProbation ? drainMs : Math.min(spec.coolDownMs, TUNING.holdMs * Math.max(1, aheadMs / leftMs));
+  return { forRate, holdMs, forBacklog, drainMs, reason, forecast };
 };
 
 /** How much time slots will have in the coming while: those that are ready, and those that will be, since they were asked for before. */
