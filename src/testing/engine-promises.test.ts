@@ -1,6 +1,6 @@
 /** Promises that hold across features, where each feature's own tests would not see them broken. */
 import type { RecoveryContext } from "lockstep";
-import { coordinator, fn, TerminalError } from "lockstep";
+import { bucket, coordinator, fn, TerminalError } from "lockstep";
 import { type CrashPoint, createTestPlatform, type TestPlatform } from "lockstep/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
@@ -86,5 +86,24 @@ describe("P6: what a run does later is done by the version that it began with", 
     const { logs } = await t.controlPlane.logs({ limit: 100 });
     const texts = logs.flatMap(({ lines }) => lines.map(({ text }) => text));
     expect(texts.sort()).toEqual(["attempt 1 by old", "attempt 2 by old", "recovered by old", "undone by old"]);
+  });
+});
+
+describe("P8: a PUT that would start a run", () => {
+  test("is refused as long as there is no room for the run, and nothing of it is stored; others are taken", async () => {
+    const wait = coordinator("wait", async (ctx, _: unknown) => ctx.signal("go"), { on: { object: { bucket: "orders", prefix: "in/" } } });
+    t = await createTestPlatform({ application: [bucket("orders"), wait], limits: { maxLiveRuns: 2 } });
+    const [first] = await t.put("orders", "in/1", "one");
+    await t.put("orders", "in/2", "two");
+    await expect(t.put("orders", "in/3", "three")).rejects.toMatchObject({
+      code: "OVERLOADED",
+      details: { retryAfterMs: expect.any(Number) },
+    });
+    expect(await t.put("orders", "elsewhere/3", "three")).toEqual([]);
+    const { objects } = await t.controlPlane.objects.list("orders", {});
+    expect(objects.map(({ key }) => key)).toEqual(["elsewhere/3", "in/1", "in/2"]);
+    expect(await t.runs(wait)).toHaveLength(2);
+    await first?.signal("go");
+    expect(await t.put("orders", "in/3", "three")).toHaveLength(1);
   });
 });
