@@ -48,9 +48,9 @@ const TUNING = {
   /** What waiting may add to the calls that are late of themselves, as a part of them. */
   ofOwn: 0.2,
   /** How long the most that was wanted counts, when a pod starts in the time that the target leaves; longer when it takes longer. */
-  holdMs: 10_000,
+  holdMs: 6_000,
   /** Of the time that the target leaves, the part in which a backlog is drained. */
-  drain: 0.7,
+  drain: 0.5,
 } as const;
 
 const UNMEASURED_PODS = 16;
