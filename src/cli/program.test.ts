@@ -368,7 +368,8 @@ test("a run that does not exist ends with 1", async () => {
 
 test.each([
   ["applications", /^APPLICATION .*\nshop +0123456789abcdef +yes/],
-  ["pods", /^POD .*\npod-1 +pay +ready +2\/8 +41 /],
+  ["pods", /^POD .*\npod-1 +pay +pay +ready +2\/8 +256 +41 /],
+  ["services", /^SERVICE .*\npay +pay +1\/2 /],
   ["layers", /^FUNCTION .*\npay +3 +1 +2 +1 +1\.5 s +1\.5 +2\.0 +40 +4 +2 +shop\n$/],
   [
     "triggers",

@@ -43,7 +43,7 @@ const get = (services: Command, does: Does): void => {
 
 interface SetOptions {
   function?: string;
-  version?: string;
+  pin?: string;
   replicas?: string;
   min?: string;
   max?: string;
@@ -61,7 +61,7 @@ const set = (services: Command, does: Does): void => {
     .description("create a service, or replace what it should be: options that are left out follow the function's definition")
     .argument("<name>", "of the service")
     .option("--function <name>", "whose pods it has; default: the function of the service's name")
-    .option("--version <version>", "only pods of this version")
+    .option("--pin <version>", "only pods of this version of the application")
     .option("--replicas <number>", "always so many pods")
     .option("--min <number>", "pods that are there also without calls")
     .option("--max <number>", "never more pods")
@@ -109,7 +109,7 @@ const specOf = (name: string, options: SetOptions): ServiceSpec => {
     coolDownMs: durationOption("cool-down", options.coolDown),
   });
   const spec = defined({
-    version: options.version,
+    version: options.pin,
     replicas: integerOption("replicas", options.replicas, 1, MOST_PODS),
     memoryMb: integerOption("memory", options.memory, 16, 1_048_576),
     concurrency: integerOption("concurrency", options.concurrency, 1, 10_000),

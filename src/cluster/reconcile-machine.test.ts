@@ -1,0 +1,115 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { ObservedPod } from "./reconcile-machine.ts";
+import { conditionsOf, crashed, isCrashLoop, NO_CRASH, plan } from "./reconcile-machine.ts";
+
+const pod = (id: string, more: Partial<ObservedPod> = {}): ObservedPod => ({
+  id,
+  state: "ready",
+  inFlight: 0,
+  idleSince: 0,
+  solo: false,
+  outdated: false,
+  ...more,
+});
+
+describe("the plan", () => {
+  test("starts what is missing, and counts neither what is on its way out nor what serves one call alone", () => {
+    const pods = [pod("a"), pod("b", { state: "starting" }), pod("c", { state: "draining" }), pod("d", { solo: true })];
+    expect(plan(4, pods, 0, 100)).toEqual({ start: 2, drain: [] });
+  });
+
+  test("starts nothing before the pause after a crash is over", () => {
+    expect(plan(2, [], 101, 100).start).toBe(0);
+    expect(plan(2, [], 100, 100).start).toBe(2);
+  });
+
+  test("lets those go first that nobody misses", () => {
+    const pods = [
+      pod("busy", { inFlight: 3 }),
+      pod("less", { inFlight: 1 }),
+      pod("idle", { idleSince: 50 }),
+      pod("idler", { idleSince: 10 }),
+      pod("new", { state: "starting" }),
+    ];
+    const order = [0, 1, 2, 3, 4].map((left) => plan(left, pods, 0, 100).drain.at(-1));
+    expect(order).toEqual(["busy", "less", "idle", "idler", "new"]);
+  });
+
+  test("replaces what no longer fits only once something does (R3)", () => {
+    const old = [pod("a", { outdated: true }), pod("b", { outdated: true })];
+    expect(plan(2, old, 0, 100)).toEqual({ start: 2, drain: [] });
+    expect(plan(2, [...old, pod("c", { state: "starting" })], 0, 100)).toEqual({ start: 1, drain: [] });
+    expect(plan(2, [...old, pod("c")], 0, 100)).toEqual({ start: 1, drain: ["a", "b"] });
+    expect(plan(0, old, 0, 100)).toEqual({ start: 0, drain: ["a", "b"] });
+  });
+
+  test("carried out, it leads to the desired number, and is then empty", () => {
+    const observed = fc.record({
+      state: fc.constantFrom("starting" as const, "ready" as const, "draining" as const),
+      inFlight: fc.nat(3),
+      solo: fc.boolean(),
+      outdated: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(observed, { maxLength: 12 }), fc.nat(10), (given, desired) => {
+        let pods = given.map((one, i) => pod(`p${i}`, one));
+        for (let round = 0; round < 4; round++) {
+          const { start, drain } = plan(desired, pods, 0, 100);
+          expect(start === 0 || drain.every((id) => pods.find((one) => one.id === id)?.outdated)).toBe(true);
+          pods = pods.map((one) => (drain.includes(one.id) ? { ...one, state: "draining" as const } : one));
+          pods = pods.map((one) => (one.state === "starting" ? { ...one, state: "ready" as const } : one));
+          for (let i = 0; i < start; i++) pods.push(pod(`n${round}-${i}`));
+        }
+        expect(plan(desired, pods, 0, 100)).toEqual({ start: 0, drain: [] });
+        expect(pods.filter(({ state, solo }) => state === "ready" && !solo)).toHaveLength(desired);
+      }),
+    );
+  });
+});
+
+describe("crashes", () => {
+  test("the first of a pod that had connected is followed at once, a pod that never started by a pause", () => {
+    expect(crashed(NO_CRASH, true, "exited", 1_000)).toEqual({ count: 1, retryAt: 1_000, reason: "exited" });
+    expect(crashed(NO_CRASH, false, "failed", 1_000)).toEqual({ count: 1, retryAt: 1_100, reason: "failed" });
+  });
+
+  test("pauses double up to five seconds, and three in a row are a loop", () => {
+    let record = NO_CRASH;
+    const pauses: number[] = [];
+    const loops: boolean[] = [];
+    for (let i = 0; i < 9; i++) {
+      record = crashed(record, false, "failed", 0);
+      pauses.push(record.retryAt);
+      loops.push(isCrashLoop(record));
+    }
+    expect(pauses).toEqual([100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000]);
+    expect(loops.indexOf(true)).toBe(2);
+  });
+});
+
+describe("conditions", () => {
+  const standing = { desired: 2, starting: 0, ready: 0, crash: NO_CRASH, lacks: undefined, detail: "" };
+
+  test("tell how far it is, and keep the time from which they hold", () => {
+    const first = conditionsOf({ ...standing, starting: 1, ready: 1 }, [], 10);
+    expect(first).toEqual([{ type: "Progressing", reason: "1 of 2 pods are ready, 1 starting", since: 10 }]);
+    expect(conditionsOf({ ...standing, starting: 2 }, first, 20)[0]?.since).toBe(10);
+    expect(conditionsOf({ ...standing, ready: 2 }, first, 20)).toEqual([{ type: "Ready", reason: "2 of 2 pods are ready", since: 20 }]);
+  });
+
+  test("tell what there is not enough of, while pods are missing", () => {
+    const lacking = { ...standing, ready: 1, lacks: "memory" as const, detail: "no room" };
+    expect(conditionsOf(lacking, [], 0)).toEqual([{ type: "InsufficientMemory", reason: "no room", since: 0 }]);
+    expect(conditionsOf({ ...lacking, lacks: "pods" }, [], 0)[0]?.type).toBe("InsufficientPods");
+    expect(conditionsOf({ ...lacking, ready: 2 }, [], 0).map(({ type }) => type)).toEqual(["Ready"]);
+  });
+
+  test("name the reason of a crash loop", () => {
+    const crash = { count: 3, retryAt: 0, reason: "exit code 1" };
+    expect(conditionsOf({ ...standing, crash }, [], 0)[0]).toMatchObject({
+      type: "CrashLoop",
+      reason: expect.stringContaining("exit code 1"),
+    });
+  });
+});
