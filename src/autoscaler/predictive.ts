@@ -42,15 +42,17 @@ export interface PredictiveState {
 
 const TUNING = {
   /** Pod-seconds that may be spent so that one call less is late. */
-  worthS: 1000,
+  worthS: 600,
   /** The most of the calls that may wait for longer than the target leaves them. */
   late: 0.02,
   /** What waiting may add to the calls that are late of themselves, as a part of them. */
   ofOwn: 0.2,
   /** How long the most that was wanted counts, when a pod starts in the time that the target leaves; longer when it takes longer. */
-  holdMs: 6_000,
+  holdMs: 10_000,
   /** Of the time that the target leaves, the part in which a backlog is drained. */
   drain: 0.5,
+  /** The part of a pod that isn't worth a pod to drain a backlog. */
+  bit: 0.3,
 } as const;
 
 const UNMEASURED_PODS = 16;
@@ -127,7 +129,9 @@ const planFor = (spec: ScaleSpec, before: PredictiveState, belief: Belief, sampl
   // A layer that grows says that more arrive than is believed.
   const soonPerMs = Math.max(perS, sample.waiting > 0 ? belief.arrivals.recent : 0) / 1_000;
   const left = Math.max(0, sample.waiting + soonPerMs * aheadMs - slotTime(spec, before.asked, sample, aheadMs) / serviceMs);
-  const forBacklog = left === 0 ? 0 : podsOf(soonPerMs * serviceMs + (left * serviceMs) / (leftMs * TUNING.drain));
+  // The last bit of a pod would be idle after a few calls: the others take a little longer instead.
+  const bit = TUNING.bit * spec.slotsPerPod;
+  const forBacklog = left === 0 ? 0 : podsOf(soonPerMs * serviceMs + (left * serviceMs) / (leftMs * TUNING.drain) - bit);
   const slots = Math.max(1, forRate, forBacklog) * spec.slotsPerPod;
   const responseMs = cost.b + serviceMs * stretch((perS * serviceMs) / 1_000 / slots, slots) + (left * serviceMs) / slots;
   const forecast = { arrivalsPerS: perS, serviceMs, delayMs: cost.b, responseMs };
