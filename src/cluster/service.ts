@@ -48,7 +48,7 @@ export interface ClusterParts {
   rows: { list(space: string, prefix: string, limit: number, after?: string): Promise<StateEntry[]> };
   nextVersion(): number;
   defaults: ServiceDefaults;
-  /** Pods that may start at the same time without a call waiting for them: more would only slow each other, and all calls, down. */
+  /** Pods that may start at the same time, and twice as many while calls wait: more would only slow each other, and all calls, down. */
   mostStarting: number;
 }
 
@@ -248,7 +248,7 @@ export class ClusterService implements Placement, ClusterPlane {
     const todo = plan(target.desired, this.#observed(target, set), target.crash.retryAt, now);
     for (const id of todo.drain) set.drain(set.pods.get(id) as Pod);
     target.lacks = undefined;
-    for (let started = 0; started < todo.start && this.#mayStart(); started++) if (this.#add(target, set, false) === undefined) break;
+    for (let started = 0; started < todo.start && this.#mayStart(set); started++) if (this.#add(target, set, false) === undefined) break;
     this.#judge(target, set, now);
     if (set.pods.size === 0 && target.desired === 0) this.#rest(target);
   }
@@ -281,10 +281,11 @@ export class ClusterService implements Placement, ClusterPlane {
     }));
   }
 
-  #mayStart(): boolean {
+  #mayStart({ layer }: PodSet): boolean {
+    const { mostStarting } = this.#parts;
     let starting = 0;
     for (const pod of this.#parts.fleet.pods.values()) if (pod.state === "starting") starting++;
-    return starting < this.#parts.mostStarting;
+    return starting < (layer.waiting > 0 ? 2 * mostStarting : mostStarting);
   }
 
   #add(target: Kept, set: PodSet, isUrgent: boolean): Pod | undefined {

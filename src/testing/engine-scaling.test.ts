@@ -77,11 +77,14 @@ describe("scaling", () => {
   test("what was decided last is there again after a crash", async () => {
     await begin([fn("pay", (n: number) => n, { scale: { max: 3 } })]);
     t.delay("pay", 500);
-    await burst(200);
+    const start = () => t.controlPlane.start({ kind: "function", name: "pay", input: "1" });
+    await Promise.all(Array.from({ length: 200 }, start));
+    await t.advance(1_000);
     const { desired } = version();
     expect(desired).toBeGreaterThan(1);
     await t.crash();
-    await t.advance(300);
+    expect(version()).toMatchObject({ desired, reason: "restored" });
+    await t.advance(50);
     expect(podsOf()).toBe(desired);
   });
 
@@ -109,7 +112,8 @@ describe("scaling", () => {
 
 describe("trouble", () => {
   test("a crash loop is backed off and told with its reason, and over with the first answer", async () => {
-    await begin([fn("pay", (n: number) => n, { scale: { min: 1 } })], { warmPods: 0 });
+    // No warm pod fits: each start is one of its own.
+    await begin([fn("pay", (n: number) => n, { scale: { min: 1 }, memoryMb: 64 })], { warmPods: 0 });
     await t.advance(1_000);
     t.failStarts(1_000);
     await t.killPod("pay");
