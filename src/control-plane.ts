@@ -353,7 +353,8 @@ const emptyLayer = (fn: string, application: string, version: string): LayerView
   failed: 0,
 });
 
-const countersOf = ({ runs, turn, counts }: Parts): Counters => ({
+const countersOf = ({ runs, turn, fleet, counts }: Parts): Counters => ({
+  coldStarts: [...fleet.coldStarts.values()],
   runsAccepted: runs.counters.accepted,
   runsFinished: { completed: runs.counters.completed, failed: runs.counters.failed, cancelled: runs.counters.cancelled },
   runsLive: runs.size,

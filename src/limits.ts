@@ -22,6 +22,10 @@ export interface PlatformLimits {
   evictAfterMs: number;
   /** Generic pods that wait with the runtime loaded. */
   warmPods: number;
+  /** As many when recent demand wants them, and `warmMemoryMb` allows. */
+  maxWarmPods: number;
+  /** What all warm pods together may occupy, beyond `warmPods`. */
+  warmMemoryMb: number;
   maxPods: number;
   /** What the heaps of all pods may come to, in MiB. Default: four fifths of the machine's memory. */
   maxPodMemoryMb: number;
@@ -63,6 +67,8 @@ export const DEFAULT_LIMITS: PlatformLimits = {
   objectBodyMs: 3_600_000,
   evictAfterMs: 10_000,
   warmPods: 1,
+  maxWarmPods: 4,
+  warmMemoryMb: 256,
   maxPods: 64,
   maxPodMemoryMb: Math.floor((Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY) * 0.8) / 1_048_576),
   maxPodsPerFunction: Math.min(8, Math.max(2, availableParallelism())),

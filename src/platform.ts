@@ -39,6 +39,7 @@ import { ObjectService } from "./objects/service.ts";
 import type { Bundle } from "./protocol/application.ts";
 import type { ControlPlane } from "./protocol/control-plane.ts";
 import { Fleet, type FleetObserver } from "./scheduler/fleet.ts";
+import { Preloads } from "./scheduler/preloads.ts";
 import { Scheduler } from "./scheduler/service.ts";
 import { StateService } from "./state/service.ts";
 import { Triggers } from "./triggers/service.ts";
@@ -216,8 +217,10 @@ const connect = (choices: Choices): Connected => {
     progress: (entry, value) => runs.progress(entry, value),
     verdict: (entry, outcome) => monitor.verdict(entry, outcome),
   });
+  const { pathOf } = applications;
+  const preloads = new Preloads({ clock, fleet, pathOf, hasPods: (fn, version) => scheduler.hasPods(fn, version) });
   const runs: RunService = new RunService(
-    { journal, clock, turn, registry, monitor, state, invocations, pathOf: applications.pathOf, maxPayloadBytes: limits.maxPayloadBytes },
+    { journal, clock, turn, registry, monitor, state, invocations, preloads, pathOf, maxPayloadBytes: limits.maxPayloadBytes },
     {
       defaultTimeoutMs: limits.callTimeoutMs,
       maxLiveRuns: limits.maxLiveRuns,
@@ -395,6 +398,8 @@ const localCluster = (limits: PlatformLimits, clock: Clock, dataDirectory: strin
 
 const fleetOptions = (limits: PlatformLimits) => ({
   warmPods: limits.warmPods,
+  maxWarmPods: limits.maxWarmPods,
+  warmMemoryMb: limits.warmMemoryMb,
   defaultMemoryMb: limits.podMemoryMb,
   maxPods: limits.maxPods,
   maxMemoryMb: limits.maxPodMemoryMb,

@@ -20,6 +20,7 @@ import type { Monitor } from "../monitor/service.ts";
 import type { CallMetrics, Command, JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
 import type { Space, Staleness, StateOp } from "../protocol/state.ts";
 import type { Entry } from "../queue/machine.ts";
+import type { Preloads } from "../scheduler/preloads.ts";
 import type { Scheduler } from "../scheduler/service.ts";
 import type { StateService } from "../state/service.ts";
 import { createDirectRun, type Driver } from "./direct.ts";
@@ -46,6 +47,8 @@ export interface FeederParts {
   monitor: Monitor;
   ids: RunIds;
   waiters: Waiters;
+  /** Gets warm pods ready for what coordinators will probably call. */
+  preloads?: Pick<Preloads, "begins" | "called"> | undefined;
   /** Where pods find a version's bundle. */
   pathOf(version: string): string;
   defaultTimeoutMs: number;
@@ -123,6 +126,7 @@ export class RunFeeder {
     if (live.driver !== undefined) return this.drive(live, commands);
     // What a recovery is about is in another run's journal, which must be on the disk first.
     if (head.kind === "recovery") return this.host(live);
+    this.#parts.preloads?.begins(head.name, head.version);
     live.hosting = "loading";
     this.#turn.early(() => this.#send(live, []));
   }
@@ -326,6 +330,7 @@ export class RunFeeder {
   enqueue(live: Live, call: PendingCall, notBefore = 0): void {
     // Between the decision and the commit the call may have been withdrawn, or its run have finished.
     if (live.state.pending.get(call.seq) !== call || !isQueued(call) || live.entries.has(call.seq)) return;
+    if (live.driver === undefined) this.#parts.preloads?.called(live.head.name, call.fn);
     const spec = this.#parts.registry.spec(call.fn, call.version);
     const plain: Entry = {
       run: live.head.id,

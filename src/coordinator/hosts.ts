@@ -195,8 +195,7 @@ export class CoordinatorHosts {
     const home = hosts.homes.get(pod.id);
     if (home === undefined) return;
     if (message.t === "loaded") {
-      pod.coldStartMs ??= this.#clock.now() - pod.takenAt;
-      return;
+      return this.#fleet.loaded(pod);
     }
     if (message.t === "refused") return this.#refuse(hosts, home, JSON.parse(message.failure) as Failure);
     if (!("run" in message) || this.#podOf.get(message.run) !== home) return;

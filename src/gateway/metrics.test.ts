@@ -24,6 +24,8 @@ test("the metrics show counters, layers, pods and the process in the text format
     "lockstep_admission_refused_total 7",
     "lockstep_pods_started_total 3",
     "lockstep_pods_lost_total 1",
+    'lockstep_cold_starts_total{application="shop",function="pay"} 2',
+    'lockstep_cold_start_seconds_total{application="shop",function="pay"} 0.015',
     `lockstep_layer_waiting{${LAYER}} 3`,
     `lockstep_layer_delayed{${LAYER}} 1`,
     `lockstep_layer_running{${LAYER}} 2`,

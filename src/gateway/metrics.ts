@@ -1,6 +1,6 @@
 /** The platform's figures in the text format of Prometheus. */
 import type { Counter, Gauge, Registry } from "prom-client";
-import type { ControlPlane, Counters, LayerView, PodView } from "../protocol/control-plane.ts";
+import type { ColdStarts, ControlPlane, Counters, LayerView, PodView } from "../protocol/control-plane.ts";
 
 type Prometheus = typeof import("prom-client");
 
@@ -45,7 +45,18 @@ const addCounters = (prometheus: Prometheus, registry: Registry, plane: ControlP
   addCounter(prometheus, registry, "lockstep_runs_finished_total", "Runs finished, by how they ended.", ["status"], (counter) => {
     for (const [status, value] of Object.entries(plane.counters().runsFinished)) counter.inc({ status }, value);
   });
+  addColdStarts(prometheus, registry, plane);
   addGauge(prometheus, registry, "lockstep_runs_live", "Unfinished runs in memory.", [], (gauge) => gauge.set(plane.counters().runsLive));
+};
+
+const addColdStarts = (prometheus: Prometheus, registry: Registry, plane: ControlPlane): void => {
+  const add = (name: string, help: string, read: (one: ColdStarts) => number): void =>
+    addCounter(prometheus, registry, name, help, ["application", "function"], (counter) => {
+      for (const one of plane.counters().coldStarts) counter.inc({ application: one.application, function: one.function }, read(one));
+    });
+  add("lockstep_cold_starts_total", "Pods that had to load a function's code before they could work.", (one) => one.count);
+  const help = "Time from the moment at which such a pod was asked for until it had loaded.";
+  add("lockstep_cold_start_seconds_total", help, (one) => one.totalMs / 1_000);
 };
 
 const OF_LAYER = ["application", "function", "version"];

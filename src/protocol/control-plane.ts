@@ -148,6 +148,17 @@ export interface Counters {
   admissionRefused: number;
   podsStarted: number;
   podsLost: number;
+  coldStarts: ColdStarts[];
+}
+
+/** How often pods had to load a function's code (or coordinators') before they could work, and how long that took in all. */
+export interface ColdStarts {
+  application: string;
+  /** `coordinator` for coordinators' code. */
+  function: string;
+  count: number;
+  /** From the moment at which a pod was asked for. */
+  totalMs: number;
 }
 
 /**

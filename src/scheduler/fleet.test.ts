@@ -100,6 +100,90 @@ describe("the warm pool", () => {
   });
 });
 
+describe("the warm pool under demand", () => {
+  const DEMAND = { warmPods: 1, maxWarmPods: 3, warmMemoryMb: 200, maxPods: 40 };
+  const takeThree = async (options: Partial<FleetOptions> = {}) => {
+    const given = await setUp({ ...DEMAND, ...options });
+    given.cluster.connectAll();
+    for (const name of ["a", "b", "c"]) given.fleet.acquire(tenantOf(name));
+    given.cluster.connectAll();
+    return given;
+  };
+  const warmOf = (fleet: Fleet): number => [...fleet.pods.values()].filter((pod) => pod.tenant === undefined).length;
+
+  test("grows to what was taken at once, one process at a time, and shrinks when that is long ago", async () => {
+    const { cluster, fleet, live } = await takeThree();
+    const sizes: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      live(250);
+      sizes.push(warmOf(fleet));
+      cluster.connectAll();
+    }
+    expect(sizes).toEqual([1, 2, 3, 3]);
+    live(185_000);
+    expect(warmOf(fleet)).toBe(1);
+  });
+
+  test("does not start one while a tenant's pod starts", async () => {
+    const { cluster, fleet, live } = await takeThree();
+    live(250);
+    cluster.connectAll();
+    fleet.acquire(tenantOf("big", 512));
+    live(1_000);
+    expect(warmOf(fleet)).toBe(1);
+  });
+
+  test("keeps to its budget of memory, as its pods tell it", async () => {
+    const { clock, cluster, fleet } = await takeThree();
+    for (let i = 0; i < 8; i++) {
+      cluster.connectAll();
+      for (const pod of cluster.pods) cluster.beat(pod, { rssMb: 90 });
+      clock.advance(250);
+    }
+    expect(warmOf(fleet)).toBe(2);
+  });
+
+  test("leaves a quarter of the machine's pods to those who want one", async () => {
+    const { cluster, fleet, live } = await takeThree({ maxPods: 5 });
+    for (let i = 0; i < 8; i++) {
+      live(250);
+      cluster.connectAll();
+    }
+    expect(warmOf(fleet)).toBe(1);
+  });
+
+  test("compiles what will probably be called, each bundle once, and grows to what is expected", async () => {
+    const { cluster, fleet, live } = await setUp({ ...DEMAND, warmPods: 2 });
+    cluster.connect("pod-1");
+    fleet.preload("/bundles/pay", 3);
+    fleet.preload("/bundles/pay", 3);
+    expect(cluster.to("pod-1", "preload")).toEqual([{ t: "preload", path: "/bundles/pay" }]);
+    cluster.connect("pod-2");
+    expect(cluster.to("pod-2", "preload")).toHaveLength(1);
+    live(500);
+    expect(warmOf(fleet)).toBe(3);
+    fleet.acquire(tenantOf("other"));
+    fleet.preload("/bundles/ship", 1);
+    expect([cluster.to("pod-1", "preload").length, cluster.to("pod-2", "preload").length]).toEqual([1, 2]);
+  });
+});
+
+describe("cold starts", () => {
+  test("are counted by whose pods they are, with their time, once for each pod", async () => {
+    const { cluster, fleet, clock } = await setUp({ warmPods: 1 });
+    cluster.connectAll();
+    const pod = fleet.acquire(tenantOf("pay")) as Pod;
+    clock.advance(8);
+    fleet.loaded(pod);
+    fleet.loaded(pod);
+    const second = fleet.acquire(tenantOf("pay")) as Pod;
+    clock.advance(40);
+    cluster.connectAll();
+    fleet.loaded(second);
+    expect([...fleet.coldStarts.values()]).toEqual([{ application: "shop", function: "pay", count: 2, totalMs: 48 }]);
+  });
+});
+
 describe("a tenant", () => {
   test("of a pod that has to start learns once that it is connected, and once that it is gone (F2)", async () => {
     const { cluster, fleet } = await setUp();

@@ -8,7 +8,10 @@
  */
 import type { Cluster, ClusterListener, Labels, PodExit, PodHarm, PodSpec } from "../cluster/port.ts";
 import type { Clock } from "../lib/clock.ts";
+import { getOrMake } from "../lib/map.ts";
+import type { ColdStarts } from "../protocol/control-plane.ts";
 import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
+import { WarmPool } from "./warm-pool.ts";
 
 /** Who a pod works for: a layer, the coordinators of a version, or the inspection of a bundle. */
 export interface Tenant {
@@ -52,10 +55,17 @@ export interface Pod {
   lastBeat: number;
   takenAt: number;
   coldStartMs: number | undefined;
+  /** Bundles that it has compiled while nobody's: as many as it keeps. */
+  preloaded?: string[];
 }
 
 export interface FleetOptions {
+  /** Warm pods whatever happens. */
   warmPods: number;
+  /** Warm pods at the most, when demand wants them. Default: no more than `warmPods`. */
+  maxWarmPods?: number;
+  /** What warm pods beyond `warmPods` may occupy with the others. Default: nothing. */
+  warmMemoryMb?: number;
   defaultMemoryMb: number;
   maxPods: number;
   /** What the heaps of all pods may come to. Default: no limit. */
@@ -74,16 +84,25 @@ export interface FleetObserver {
 }
 
 const TICK_MS = 250;
+/** What a warm pod is taken to occupy until one has told. */
+const WARM_POD_MB = 50;
+const MOST_PRELOADED = 2;
 
 export class Fleet implements ClusterListener {
   readonly pods = new Map<string, Pod>();
   /** Told of whatever is sent to pods, while somebody wants to know. */
   onSend: ((pod: Pod, message: ToPod) => void) | undefined;
+  /** Pods that had to load code before they could work, by whose they are. */
+  readonly coldStarts = new Map<string, ColdStarts>();
   readonly #cluster: Cluster;
   readonly #clock: Clock;
   readonly #options: FleetOptions;
   readonly #observer: FleetObserver;
   readonly #warm: Pod[] = [];
+  readonly #pool: WarmPool;
+  #warmPodMb = WARM_POD_MB;
+  /** Bundles that warm pods compile, the one that was wanted last at the end. */
+  #preloads: string[] = [];
   #serial = 0;
   #failedStarts = 0;
   /** Until then the room that comes free is for tenants that were refused, not for the warm pool. */
@@ -99,6 +118,8 @@ export class Fleet implements ClusterListener {
     this.#clock = clock;
     this.#options = options;
     this.#observer = observer;
+    const { warmPods: min, maxWarmPods: max = min, warmMemoryMb: memoryMb = 0 } = options;
+    this.#pool = new WarmPool({ min, max, memoryMb });
   }
 
   async start(): Promise<void> {
@@ -119,6 +140,7 @@ export class Fleet implements ClusterListener {
    */
   acquire(tenant: Tenant, isUrgent = true): Pod | undefined {
     if (this.#stopping) return undefined;
+    if (this.#fitsWarm(tenant)) this.#pool.taken(this.#clock.now());
     const pod = this.#takeWarm(tenant) ?? this.#create(tenant.memoryMb, tenant, isUrgent);
     if (pod === undefined) return undefined;
     pod.tenant = tenant;
@@ -132,6 +154,23 @@ export class Fleet implements ClusterListener {
   /** More pods will be asked for soon: the pool is filled up without a pause. */
   expectDemand(): void {
     this.#refill();
+  }
+
+  /** Lets warm pods compile a bundle of which `count` functions will probably be called soon, and keeps as many of them. */
+  preload(path: string, count: number): void {
+    this.#pool.expect(count, this.#clock.now());
+    this.#preloads = [...this.#preloads.filter((other) => other !== path), path].slice(-MOST_PRELOADED);
+    for (const pod of this.#warm) this.#preloadIn(pod);
+  }
+
+  /** A pod has loaded its tenant's code. */
+  loaded(pod: Pod): void {
+    if (pod.coldStartMs !== undefined || pod.tenant === undefined) return;
+    pod.coldStartMs = this.#clock.now() - pod.takenAt;
+    const { application, role } = pod.tenant;
+    const counted = getOrMake(this.coldStarts, `${application}/${role}`, () => ({ application, function: role, count: 0, totalMs: 0 }));
+    counted.count++;
+    counted.totalMs += pod.coldStartMs;
   }
 
   send(pod: Pod, message: ToPod): void {
@@ -165,8 +204,9 @@ export class Fleet implements ClusterListener {
     pod.idleSince = now;
     pod.lastBeat = now;
     this.#observer.started(pod, now - pod.startedAt);
-    if (pod.tenant === undefined) this.#warm.push(pod);
-    else this.#join(pod, pod.tenant);
+    if (pod.tenant !== undefined) return this.#join(pod, pod.tenant);
+    this.#warm.push(pod);
+    this.#preloadIn(pod);
   }
 
   /** Does to a pod what a drill asks for. Whether it is there. */
@@ -185,6 +225,7 @@ export class Fleet implements ClusterListener {
     if (pod === undefined) return;
     pod.lastBeat = this.#clock.now();
     pod.blockedMs = beat.blockedMs;
+    if (pod.tenant === undefined && beat.rssMb > 0) this.#warmPodMb = beat.rssMb;
     if (beat.rssMb > pod.memoryMb + this.#options.memoryHeadroomMb) return this.end(pod, 0, "over-memory");
     pod.tenant?.beat(pod, beat);
   }
@@ -210,9 +251,7 @@ export class Fleet implements ClusterListener {
   }
 
   #takeWarm(tenant: Tenant): Pod | undefined {
-    // The heap's limit is fixed when a process starts, so a warm pod only fits tenants that want the default.
-    if (tenant.memoryMb !== this.#options.defaultMemoryMb || tenant.environment !== undefined) return undefined;
-    return this.#warm.shift();
+    return this.#fitsWarm(tenant) ? this.#warm.shift() : undefined;
   }
 
   #create(memoryMb: number, tenant?: Tenant, isUrgent = false): Pod | undefined {
@@ -262,6 +301,28 @@ export class Fleet implements ClusterListener {
     return false;
   }
 
+  // The heap's limit is fixed when a process starts, so a warm pod only fits tenants that want the default.
+  #fitsWarm({ memoryMb, environment }: Tenant): boolean {
+    return memoryMb === this.#options.defaultMemoryMb && environment === undefined;
+  }
+
+  #preloadIn(pod: Pod): void {
+    for (const path of this.#preloads) {
+      if (pod.preloaded?.includes(path)) continue;
+      pod.preloaded = [...(pod.preloaded ?? []), path].slice(-MOST_PRELOADED);
+      this.#cluster.send(pod.id, { t: "preload", path });
+    }
+  }
+
+  /** Room that nobody will miss: services that want more pods must not be refused for pods that only may be wanted. */
+  #hasPlenty(): boolean {
+    const { maxPods, defaultMemoryMb } = this.#options;
+    const { lacks } = this;
+    const has = this.pods.size * 4 < maxPods * 3 && this.#hasRoom(4 * defaultMemoryMb);
+    this.lacks = lacks;
+    return has;
+  }
+
   /** Ends the pod that has been idle the longest: the tenant that was refused asks again soon. */
   #makeRoom(): void {
     let idlest: Pod | undefined;
@@ -276,11 +337,20 @@ export class Fleet implements ClusterListener {
   #refill(): void {
     // When processes do not start at all, one attempt per tick is enough.
     if (this.#stopping || this.#failedStarts > 2 || this.#clock.now() < this.#crowdedUntil) return;
+    const { warmPods, defaultMemoryMb } = this.#options;
     let coming = this.#warm.length;
-    for (const pod of this.pods.values()) if (pod.tenant === undefined && pod.state === "starting") coming++;
-    for (; coming < this.#options.warmPods && this.#hasRoom(this.#options.defaultMemoryMb); coming++) {
-      this.#create(this.#options.defaultMemoryMb);
+    let starting = 0;
+    for (const pod of this.pods.values()) {
+      if (pod.state !== "starting") continue;
+      starting++;
+      if (pod.tenant === undefined) coming++;
     }
+    for (; coming < warmPods && this.#hasRoom(defaultMemoryMb); coming++, starting++) this.#create(defaultMemoryMb);
+    const target = this.#pool.target(this.#clock.now(), this.#warmPodMb);
+    // Beyond the minimum one at a time, and only while no other process starts: calls that wait for theirs come first.
+    if (coming < target && starting === 0 && this.#hasPlenty()) this.#create(defaultMemoryMb);
+    const surplus = this.#warm.length > target ? this.#warm[0] : undefined;
+    if (surplus !== undefined) this.end(surplus, 0);
   }
 
   #tick(): void {

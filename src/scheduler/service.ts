@@ -18,7 +18,7 @@ import type { ObjectWrite } from "../protocol/objects.ts";
 import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
 import type { CallMetrics, LogLine } from "../protocol/run.ts";
 import type { StateWrite } from "../protocol/state.ts";
-import { type Entry, type Layer, Layers } from "../queue/machine.ts";
+import { type Entry, type Layer, Layers, layerKey } from "../queue/machine.ts";
 import { lostFailure } from "./exit.ts";
 import type { Fleet, Pod, Tenant } from "./fleet.ts";
 import { Heartbeats } from "./heartbeats.ts";
@@ -235,6 +235,11 @@ export class Scheduler {
     this.#closeIfIdle(set as LayerHost);
   }
 
+  /** Whether the function has pods, or they are on their way. */
+  hasPods(fn: string, version: string): boolean {
+    return (this.#hosts.get(layerKey(fn, version))?.pods.size ?? 0) > 0;
+  }
+
   views(): LayerView[] {
     const now = this.#clock.now();
     return [...this.#layers].map((layer) => ({
@@ -380,7 +385,7 @@ export class Scheduler {
     if (message.t === "request") return this.#ask(pod, message);
     if (message.t === "progress") return this.#progress(pod, message);
     if (message.t === "loaded") {
-      pod.coldStartMs ??= this.#clock.now() - pod.takenAt;
+      this.#fleet.loaded(pod);
       host.failures = 0;
     }
     // A bundle that was inspected and yet does not load here: its calls fail with the reason, and use up their attempts.

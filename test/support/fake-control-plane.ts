@@ -260,6 +260,7 @@ export class FakeControlPlane implements ControlPlane {
       admissionRefused: 7,
       podsStarted: 3,
       podsLost: 1,
+      coldStarts: [{ application: "shop", function: "pay", count: 2, totalMs: 15 }],
     };
   }
 
