@@ -45,27 +45,26 @@ interface Seen {
 
 interface Scaled {
   readonly scaler: Scaler;
-  spec: ScaleSpec;
   settings: ScalingTarget["settings"] | undefined;
   layer: PodSet["layer"] | undefined;
+  startDelayMs: number;
   seen: Seen;
 }
 
 const FIRST_SPAN_MS = 100;
 /** Between two looks at a function whose calls don't wait, at the least. */
 const CALM_MS = 400;
-/** What a pod needs until it takes calls, unless the platform has measured it. */
+/** What a pod needs until it takes calls, until one has been measured. */
 const START_DELAY_MS = 100;
+/** A smaller change of it tells a policy nothing. */
+const DELAY_STEP_MS = 20;
 
 export class Autoscaler<Target extends ScalingTarget> {
   readonly #cluster: Scalable<Target>;
-  readonly #startDelayMs: () => number;
   readonly #scaled = new WeakMap<Target, Scaled>();
 
-  /** @param startDelayMs from the decision to start a pod until it takes calls, as measured lately */
-  constructor(cluster: Scalable<Target>, startDelayMs: () => number = () => START_DELAY_MS) {
+  constructor(cluster: Scalable<Target>) {
     this.#cluster = cluster;
-    this.#startDelayMs = startDelayMs;
   }
 
   /** Looks at each version that has calls or pods, and decides where there is something to decide. */
@@ -86,21 +85,24 @@ export class Autoscaler<Target extends ScalingTarget> {
   #scaledOf(target: Target, now: number): Scaled {
     const found = this.#scaled.get(target);
     if (found !== undefined) return found;
-    const spec = this.#specOf(target);
     const seen = { at: now - FIRST_SPAN_MS, arrived: 0, ended: 0, responseMs: 0, serviceMs: 0, inFlightMs: 0, busyMs: 0 };
-    const made: Scaled = { scaler: new Scaler(spec, now - FIRST_SPAN_MS), spec, settings: target.settings, layer: undefined, seen };
+    const made: Scaled = {
+      scaler: new Scaler(specOf(target, START_DELAY_MS), now - FIRST_SPAN_MS),
+      settings: target.settings,
+      layer: undefined,
+      startDelayMs: START_DELAY_MS,
+      seen,
+    };
     this.#scaled.set(target, made);
     return made;
   }
 
   #configure(scaled: Scaled, target: Target): void {
-    if (scaled.settings === target.settings) return;
+    const delayMs = startDelayOf(target.set) ?? scaled.startDelayMs;
+    if (scaled.settings === target.settings && Math.abs(delayMs - scaled.startDelayMs) < DELAY_STEP_MS) return;
     scaled.settings = target.settings;
-    scaled.scaler.configure(this.#specOf(target));
-  }
-
-  #specOf({ settings: { scale, template } }: Target): ScaleSpec {
-    return scaleSpec({ ...scale, slotsPerPod: template.slots, startDelayMs: this.#startDelayMs() });
+    scaled.startDelayMs = delayMs;
+    scaled.scaler.configure(specOf(target, delayMs));
   }
 
   #sample(scaled: Scaled, { set, desired, settings }: Target, now: number): Sample {
@@ -139,6 +141,21 @@ export class Autoscaler<Target extends ScalingTarget> {
     };
   }
 }
+
+const specOf = ({ settings: { scale, template } }: ScalingTarget, startDelayMs: number): ScaleSpec =>
+  scaleSpec({ ...scale, slotsPerPod: template.slots, startDelayMs });
+
+/** How long the pods that are there have taken, from the decision to the first call that they could take. */
+const startDelayOf = (set: PodSet | undefined): number | undefined => {
+  let sum = 0;
+  let count = 0;
+  for (const { coldStartMs } of set?.pods.values() ?? []) {
+    if (coldStartMs === undefined) continue;
+    sum += coldStartMs;
+    count++;
+  }
+  return count === 0 ? undefined : sum / count;
+};
 
 const readyOf = (set: PodSet | undefined): number => {
   let ready = 0;
