@@ -9,7 +9,18 @@ export interface Load {
   readonly counts: readonly number[];
 }
 
-export const GENERATORS = ["constant", "diurnal", "step", "burst", "flash-crowd", "ramp", "sparse", "on-off"] as const;
+export const GENERATORS = [
+  "constant",
+  "diurnal",
+  "step",
+  "burst",
+  "flash-crowd",
+  "ramp",
+  "sparse",
+  "on-off",
+  "sawtooth",
+  "random-walk",
+] as const;
 
 export type GeneratorName = (typeof GENERATORS)[number];
 
@@ -51,6 +62,20 @@ const SHAPES: Record<GeneratorName, (durationS: number, random: Random) => Shape
     const spells = spellsOf(durationS, random, 40, 160, 30, 120);
     return (t) => (spells(t) ? 1 : 0);
   },
+  sawtooth: () => (t) => 0.2 + (1.8 * (t % 120)) / 120,
+  "random-walk": (durationS, random) => {
+    const rates = wander(durationS, random);
+    return (t) => rates[Math.floor(t / 5)] ?? 0;
+  },
+};
+
+/** A rate that wanders by a quarter or so every 5 s, around its mean. */
+const wander = (durationS: number, random: Random): number[] => {
+  let log = 0;
+  return Array.from({ length: Math.ceil(durationS / 5) }, () => {
+    log = 0.97 * log + 0.2 * gaussian(random);
+    return 0.8 * Math.exp(log);
+  });
 };
 
 /** Spells of random length with random pauses between them. */
