@@ -47,8 +47,11 @@ describe("kill -9 of the control plane under load, with eight pods", () => {
     for (const run of load) expect(await run.result({ timeoutMs: 30_000 })).toBe(100);
     expect(before.filter((pid) => isAlive(pid))).toEqual([]);
     expect(second.output()).toContain("ended 2 pods that an earlier life");
-    const known = new Set([second.pid, ...(await second.client.pods()).map(({ pid }) => pid)]);
-    await eventually("only processes of the second life are left", () => sandbox.processes().every((pid) => known.has(pid)));
+    await eventually("only processes of the second life are left", async () => {
+      const living = sandbox.processes();
+      const known = new Set([second.pid, ...(await second.client.pods()).map(({ pid }) => pid)]);
+      return living.every((pid) => known.has(pid));
+    });
     expect(after).toHaveLength(PODS);
     expect((await second.client.cluster.service("nap")).versions[0]).toMatchObject({ desired: PODS, conditions: [{ type: "Ready" }] });
 
