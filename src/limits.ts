@@ -77,7 +77,7 @@ export const DEFAULT_LIMITS: PlatformLimits = {
   podMemoryMb: 256,
   podIdleMs: 60_000,
   drainMs: 2_000,
-  hangMs: 1_000,
+  hangMs: 900,
   coordinatorTurnMs: 10_000,
   retainMs: 7 * 24 * 3_600_000,
   retainRuns: 1_000_000,

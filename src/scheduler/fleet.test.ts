@@ -308,6 +308,17 @@ describe("a pod that falls silent", () => {
     expect(tenant.log.at(-1)).toBe("pod-1 gone: hung");
   });
 
+  test("is ended when its time is over, and not with the next tick", async () => {
+    const { cluster, clock, live } = await connected();
+    live(5_000);
+    clock.advance(130);
+    cluster.beat("pod-1");
+    clock.advance(1_000);
+    expect(cluster.deleted).toEqual([]);
+    clock.advance(1);
+    expect(cluster.deleted).toMatchObject([{ reason: "hung" }]);
+  });
+
   test("gets longer before its first beat, as its thread has to start", async () => {
     const { cluster, live } = await connected();
     live(3_500, () => false);

@@ -358,10 +358,14 @@ export class Fleet implements ClusterListener {
     // After a pause of our own (a suspended laptop, a stopped process) the pods' silence proves nothing.
     const late = this.#lastTick !== 0 && now - this.#lastTick > 2 * TICK_MS;
     this.#lastTick = now;
+    let next = now + TICK_MS;
     for (const pod of [...this.pods.values()]) {
       if (pod.state === "starting") continue;
       if (late) pod.lastBeat = Math.max(pod.lastBeat, now);
-      else if (now - pod.lastBeat > this.#options.hangMs) this.end(pod, 0, "hung");
+      // One that has been silent for a while is looked at when its time is over, and not up to a tick later.
+      const allowedUntil = pod.lastBeat + this.#options.hangMs + 1;
+      if (pod.state === "ready" && allowedUntil > now) next = Math.min(next, allowedUntil);
+      if (allowedUntil <= now) this.end(pod, 0, "hung");
       else if (
         pod.tenant !== undefined &&
         pod.tenant.keepsIdle !== true &&
@@ -372,7 +376,7 @@ export class Fleet implements ClusterListener {
     }
     if (this.#failedStarts > 2) this.#failedStarts = 2;
     this.#refill();
-    this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick(), "upkeep");
+    this.#cancelTick = this.#clock.after(next - now, () => this.#tick(), "upkeep");
   }
 }
 

@@ -21,6 +21,8 @@ export interface PlatformProcessOptions {
   limits?: Partial<PlatformLimits>;
   environment?: Record<string, string>;
   objects?: PlatformOptions["objects"];
+  /** Whether it takes drills. */
+  drills?: boolean;
   crashAfter?: CrashPoint;
   auditEveryMs?: number;
 }
@@ -83,8 +85,9 @@ export const startPlatformProcess = (sandbox: Sandbox, options: PlatformProcessO
   within("the platform starts", START_WITHIN_MS, launchPlatform(sandbox, options).ready);
 
 export const launchPlatform = (sandbox: Sandbox, options: PlatformProcessOptions = {}): LaunchedPlatform => {
-  const { dataDirectory = sandbox.data, port = 0, limits = {}, environment = {}, objects = {}, crashAfter, auditEveryMs } = options;
-  const main: PlatformMainOptions = { platform: { dataDirectory, gateway: { port }, limits, objects }, crashAfter, auditEveryMs };
+  const { dataDirectory = sandbox.data, port = 0, limits = {}, environment = {}, objects = {}, drills = false } = options;
+  const { crashAfter, auditEveryMs } = options;
+  const main: PlatformMainOptions = { platform: { dataDirectory, gateway: { port }, limits, objects, drills }, crashAfter, auditEveryMs };
   const startedAt = performance.now();
   const child = spawn(process.execPath, [MAIN, JSON.stringify(main)], {
     env: { PATH: process.env.PATH, HOME: sandbox.root, TMPDIR: sandbox.temporary, ...environment },

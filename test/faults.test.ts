@@ -1,0 +1,136 @@
+/** Faults of the platform's own parts, provoked by drills: what is told of them, and that nothing is lost. */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Client } from "lockstep/client";
+import { afterEach, describe, expect, test } from "vitest";
+import type { Drill, FaultView } from "../src/protocol/faults.ts";
+import { eventually } from "./support/eventually.ts";
+import { ask } from "./support/http.ts";
+import type { PlatformProcess } from "./support/platform-process.ts";
+import { startPlatformProcess } from "./support/platform-process.ts";
+import { isAlive } from "./support/processes.ts";
+import { createSandbox, type Sandbox } from "./support/sandbox.ts";
+
+const bin = fileURLToPath(new URL("../bin/lockstep.js", import.meta.url));
+const sandboxes: Sandbox[] = [];
+
+afterEach(async () => {
+  for (const sandbox of sandboxes.splice(0)) await sandbox.dispose();
+});
+
+const begin = async (drills = true): Promise<{ sandbox: Sandbox; platform: PlatformProcess; client: Client }> => {
+  const sandbox = createSandbox();
+  sandboxes.push(sandbox);
+  const platform = await startPlatformProcess(sandbox, { drills });
+  await platform.deploy("test/apps/work");
+  return { sandbox, platform, client: platform.client };
+};
+
+const repairOf = (client: Client, { pod, at }: Drill): Promise<FaultView> =>
+  eventually("the fault is repaired", async () => {
+    const fault = (await client.faults()).find((one) => one.pod === pod && one.detectedAt >= at);
+    return fault?.repairedAt === undefined ? undefined : fault;
+  });
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+
+describe("kill -9 of a pod under load", () => {
+  test("is a fault I whose calls are dispatched again at once, and nothing is lost", async () => {
+    const { client } = await begin();
+    const again: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      // New calls each time: one that loses its pod twice is a suspect, and waits on purpose.
+      const runs = await Promise.all(Array.from({ length: 30 }, () => client.startFunction<number>("nap", 400)));
+      await eventually("calls are under way", async () => (await client.pods()).some((pod) => pod.role === "nap" && pod.inFlight > 0));
+      const drill = await client.drill({ kind: "pod", function: "nap" });
+      expect(drill.calls).toBeGreaterThan(0);
+      const fault = await repairOf(client, drill);
+      expect(fault).toMatchObject({ type: "I", what: "crash", function: "nap", did: expect.stringMatching(/dispatched again to pod-/) });
+      expect(fault.calls).toBeGreaterThan(0);
+      again.push(fault.detectionMs + (fault.repairMs as number));
+      for (const run of runs) expect(await run.result({ timeoutMs: 30_000 })).toBe(400);
+    }
+    expect(median(again)).toBeLessThan(100);
+  });
+});
+
+describe("a pod that hangs", () => {
+  test("is found within a second, ended and replaced", async () => {
+    const { sandbox, client } = await begin();
+    const run = await client.start<{ held: { attempt: number } }>("holding", { folder: sandbox.root, name: "hung" });
+    await eventually("the call executes", () => existsSync(sandbox.path("hung.1.started")));
+    // A pod that was just taken has more time: its liveness thread has to start.
+    await eventually(
+      "its liveness thread beats",
+      async () => ((await client.pods()).find(({ role }) => role === "hold")?.startedAt ?? Infinity) < Date.now() - 4_500,
+    );
+    const drill = await client.drill({ kind: "hang", function: "hold" });
+    const fault = await repairOf(client, drill);
+    expect(fault).toMatchObject({ what: "hang", calls: 1 });
+    // The machine that tests run on is busy; alone it is below 1,000.
+    expect(fault.detectedAt - drill.at).toBeLessThan(1_500);
+    await eventually("the hung process is gone", () => !isAlive(drill.pid));
+    sandbox.write("hung.open", "");
+    expect((await run.result({ timeoutMs: 10_000 })).held.attempt).toBe(2);
+  });
+
+  test("is not one that is only slow", async () => {
+    const { client } = await begin();
+    const run = await client.startFunction<number>("nap", 4_000);
+    await eventually("the call executes", async () => (await client.pods()).some((pod) => pod.role === "nap" && pod.inFlight > 0));
+    const drill = await client.drill({ kind: "slow", function: "nap" });
+    expect(await run.result({ timeoutMs: 20_000 })).toBe(4_000);
+    expect((await client.faults()).filter(({ pod }) => pod === drill.pod)).toEqual([]);
+  });
+});
+
+describe("kill -9 of the control plane", () => {
+  test("is a fault IV at the next start, with how long it was down and what was recovered", async () => {
+    const { sandbox, platform, client } = await begin();
+    const runs = await Promise.all(Array.from({ length: 5 }, () => client.startFunction<number>("nap", 2_000)));
+    const drill = await client.drill({ kind: "control-plane" });
+    expect((await platform.exited).signal).toBe("SIGKILL");
+    await startPlatformProcess(sandbox, { port: platform.port });
+    const [fault] = await client.faults(1);
+    expect(fault).toMatchObject({ type: "IV", what: "control-plane-down", calls: 5, did: "journal replayed, 5 runs recovered" });
+    expect(fault?.detectedAt).toBeGreaterThan(drill.at);
+    expect(fault?.detectionMs).toBeLessThan(15_000);
+    expect(fault?.repairMs).toBeLessThan(5_000);
+    for (const run of runs) expect(await run.result({ timeoutMs: 20_000 })).toBe(2_000);
+  });
+
+  test("in order is none", async () => {
+    const { sandbox, platform, client } = await begin();
+    await platform.stop();
+    await startPlatformProcess(sandbox, { port: platform.port });
+    expect(await client.faults()).toEqual([]);
+  });
+});
+
+test("a platform that was not started for drills refuses them", async () => {
+  const { platform } = await begin(false);
+  const answer = await ask(platform.url, "/v1/drills", { method: "POST", body: { kind: "pod" } });
+  expect(answer.status).toBe(403);
+  expect(answer.text).toContain("DRILLS_DISABLED");
+});
+
+test("lockstep drill and lockstep faults tell of it on the command line", async () => {
+  const { platform } = await begin();
+  const lockstep = (...argv: string[]): Promise<{ code: number | null; out: string; error: string }> =>
+    new Promise((resolve) => {
+      const child = spawn(process.execPath, [bin, ...argv, "--url", platform.url], { stdio: ["ignore", "pipe", "pipe"] });
+      let [out, error] = ["", ""];
+      child.stdout.on("data", (chunk) => (out += chunk));
+      child.stderr.on("data", (chunk) => (error += chunk));
+      child.once("close", (code) => resolve({ code, out, error }));
+    });
+  expect(await lockstep("drill", "pod")).toMatchObject({ code: 2, error: expect.stringContaining("--yes") });
+  expect(await platform.client.call("nap", 1)).toBe(1);
+  const drill = await lockstep("drill", "pod", "--yes", "--function", "nap");
+  expect(drill).toMatchObject({ code: 0, error: expect.stringMatching(/^killed pod-\d+ \(nap\), process \d+/) });
+  expect(drill.out).toMatch(/^fault I crash pod-\d+ \(nap\)\n {2}noticed after .*\n {2}repaired after .*\n {2}done .*\n$/);
+  expect((await lockstep("faults")).out).toMatch(/^AT .*\n.* I {5}crash/);
+  const { faults } = JSON.parse((await lockstep("faults", "--json")).out) as { faults: FaultView[] };
+  expect(faults).toMatchObject([{ id: "fault-1", what: "crash" }]);
+});
