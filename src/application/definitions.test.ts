@@ -21,6 +21,20 @@ test("definitions keep what they were given, and are told apart", () => {
   expect([{}, null, "pay", handler].some(isDefinition)).toBe(false);
 });
 
+test("a handler without a name is called like its definition, so that stacks tell which one it was", () => {
+  const named = function charged(): number {
+    return 1;
+  };
+  const handlers = [fn("pay", () => 1), coordinator("book", async () => 1), fn("charge", named)].map(({ handler }) => handler.name);
+  expect(handlers).toEqual(["pay", "book", "charged"]);
+  expect(
+    fn(
+      "frozen",
+      Object.freeze(() => 1),
+    ).handler.name,
+  ).toBe("");
+});
+
 describe("a function is refused, by the name of what is wrong, for", () => {
   test.each<[string, unknown]>([
     ["timeoutMs", { timeoutMs: 0 }],
@@ -53,6 +67,13 @@ describe("a function is refused, by the name of what is wrong, for", () => {
     ["limits.perSecond", { limits: { perSecond: 0 } }],
     ["limits.perSecond", { limits: { perSecond: "5" } }],
     ["limits.key", { limits: { key: "a..b" } }],
+    ["limits.perMinute", { limits: { perMinute: 5 } }],
+    ["retry", { retry: 3 }],
+    ["retry.attemps", { retry: { attemps: 3 } }],
+    ["retry.backoff", { retry: { backoff: 200 } }],
+    ["retry.backoff.initial", { retry: { backoff: { initial: 200 } } }],
+    ["retry.nonRetryable", { retry: { nonRetryable: ["x".repeat(201)] } }],
+    ["deterministic", { deterministic: "yes" }],
   ])("%s in %j", (field, options) => {
     const error = refusal(() => fn("pay", () => 1, options as never));
     expect(error).toBeInstanceOf(LockstepError);
@@ -88,6 +109,7 @@ describe("a trigger is refused, by the name of what is wrong, for", () => {
     ["on.catchUp", { cron: "* * * * *", catchUp: "some" }],
     ["on.http.path", { http: { path: "/orders" } }],
     ["on.http.path", { http: {} }],
+    ["on.http.path", { http: { path: "orders/../pay" } }],
     ["on.http.method", { http: { path: "orders", method: "DELETE" } }],
     ["on.http.delivery", { http: { path: "orders", delivery: "a b" } }],
     ["on.http.signature", { http: { path: "orders", signature: "SECRET" } }],
@@ -158,14 +180,20 @@ describe("a resource", () => {
     ["name", () => table("a b")],
     ["schema", () => table("orders", { schema: {} as never })],
     ["ttlMs", () => table("orders", { ttlMs: 0 })],
+    ["ttl", () => table("orders", { ttl: 5 } as never)],
+    ["options", () => table("orders", null as never)],
     ["name", () => bucket("Orders")],
     ["name", () => bucket("a..b")],
+    ["name", () => bucket("a.-b")],
+    ["name", () => bucket("10.0.0.1")],
+    ["name", () => bucket("xn--orders")],
     ["name", () => check("a b", { watch: pay, test: () => true })],
     ["watch", () => check("own", { watch: "pay" as never, test: () => true })],
     ["watch", () => check(undefined as never)],
     ["test", () => check({ watch: pay })],
     ["test", () => check({ watch: pay, test: true as never })],
     ["timeoutMs", () => check({ watch: pay, test: () => true, timeoutMs: 0 })],
+    ["tset", () => check({ watch: pay, test: () => true, tset: 1 } as never)],
     ["bounds", () => check({ watch: pay, bounds: {} })],
     ["bounds.errorRate", () => check({ watch: pay, bounds: { errorRate: 5 } })],
     ["bounds.duration", () => check({ watch: pay, bounds: { duration: 5 } as never })],

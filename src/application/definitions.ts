@@ -83,6 +83,7 @@ export const fn = <Input = void, Output = void>(
   checkOptional(`function "${name}"`, "compensate", options.compensate, "undoes a completed call");
   checkOptional(`function "${name}"`, "recover", options.recover, "decides what follows a failure");
   checkFunctionSpec(specOptions(options) as Omit<FunctionSpec, "name">, `function "${name}"`);
+  nameHandler(name, handler);
   return { [KIND]: "function", name, handler, options };
 };
 
@@ -101,6 +102,7 @@ export const coordinator = <Input = void, Output = void>(
   checkOptionNames(`coordinator "${name}"`, options, COORDINATOR_OPTIONS);
   checkOptional(`coordinator "${name}"`, "recover", options.recover, "decides what follows a failure");
   checkShared(specOptions(options), `coordinator "${name}"`);
+  nameHandler(name, handler);
   return { [KIND]: "coordinator", name, handler, options };
 };
 
@@ -113,6 +115,7 @@ export const table = <Value = unknown>(
   options: { schema?: StandardSchemaV1<unknown, Value>; ttlMs?: number } = {},
 ): TableDefinition<Value> => {
   checkName("table", name);
+  checkOptionNames(`table "${name}"`, options, ["schema", "ttlMs"]);
   checkTable(name, options);
   return { [KIND]: "table", name, options };
 };
@@ -177,6 +180,11 @@ const checkHandler = (kind: string, name: string, handler: unknown): void => {
   if (typeof handler !== "function") throw invalid(`${kind} "${name}" needs a handler function as its second argument`, "handler");
 };
 
+/** Without a name, stacks call it after whatever stands around it in the code, such as `charge.timeoutMs`. */
+const nameHandler = (name: string, handler: object): void => {
+  if ((handler as { name?: unknown }).name === "") Reflect.defineProperty(handler, "name", { value: name, configurable: true });
+};
+
 const checkOptional = (owner: string, field: string, value: unknown, does: string): void => {
   if (value !== undefined && typeof value !== "function") throw invalid(`${owner}: ${field} must be a function that ${does}`, field);
 };
@@ -200,6 +208,7 @@ const checkTable = (name: string, { schema, ttlMs }: TableDefinition["options"])
 const checkCheck = (name: string | undefined, options: Unchecked): void => {
   const owner = name === undefined ? "a check" : `check "${name}"`;
   if (typeof options !== "object" || options === null) throw invalid(`${owner} needs an object of options: { watch, test }`, "watch");
+  checkOptionNames(owner, options, ["watch", "test", "timeoutMs", "bounds"]);
   const { watch, test, bounds } = options;
   if (!isDefinition(watch) || !isFunction(watch))
     throw invalid(`${owner}: watch must be the function to watch, as fn() returned it`, "watch");

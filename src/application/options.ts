@@ -4,6 +4,7 @@
  *
  * Owns: the rules and their messages. Does not own: the handlers and schemas, which only a pod sees (definitions.ts).
  */
+import { isBucketName } from "../lib/bucket-name.ts";
 import { cronProblem } from "../lib/cron.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { fitsGlob } from "../lib/glob.ts";
@@ -12,13 +13,13 @@ import { EVENT_TYPES } from "../protocol/events.ts";
 import type { RetryPolicy } from "../protocol/run.ts";
 
 const NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,99}$/;
-const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 const MOST_TRIGGERS = 50;
 /** Of an application: finding out when schedules are due takes time. */
 const MOST_SCHEDULES = 100;
 const MOST_TRIGGERS_IN_ALL = 2_000;
 const MOST_PATTERNS = 100;
 const LONGEST_PATTERN = 1_100;
+const LONGEST_CODE = 200;
 
 /** Says whose option is wrong: `function "pay"`. */
 type Owner = string;
@@ -42,12 +43,10 @@ export const checkBucketName = (name: unknown): void => {
   throw invalid(message, "name");
 };
 
-const isBucketName = (name: unknown): name is string => typeof name === "string" && BUCKET.test(name) && !name.includes("..");
-
 const bound = (owner: Owner, field: string, value: unknown, least: number): void => {
   if (value === undefined) return;
   if (typeof value !== "number" || !Number.isFinite(value) || value < least) {
-    throw invalid(`${owner}: ${field} must be a number of at least ${least}, not ${String(value)}`, field);
+    throw invalid(`${owner}: ${field} must be a number of at least ${least}, not ${shown(value)}`, field);
   }
 };
 
@@ -64,6 +63,9 @@ export const checkFunctionSpec = (spec: Omit<FunctionSpec, "name" | "compensates
   bound(owner, "concurrency", spec.concurrency, 1);
   bound(owner, "memoryMb", spec.memoryMb, 16);
   bound(owner, "heartbeatMs", spec.heartbeatMs, 1);
+  if (spec.deterministic !== undefined && typeof spec.deterministic !== "boolean") {
+    refuse(owner, "deterministic", `must be true or false, not ${shown(spec.deterministic)}`);
+  }
   if (spec.retry !== undefined) checkRetry(owner, spec.retry);
   if (spec.writes !== undefined) checkWrites(owner, spec.writes);
   if (spec.limits !== undefined) checkLimits(owner, spec.limits);
@@ -112,17 +114,24 @@ export const checkTableSpec = ({ name, ttlMs }: TableSpec): void => bound(`table
 export const checkDuration = (owner: Owner, field: string, ms: unknown): void => bound(owner, field, ms, 1);
 
 const checkRetry = (owner: Owner, retry: RetryPolicy): void => {
+  if (!isObject(retry)) refuse(owner, "retry", `must be an object such as { attempts: 3 }, not ${shown(retry)}`);
   const { backoff, nonRetryable, onExhausted } = retry;
+  only(owner, "retry", retry as Fields, ["attempts", "backoff", "nonRetryable", "onExhausted"]);
+  if (backoff !== undefined && !isObject(backoff)) {
+    refuse(owner, "retry.backoff", `must be an object such as { initialMs: 200 }, not ${shown(backoff)}`);
+  }
+  if (backoff !== undefined) only(owner, "retry.backoff", backoff as Fields, ["initialMs", "factor", "maxMs", "jitter"]);
   bound(owner, "retry.attempts", retry.attempts, 1);
   bound(owner, "retry.backoff.initialMs", backoff?.initialMs, 0);
   bound(owner, "retry.backoff.factor", backoff?.factor, 1);
   bound(owner, "retry.backoff.maxMs", backoff?.maxMs, 0);
   bound(owner, "retry.backoff.jitter", backoff?.jitter, 0);
-  if (nonRetryable !== undefined && !(Array.isArray(nonRetryable) && nonRetryable.every((code) => typeof code === "string"))) {
+  if (nonRetryable !== undefined && !(Array.isArray(nonRetryable) && nonRetryable.every((code) => isText(code, LONGEST_CODE)))) {
     refuse(owner, "retry.nonRetryable", "must be an array of error codes");
   }
+  if ((nonRetryable?.length ?? 0) > MOST_PATTERNS) refuse(owner, "retry.nonRetryable", `lists more than ${MOST_PATTERNS} codes`);
   if (onExhausted !== undefined && onExhausted !== "suspend" && onExhausted !== "fail") {
-    refuse(owner, "retry.onExhausted", `must be "suspend" or "fail", not ${String(onExhausted)}`);
+    refuse(owner, "retry.onExhausted", `must be "suspend" or "fail", not ${shown(onExhausted)}`);
   }
 };
 
@@ -168,9 +177,10 @@ const checkPatterns = (owner: Owner, field: string, given: unknown, form: RegExp
 
 const checkLimits = (owner: Owner, limits: CallLimits): void => {
   if (!isObject(limits)) refuse(owner, "limits", "must be an object such as { perSecond: 10 }");
+  only(owner, "limits", limits as Fields, ["perSecond", "key"]);
   const { perSecond, key } = limits;
   if (perSecond !== undefined && !(typeof perSecond === "number" && Number.isFinite(perSecond) && perSecond > 0)) {
-    refuse(owner, "limits.perSecond", `must be a number greater than 0, not ${String(perSecond)}`);
+    refuse(owner, "limits.perSecond", `must be a number greater than 0, not ${shown(perSecond)}`);
   }
   if (key !== undefined && !isPath(key))
     refuse(owner, "limits.key", `must be the path of a field of the input, such as "customer.id", not ${shown(key)}`);
@@ -230,6 +240,9 @@ const checkCron = (owner: Owner, trigger: Fields): void => {
 };
 
 const HOOK_PATH = /^[\w.~-]+(?:\/[\w.~-]+)*$/;
+/** Every client takes such a segment out of an address: nothing would ever come to it. */
+const isDots = (segment: string): boolean => segment === "." || segment === "..";
+
 const HEADER = /^[a-zA-Z0-9-]{1,100}$/;
 const VARIABLE = /^[a-zA-Z_][a-zA-Z0-9_]{0,99}$/;
 
@@ -238,7 +251,7 @@ const checkHttp = (owner: Owner, trigger: Fields): void => {
   if (!isObject(trigger.http)) refuse(owner, "on.http", 'must be an object such as { path: "github/push" }');
   const { path, method, signature, delivery } = trigger.http as Fields;
   only(owner, "on.http", trigger.http as Fields, ["path", "method", "signature", "delivery"]);
-  if (!isText(path, 200) || !HOOK_PATH.test(path)) {
+  if (!isText(path, 200) || !HOOK_PATH.test(path) || path.split("/").some(isDots)) {
     refuse(
       owner,
       "on.http.path",

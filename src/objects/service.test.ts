@@ -84,10 +84,13 @@ describe("buckets", () => {
 });
 
 describe("what is put is checked:", () => {
-  test.each(["", "line\nbreak", "nul\0", "\u007f", "\u0085", "\ud800", "k".repeat(1_025), "ü".repeat(513)])("the key %j", async (key) => {
-    const { put } = await open();
-    expect(await codeOf(put(key, "x"))).toBe("OBJECT_KEY_INVALID");
-  });
+  test.each(["", ".", "..", "line\nbreak", "nul\0", "\u007f", "\u0085", "\ud800", "k".repeat(1_025), "ü".repeat(513)])(
+    "the key %j",
+    async (key) => {
+      const { put } = await open();
+      expect(await codeOf(put(key, "x"))).toBe("OBJECT_KEY_INVALID");
+    },
+  );
 
   test.each([
     [{ contentType: "text/plain\r\nx: y" }, "contentType"],

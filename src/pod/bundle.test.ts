@@ -206,3 +206,8 @@ test("a manifest tells triggers, recoveries and resources", () => {
   expect(isManifest(manifest)).toBe(true);
   expect([...application.checks.keys()]).toEqual(["pay-check", "pay-check-2"]);
 });
+
+test("more definitions than a manifest may have are refused in words", () => {
+  const many = Object.fromEntries(Array.from({ length: 2_001 }, (_, i) => [`f${i}`, fn(`f${i}`, () => 1)]));
+  expect(() => manifestOf(collect(many))).toThrow("more definitions");
+});

@@ -14,6 +14,7 @@ import { isDefinition, isResource, kindOf, triggersOf } from "../application/def
 import * as sdk from "../index.ts";
 import { LockstepError } from "../lib/errors.ts";
 import type { AlertSpec, CoordinatorSpec, FunctionSpec, Manifest } from "../protocol/application.ts";
+import { isManifest } from "../protocol/manifest.ts";
 
 /** The definitions of a loaded application. */
 export interface LoadedApplication {
@@ -73,8 +74,15 @@ const attempt = <T>(what: string, part: () => T): T => {
     return part();
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
-    throw new LockstepError("APPLICATION_INVALID", `the application ${what}: ${message}`, { cause });
+    throw new LockstepError("APPLICATION_INVALID", `the application ${what}: ${message}${placeOf(cause)}`, { cause });
   }
+};
+
+/** Where in the user's own files it was: stack-trace.ts names these by relative paths, all others have absolute ones or a scheme. */
+const placeOf = (cause: unknown): string => {
+  const stack = cause instanceof Error && typeof cause.stack === "string" ? cause.stack : "";
+  const place = /^ {4}at (?:[^\n]* \()?((?!file:|node:|\/)[^\n():]+:\d+:\d+)\)?$/m.exec(stack)?.[1];
+  return place === undefined ? "" : ` (at ${place})`;
 };
 
 /** The one module that is not in the bundle is the SDK, so that its errors are the same classes for user code and pod. */
@@ -135,7 +143,10 @@ const exported = (exports: unknown): unknown[] => {
 
 const isExported = (value: unknown): value is Definition | Resource => isDefinition(value) || isResource(value);
 
-/** What the control plane must know of an application: names and plain options. */
+/**
+ * What the control plane must know of an application: names and plain options.
+ * @throws {LockstepError} APPLICATION_INVALID when that is more than the control plane takes
+ */
 export const manifestOf = ({ functions, coordinators, tables, buckets, checks }: LoadedApplication): Manifest => {
   const manifest: Manifest = {
     functions: [...functions.values()].map(specOf),
@@ -147,7 +158,9 @@ export const manifestOf = ({ functions, coordinators, tables, buckets, checks }:
   if (buckets.size > 0) manifest.buckets = [...buckets.keys()];
   const alerts = [...checks.values()].flatMap(alertOf);
   if (alerts.length > 0) manifest.alerts = alerts;
-  return manifest;
+  // The control plane ends a pod that sends what is no manifest, and could tell no more of it than that.
+  if (isManifest(manifest)) return manifest;
+  throw new LockstepError("APPLICATION_INVALID", "the application has more definitions, or longer lists and names in one, than is allowed");
 };
 
 const specOf = ({ name, options }: FunctionDefinition): FunctionSpec => {

@@ -138,6 +138,7 @@ describe("mapItems", () => {
     ["tolerateFailures", { tolerateFailures: -1 }],
     ["tolerateFailures", { tolerateFailures: null }],
     ["an object of options", 3],
+    ["concurency", { concurency: 2 }],
   ])("refuses what can't be: %s", (name, options) => {
     expect(() => mapItems([1], async () => 1, options as MapRequest)).toThrow(TypeError);
     expect(() => mapItems([1], async () => 1, options as MapRequest)).toThrow(name);

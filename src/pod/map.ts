@@ -117,6 +117,8 @@ const optionsOf = (given: MapRequest | undefined): { concurrency: number; tolera
   if (given !== undefined && (typeof given !== "object" || given === null)) {
     throw new TypeError(`ctx.map needs an object of options, not ${shown(given)}`);
   }
+  const odd = Object.keys(given ?? {}).find((name) => name !== "concurrency" && name !== "tolerateFailures");
+  if (odd !== undefined) throw new TypeError(`ctx.map: there is no option ${shown(odd)}: use concurrency and tolerateFailures`);
   const { concurrency = Number.POSITIVE_INFINITY, tolerateFailures } = given ?? {};
   if (!isCount(concurrency) || concurrency < 1) {
     throw new TypeError(`ctx.map: the option concurrency must be a whole number of at least 1, not ${shown(concurrency)}`);

@@ -4,6 +4,7 @@ import path from "node:path";
 import { runInThisContext } from "node:vm";
 import { afterEach, expect, test } from "vitest";
 import { bundleApplication } from "../application/bundler.ts";
+import { loadBundle } from "./bundle.ts";
 import { nameUserFiles } from "./stack-trace.ts";
 
 const before = Error.prepareStackTrace;
@@ -49,6 +50,17 @@ test("an error that hides its message still says where it comes from", async () 
   const hiding = "Object.defineProperty(error, 'message', { get: () => { throw 1; } });";
   const { stack } = await failing(`const error = new Error(); ${hiding} throw error;`);
   expect(stack).toMatch(/^Error\n {4}at \S*fail \(index\.ts:5:/);
+});
+
+test("an application that throws while it loads is told where", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "lockstep-stack-"));
+  folders.push(folder);
+  await writeFile(path.join(folder, "index.ts"), "const settings: { url?: URL } = {};\n\nexport const host = settings.url!.host;\n");
+  const { code } = await bundleApplication(folder);
+  const file = path.join(folder, "bundle.cjs");
+  await writeFile(file, code);
+  nameUserFiles(file);
+  expect(() => loadBundle(file)).toThrow(/^the application threw while it loaded: .*'host'\) \(at index\.ts:3:/);
 });
 
 test("when the bundle is gone the trace stays as it is", () => {

@@ -167,12 +167,12 @@ const STALE_READS: ReadonlySet<unknown> = new Set(["refuse", "allow", "wait"]);
 
 const staleOf = (given: StaleRead): StaleRead => {
   if (STALE_READS.has(given)) return given;
-  throw invalidKey(`stale must be "refuse", "allow" or "wait", not ${shown(given)}`);
+  throw badOption(`stale must be "refuse", "allow" or "wait", not ${shown(given)}`);
 };
 
 const limitOf = (given: number | undefined): number => {
   if (given === undefined) return MAX_LISTED;
-  if (!Number.isSafeInteger(given) || given < 1) throw invalidKey(`limit must be a whole number of at least 1, not ${shown(given)}`);
+  if (!Number.isSafeInteger(given) || given < 1) throw badOption(`limit must be a whole number of at least 1, not ${shown(given)}`);
   return Math.min(given, MAX_LISTED);
 };
 
@@ -190,6 +190,8 @@ const shown = (value: unknown): string => {
 };
 
 // Asking again with the same key or value cannot help.
+const badOption = (message: string): Error => Object.assign(new LockstepError("BAD_REQUEST", message), { terminal: true });
+
 const invalidKey = (message: string): Error => Object.assign(new LockstepError("STATE_KEY_INVALID", message), { terminal: true });
 
 const invalidValue = (message: string): Error => Object.assign(new LockstepError("STATE_VALUE_INVALID", message), { terminal: true });

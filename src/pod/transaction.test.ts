@@ -179,12 +179,12 @@ describe("the view of a table", () => {
     [
       "a limit that is none",
       (state: never) => (state as { list(...given: unknown[]): Promise<unknown> }).list("a/", { limit: 0 }),
-      "STATE_KEY_INVALID",
+      "BAD_REQUEST",
     ],
     [
       "a way to read that is none",
       (state: never) => (state as { get(...given: unknown[]): Promise<unknown> }).get("a/1", { stale: "maybe" }),
-      "STATE_KEY_INVALID",
+      "BAD_REQUEST",
     ],
     [
       "an undefined value",
