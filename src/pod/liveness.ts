@@ -57,12 +57,12 @@ export const startLiveness = (data: {
 const THREAD = { resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 }, execArgv: [], env: {} };
 
 /**
- * Starts a thread that ends at once: the first one of a process takes some milliseconds of the main thread, any other less than one. Its
- * memory comes free again, unlike that of a thread that waits.
+ * Starts a thread and ends it before it has begun: the first one of a process takes some milliseconds of the main thread, any other less than
+ * one. A thread that ran to its end would leave six times the memory behind (9 MB).
  */
 export const primeLiveness = (): void => {
   const worker = new Worker("", { ...THREAD, eval: true });
   // A machine that can start no thread tells so when it matters.
   worker.once("error", () => {});
-  worker.unref();
+  void worker.terminate();
 };
