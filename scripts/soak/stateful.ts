@@ -11,7 +11,7 @@ const ACCOUNTS = 6;
 const list = <T>(count: number, item: () => T): T[] => Array.from({ length: count }, item);
 
 export const tally: Maker = (random, effects) => {
-  const input = { ...work(random, effects), counters: list(1 + random.below(6), () => random.below(COUNTERS)) };
+  const input = { ...work(random, effects), counters: list(2 + random.below(8), () => random.below(COUNTERS)) };
   return {
     kind: "coordinator",
     name: "tally",

@@ -212,7 +212,8 @@ const cancelled: Maker = (random, effects) => ({
 const MAKERS: readonly Maker[] = [
   ...[chain, fan, signalled, sleeper, racer, expression].flatMap((maker) => [maker, maker]),
   ...[family, stepper, call, bulky, cancelled],
-  ...[tally, bank, doubtful, saga, recoveredSaga, cancelledSaga, mended],
+  ...[tally, bank, saga].flatMap((maker) => [maker, maker]),
+  ...[doubtful, recoveredSaga, cancelledSaga, mended],
 ];
 
 /** A task drawn by chance. @param effects the file that executions write to */

@@ -1,16 +1,18 @@
 /** What keeps state: counters, accounts between which amounts move, and values whose writer fails. */
 import type { CallError } from "lockstep";
 import { coordinator, fn, TerminalError } from "lockstep";
-import { leave, type Stamp, type Work } from "./work.ts";
+import { leave, pause, type Stamp, type Work } from "./work.ts";
 
 const retry = { attempts: 8, backoff: { initialMs: 10 } };
 
 /** Counts, and returns the number that it has given to itself. Every eighth fails after its write, and must have written nothing. */
 export const increment = fn(
   "increment",
-  async ({ effects, n, counter }: Work & { counter: number }, ctx): Promise<Stamp> => {
+  async ({ effects, n, ms, counter }: Work & { counter: number }, ctx): Promise<Stamp> => {
     const key = `counters/${counter}`;
     const { value = 0 } = await ctx.state.get<number>(key, { stale: "allow" });
+    // So that others come between.
+    if (ms > 0) await pause(ms);
     await ctx.state.set(key, value + 1);
     if (ctx.attempt === 1 && n % 8 === 0) throw new Error("after the write");
     return { token: leave(effects, ctx.key, ctx.attempt), n: value + 1 };
