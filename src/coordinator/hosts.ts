@@ -7,6 +7,7 @@
  * H2  Runs of a pod that is gone are reported lost exactly once.
  */
 import type { PodExit } from "../cluster/port.ts";
+import { ChurnMap } from "../lib/churn-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
@@ -42,7 +43,7 @@ export class CoordinatorHosts {
   readonly #options: HostOptions;
   readonly #events: HostEvents;
   readonly #versions = new Map<string, VersionHosts>();
-  readonly #podOf = new Map<RunId, Home>();
+  readonly #podOf = new ChurnMap<RunId, Home>();
   #stopped = false;
 
   constructor(fleet: Fleet, clock: Clock, options: HostOptions, events: HostEvents) {

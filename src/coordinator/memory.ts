@@ -8,6 +8,7 @@
  *     the pod is asked, and a pod that doesn't answer keeps the run in memory.
  */
 import type { Journal, StoredRun } from "../journal/port.ts";
+import { ChurnMap } from "../lib/churn-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
@@ -39,7 +40,7 @@ export class RunMemory {
   readonly #clock: Clock;
   readonly #evictAfterMs: number;
   readonly #port: MemoryPort;
-  readonly #runs = new Map<RunId, Live>();
+  readonly #runs = new ChurnMap<RunId, Live>();
   readonly #loading = new Map<RunId, Promise<Live | undefined>>();
   #cancelSweep = () => {};
 
@@ -66,7 +67,7 @@ export class RunMemory {
     return this.#runs.size;
   }
 
-  values(): IterableIterator<Live> {
+  values(): Iterable<Live> {
     return this.#runs.values();
   }
 

@@ -202,7 +202,8 @@ export class Turn {
   async #commit(): Promise<void> {
     const batch = this.#batch;
     this.#batch = emptyBatch();
-    this.#appended.clear();
+    // A map that is emptied keeps what it held alive for a while (churn-map.ts).
+    this.#appended = new Map();
     this.#urgent = false;
     const first = await this.#journal.commit(batch);
     this.commits++;

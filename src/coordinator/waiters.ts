@@ -1,3 +1,4 @@
+import { ChurnMap } from "../lib/churn-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { RunId } from "../lib/ids.ts";
 import { getOrMake } from "../lib/map.ts";
@@ -8,7 +9,7 @@ type Waiter = (result: RunResult) => void;
 /** Who waits for which run to finish or suspend. */
 export class Waiters {
   readonly #clock: Clock;
-  readonly #waiters = new Map<RunId, Set<Waiter>>();
+  readonly #waiters = new ChurnMap<RunId, Set<Waiter>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;

@@ -1,6 +1,8 @@
+import { ChurnMap } from "../lib/churn-map.ts";
+
 /** Long waits of requests, which must not hold up the end of the platform. */
 export class Waits {
-  readonly #releases = new Set<() => void>();
+  readonly #releases = new ChurnMap<() => void, true>();
   #released = false;
 
   /** What `work` resolves to, or `undefined` as soon as the gateway closes. */
@@ -8,7 +10,7 @@ export class Waits {
     if (this.#released) return work;
     return new Promise((resolve, reject) => {
       const release = (): void => resolve(undefined);
-      this.#releases.add(release);
+      this.#releases.set(release, true);
       work.then(
         (value) => {
           this.#releases.delete(release);
@@ -24,7 +26,6 @@ export class Waits {
 
   releaseAll(): void {
     this.#released = true;
-    for (const release of this.#releases) release();
-    this.#releases.clear();
+    for (const [release] of this.#releases) release();
   }
 }

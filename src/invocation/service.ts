@@ -10,6 +10,7 @@
  */
 import { type Action, type Actor, allows, allowsAll, denial, isHeld, type PermissionKind } from "../application/permissions.ts";
 import type { Registry } from "../application/registry.ts";
+import { ChurnMap } from "../lib/churn-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
@@ -58,7 +59,7 @@ const COMMITTED: Settlement = { t: "committed" };
 
 export class Invocations implements AttemptService {
   readonly #parts: InvocationParts;
-  readonly #attempts = new Map<Entry, Attempt>();
+  readonly #attempts = new ChurnMap<Entry, Attempt>();
 
   constructor(parts: InvocationParts) {
     this.#parts = parts;

@@ -1,5 +1,10 @@
+interface Getable<K, V> {
+  get(key: K): V | undefined;
+  set(key: K, value: V): unknown;
+}
+
 /** The value at `key`, made and kept if there was none. */
-export const getOrMake = <K, V>(map: Map<K, V>, key: K, make: () => V): V => {
+export const getOrMake = <K, V>(map: Getable<K, V>, key: K, make: () => V): V => {
   const found = map.get(key);
   if (found !== undefined) return found;
   const made = make();

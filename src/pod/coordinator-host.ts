@@ -4,6 +4,7 @@
  * Owns: the coordinators that live here and how far each has come. Does not own: what their commands lead to (the run machine).
  */
 import type { CoordinatorDefinition } from "../application/definitions.ts";
+import { ChurnMap } from "../lib/churn-map.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
@@ -24,8 +25,8 @@ export class CoordinatorHost {
   readonly #coordinators: Map<string, CoordinatorDefinition>;
   readonly #limits: InstanceLimits;
   readonly #port: HostPort;
-  readonly #instances = new Map<RunId, Instance>();
-  readonly #dirty = new Set<Instance>();
+  readonly #instances = new ChurnMap<RunId, Instance>();
+  #dirty = new Set<Instance>();
   #isClaimed = false;
   #isScheduling = false;
 
@@ -130,7 +131,8 @@ export class CoordinatorHost {
       if (lines.length > 0) this.#port.send({ t: "lines", run: instance.run, lines });
       if (commands.length > 0) this.#port.send({ t: "commands", run: instance.run, commands });
     }
-    this.#dirty.clear();
+    // A set that is emptied keeps what it held alive for a while (churn-map.ts).
+    this.#dirty = new Set();
   }
 
   #start(instance: Instance): void {

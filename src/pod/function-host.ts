@@ -5,12 +5,14 @@
  * decides them and says `abort`), or the connection.
  */
 import type { CheckDefinition, CheckedExecution, FunctionDefinition } from "../application/context.ts";
+import { ChurnMap } from "../lib/churn-map.ts";
 import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import { fromJson, toJson } from "../lib/json.ts";
-import type { FromPod, ToPod } from "../protocol/pod.ts";
+import type { FromPod } from "../protocol/pod.ts";
 import { Call, type CallOptions, type Invoke, timer } from "./call.ts";
 import { owner } from "./capture.ts";
 import { checksByFunction, runChecks } from "./checks.ts";
+import type { Answer } from "./requests.ts";
 import { validate } from "./validate.ts";
 
 /** `now` is also the time of measurements, whose default is `performance.now`. */
@@ -32,7 +34,7 @@ export class FunctionHost {
   readonly #options: FunctionHostOptions;
   readonly #usage: () => Usage;
   readonly #send: (message: FromPod) => void;
-  readonly #calls = new Map<number, Call>();
+  readonly #calls = new ChurnMap<number, Call>();
   readonly #checks: Map<string, CheckDefinition[]>;
 
   constructor(
@@ -90,7 +92,7 @@ export class FunctionHost {
     };
   }
 
-  reply(message: ToPod & { t: "reply" }): void {
+  reply(message: Answer): void {
     this.#calls.get(message.lease)?.take(message);
   }
 

@@ -8,6 +8,7 @@
  *     end of another one or the sweep lets it begin (P3).
  */
 import type { PodExit } from "../cluster/port.ts";
+import { ChurnMap } from "../lib/churn-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
@@ -121,9 +122,9 @@ export class Scheduler {
   readonly #placement: Placement | undefined;
   readonly #layers = new Layers();
   readonly #hosts = new Map<string, LayerHost>();
-  readonly #leases = new Map<number, Lease>();
+  readonly #leases = new ChurnMap<number, Lease>();
   /** Leases by their timeout: within one, insertion order is the order of the deadlines, so only heads need a look. */
-  readonly #deadlines = new Map<number, Map<number, Lease>>();
+  readonly #deadlines = new Map<number, ChurnMap<number, Lease>>();
   readonly #heartbeats: Heartbeats;
   #lease = 0;
   #nextSweep = Number.POSITIVE_INFINITY;
@@ -328,7 +329,7 @@ export class Scheduler {
 
   #watch(lease: number, held: Lease, now: number): void {
     const { timeoutMs } = held.entry;
-    getOrMake(this.#deadlines, timeoutMs, () => new Map<number, Lease>()).set(lease, held);
+    getOrMake(this.#deadlines, timeoutMs, () => new ChurnMap<number, Lease>()).set(lease, held);
     if (now + timeoutMs < this.#nextSweep) this.#sweepAt(now + timeoutMs);
     const { heartbeatMs } = held.host;
     if (heartbeatMs !== undefined) this.#sweepAt(this.#heartbeats.watch(lease, held.entry, heartbeatMs, now));
