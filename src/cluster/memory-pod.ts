@@ -55,6 +55,7 @@ export class MemoryPod {
       case "invoke":
         return this.#functions?.invoke(message);
       case "reply":
+      case "got":
         return this.#functions?.reply(message);
       case "deliver":
         return this.#coordinators?.deliver(message.run, message.record);

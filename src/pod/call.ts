@@ -6,8 +6,8 @@ import type { LogLine } from "../protocol/run.ts";
 import type { StateWrite } from "../protocol/state.ts";
 import { LineBuffer, type LogOwner, loggerOf } from "./capture.ts";
 import { ObjectsClient } from "./objects-client.ts";
-import { Requests } from "./requests.ts";
-import { createStateStore } from "./state-view.ts";
+import { type Answer, Requests } from "./requests.ts";
+import { StateView } from "./state-view.ts";
 import { Transaction } from "./transaction.ts";
 
 export type Invoke = ToPod & { t: "invoke" };
@@ -27,7 +27,6 @@ export interface CallOptions {
 const PROGRESS_MS = 50;
 
 const NONE: LogLine[] = [];
-const NO_TABLES: ReadonlyMap<string, TableDefinition> = new Map();
 
 /**
  * One attempt: the handler's context and the owner of its log lines. Whatever a handler may use and most don't is made when it is asked for:
@@ -84,9 +83,8 @@ export class Call implements FunctionContext, LogOwner {
 
   get state(): StateStore {
     if (this.#state !== undefined) return this.#state;
-    const { maxPayloadBytes, tables = NO_TABLES } = this.#options;
-    this.#transaction = new Transaction(this.#asks(), maxPayloadBytes);
-    this.#state = createStateStore(this.#transaction, { tables, maxPayloadBytes, isTransaction: true });
+    this.#transaction = new Transaction(this.#asks(), this.#options.maxPayloadBytes);
+    this.#state = new StateView(this.#transaction, this.#options);
     return this.#state;
   }
 
@@ -124,8 +122,8 @@ export class Call implements FunctionContext, LogOwner {
     this.#controller.abort(new Error(reason));
   }
 
-  take(reply: ToPod & { t: "reply" }): void {
-    this.#requests?.take(reply);
+  take(answer: Answer): void {
+    this.#requests?.take(answer);
   }
 
   /** Adds to the result what the attempt wants to have changed; of a failed one only which keys it had written. Nothing follows it. */

@@ -1,14 +1,15 @@
 import { hash } from "node:crypto";
 import type { CallRequest, CoordinatorContext, Logger, RunHandle, StateStore, TableDefinition } from "../application/context.ts";
 import type { FunctionDefinition } from "../application/definitions.ts";
+import { CallError, refusalOf } from "../application/errors.ts";
 import { failureOf, LockstepError } from "../lib/errors.ts";
 import { toJson } from "../lib/json.ts";
 import { hashText, seeded } from "../lib/random.ts";
 import type { Command } from "../protocol/run.ts";
-import type { Staleness, StateOp, StateWrite } from "../protocol/state.ts";
+import type { Staleness, StateOp } from "../protocol/state.ts";
 import { durationOf, nameOf, optionsOf } from "./arguments.ts";
 import { type MapRequest, mapItems } from "./map.ts";
-import { createStateStore } from "./state-view.ts";
+import { StateView } from "./state-view.ts";
 
 /** What the context needs of the coordinator's execution. */
 export interface Commander {
@@ -98,10 +99,13 @@ const json = (instance: Commander, value: unknown, what: string): string => toJs
 
 /** Each operation on the state store is a command, and what it read is in the journal. */
 const stateOf = (instance: Commander): StateStore => {
-  const operate = (op: StateOp): Promise<unknown> => instance.issue({ t: "state", seq: instance.nextSeq(), op });
-  const { tables, maxPayloadBytes } = instance;
-  const port = { read: operate, write: (write: StateWrite) => operate({ op: "write", ...write }) };
-  return createStateStore(port, { tables, maxPayloadBytes, isTransaction: false });
+  const operate = (op: StateOp): Promise<unknown> => instance.issue({ t: "state", seq: instance.nextSeq(), op }).catch(rethrow);
+  return new StateView({ isTransaction: false, read: operate, write: (write) => operate({ op: "write", ...write }) }, instance);
+};
+
+/** What a command was refused with comes as it does to functions. */
+const rethrow = (error: unknown): never => {
+  throw error instanceof CallError && error.constructor === CallError ? refusalOf(error.failure) : error;
 };
 
 const withdrawOn = (instance: Commander, signal: AbortSignal, target: number): void => {

@@ -78,6 +78,7 @@ const take = (message: ToPod): void => {
     case "invoke":
       return functions?.invoke(message);
     case "reply":
+    case "got":
       return functions?.reply(message);
     case "deliver":
       return coordinators?.deliver(message.run, message.record);

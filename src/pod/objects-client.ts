@@ -9,7 +9,7 @@ import { LockstepError } from "../lib/errors.ts";
 import { fromJson, toJson } from "../lib/json.ts";
 import type { ByteRange, ObjectInfo, ObjectPage, ObjectRequest, ObjectWrite, PutOptions } from "../protocol/objects.ts";
 import { CHUNK_BYTES, MAX_WRITES } from "../protocol/requests.ts";
-import type { Requests } from "./requests.ts";
+import type { Answer, Requests } from "./requests.ts";
 
 interface Place {
   bucket: string;
@@ -88,8 +88,8 @@ export class ObjectsClient implements Objects {
     this.writes.push(write);
   }
 
-  async #ask(ask: ObjectRequest): Promise<unknown> {
-    return fromJson((await this.#requests.ask(ask)).value);
+  #ask(ask: ObjectRequest): Promise<unknown> {
+    return this.#requests.ask(ask, valueFrom);
   }
 }
 
@@ -112,7 +112,7 @@ class Body implements ObjectBody {
     let isAtEnd = false;
     try {
       for (;;) {
-        const { data } = await this.#requests.ask({ op: "object-read", handle: this.#handle });
+        const data = await this.#requests.ask({ op: "object-read", handle: this.#handle }, chunkFrom);
         isAtEnd = data === undefined || data.length === 0;
         if (data === undefined || data.length === 0) return;
         yield data;
@@ -136,6 +136,10 @@ class Body implements ObjectBody {
     return JSON.parse(await this.text()) as Value;
   }
 }
+
+const valueFrom = ({ value }: Answer): unknown => fromJson(value);
+
+const chunkFrom = (answer: Answer): Uint8Array | undefined => (answer.t === "reply" ? answer.data : undefined);
 
 const contentOf = (content: unknown, what: string): { chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>; contentType?: string } => {
   if (typeof content === "string") return { chunks: slices(Buffer.from(content)), contentType: "text/plain; charset=utf-8" };

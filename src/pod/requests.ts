@@ -1,16 +1,13 @@
 import { refusalOf } from "../application/errors.ts";
 import { type Failure, LockstepError } from "../lib/errors.ts";
-import type { Json } from "../lib/json.ts";
 import type { FromPod, Request, ToPod } from "../protocol/pod.ts";
 
-export interface Answer {
-  value: Json;
-  data: Uint8Array | undefined;
-}
+/** What a request is answered with. */
+export type Answer = ToPod & { t: "reply" | "got" };
 
 interface Waiting {
   ask: Request;
-  resolve(answer: Answer): void;
+  take(answer: Answer): void;
   reject(error: Error): void;
 }
 
@@ -22,7 +19,7 @@ export class Requests {
   readonly #lease: number;
   readonly #send: (message: FromPod) => void;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #queue: Waiting[] = [];
+  #queue: Waiting[] | undefined;
   #last = 0;
   #isOver = false;
 
@@ -31,35 +28,33 @@ export class Requests {
     this.#send = send;
   }
 
-  /** Rejects with what the platform refuses, as user code is to catch it. */
-  ask(ask: Request): Promise<Answer> {
+  /** Gives what `read` makes of the answer. Rejects with what the platform refuses, as user code is to catch it. */
+  ask<T>(ask: Request, read: (answer: Answer) => T): Promise<T> {
     if (this.#isOver) return Promise.reject(over());
     return new Promise((resolve, reject) => {
-      const waiting = { ask, resolve, reject };
-      if (this.#waiting.size < MOST_UNDER_WAY) this.#tell(waiting);
-      else this.#queue.push(waiting);
+      this.#tell({ ask, take: (answer) => resolve(read(answer)), reject });
     });
   }
 
   /** Asks for what nobody waits for. */
   tell(ask: Request): void {
-    if (!this.#isOver) this.#tell({ ask, resolve: () => {}, reject: () => {} });
+    if (!this.#isOver) this.#send({ t: "request", lease: this.#lease, id: ++this.#last, ask });
   }
 
-  take({ id, value, failure, data }: ToPod & { t: "reply" }): void {
-    const waiting = this.#waiting.get(id);
+  take(answer: Answer): void {
+    const waiting = this.#waiting.get(answer.id);
     if (waiting === undefined) return;
-    this.#waiting.delete(id);
-    const next = this.#queue.shift();
+    this.#waiting.delete(answer.id);
+    const next = this.#queue?.shift();
     if (next !== undefined) this.#tell(next);
-    if (failure === "") waiting.resolve({ value, data });
-    else waiting.reject(refusalOf(JSON.parse(failure) as Failure));
+    if (answer.t === "got" || answer.failure === "") waiting.take(answer);
+    else waiting.reject(refusalOf(JSON.parse(answer.failure) as Failure));
   }
 
   /** The attempt has ended: what it still asks for is refused. */
   end(): void {
     this.#isOver = true;
-    this.#queue.length = 0;
+    this.#queue = undefined;
     this.#waiting.clear();
   }
 
@@ -69,6 +64,11 @@ export class Requests {
   }
 
   #tell(waiting: Waiting): void {
+    if (this.#waiting.size === MOST_UNDER_WAY) {
+      this.#queue ??= [];
+      this.#queue.push(waiting);
+      return;
+    }
     const id = ++this.#last;
     this.#waiting.set(id, waiting);
     this.#send({ t: "request", lease: this.#lease, id, ask: waiting.ask });

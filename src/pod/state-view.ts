@@ -5,7 +5,6 @@
  * Owns: the view and its tables. Does not own: what a read or write does (the port: a function's transaction, or a coordinator's commands).
  */
 import type { State, StateRecord, StateSetOptions, StateStore, TableDefinition } from "../application/context.ts";
-import { CallError, refusalOf } from "../application/errors.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { fromJson, toJson } from "../lib/json.ts";
 import { MAX_LISTED } from "../protocol/requests.ts";
@@ -15,135 +14,144 @@ import { validate } from "./validate.ts";
 
 /** What the view stands on. Both are called at once, in the order in which user code asks, unless a schema takes its time. */
 export interface StatePort {
+  /** All that goes through the port is one transaction, so that `update` needs no versions. */
+  readonly isTransaction: boolean;
   /** What was read: a `StateEntry`, or a list of them. */
   read(read: StateRead): Promise<unknown>;
-  write(write: StateWrite): Promise<unknown>;
+  /** `undefined` when there is nothing to wait for. */
+  write(write: StateWrite): Promise<unknown> | undefined;
 }
 
 export interface StateViewOptions {
   /** The application's tables, by name. */
-  tables: ReadonlyMap<string, TableDefinition>;
+  tables?: ReadonlyMap<string, TableDefinition>;
   maxPayloadBytes: number;
-  /** All that goes through the port is one transaction, so that `update` needs no versions. */
-  isTransaction: boolean;
 }
 
 /** How often `update` begins anew when others write the key between its read and its write. */
 const MOST_TRIES = 100;
 
-export const createStateStore = (port: StatePort, options: StateViewOptions): StateStore => {
-  const view = new StateView(port, options);
-  return Object.assign(view.under(""), { table: (table: TableDefinition) => view.table(table) }) as StateStore;
-};
-
-class StateView {
+/** The keys that begin with a root, which is no part of what user code sees: `""` for the whole store, or a table's name and a slash. */
+export class StateView implements StateStore {
   readonly #port: StatePort;
   readonly #options: StateViewOptions;
-  /** The last update of each key: the next waits for it, since both would read the same value. */
-  readonly #updates = new Map<string, Promise<unknown>>();
+  readonly #root: string;
+  readonly #table: TableDefinition | undefined;
+  readonly #store: StateView;
+  /** Of the whole store, the last update of each key: the next waits for it, since both would read the same value. */
+  #updates: Map<string, Promise<unknown>> | undefined;
 
-  constructor(port: StatePort, options: StateViewOptions) {
+  constructor(port: StatePort, options: StateViewOptions, store?: StateView, table?: TableDefinition) {
     this.#port = port;
     this.#options = options;
+    this.#root = table === undefined ? "" : `${table.name}/`;
+    this.#table = table;
+    this.#store = store ?? this;
   }
 
-  table(table: TableDefinition): State {
+  table<Value>(table: TableDefinition<Value>): State<Value> {
     if (typeof table !== "object" || table === null || typeof table.name !== "string") {
       throw invalidKey("state.table() needs what table() returned");
     }
-    return this.under(`${table.name}/`, table);
+    return new StateView(this.#port, this.#options, this.#store, table as TableDefinition) as State<Value>;
   }
 
-  /** The keys that begin with `root`, which is no part of what user code sees. */
-  under(root: string, table?: TableDefinition): State {
-    const state: State = {
-      get: async (key, options) => recordOf(await this.#get(root + textOf(key), options?.stale), root),
-      set: async (key, value, options) => void (await this.#set(root + textOf(key), value, options, table)),
-      delete: async (key) => void (await this.#write({ key: this.#checked(root + textOf(key)) })),
-      update: (key, change, options) => this.#update(root + textOf(key), change, options, table) as Promise<never>,
-      list: (prefix, options) => this.#list(root, textOf(prefix), options) as Promise<never>,
-      refresh: async (key) => void (await this.#write({ key: this.#checked(root + textOf(key)), refresh: true })),
-    };
-    return state;
+  async get<Value>(key: string, options?: { stale?: StaleRead }): Promise<StateRecord<Value>> {
+    const entry = await this.#read(this.#keyOf(key), options?.stale);
+    return recordOf(entry, this.#root) as StateRecord<Value>;
   }
 
-  #checked(key: string): string {
+  async set(key: string, value: unknown, options?: StateSetOptions): Promise<void> {
+    const full = this.#keyOf(key);
+    const table = this.#tableOf(full);
+    // Not awaited unless it must be: in a coordinator the order of writes is the order in which they are asked for.
+    const checked = valueFor(table, full, value);
+    const written = this.#put(full, checked instanceof Promise ? await checked : checked, ttlOf(full, table, options));
+    if (written !== undefined) await written;
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.#port.write({ key: this.#keyOf(key) });
+  }
+
+  async update<Value>(key: string, change: (value: never) => unknown, options?: StateSetOptions): Promise<Value | undefined> {
+    const full = this.#keyOf(key);
+    this.#store.#updates ??= new Map();
+    const updates = this.#store.#updates;
+    const update = () => this.#change(full, change, options);
+    const earlier = updates.get(full);
+    const mine = earlier === undefined ? update() : earlier.then(update, update);
+    updates.set(full, mine);
+    try {
+      return (await mine) as Value | undefined;
+    } finally {
+      if (updates.get(full) === mine) updates.delete(full);
+    }
+  }
+
+  async list<Value>(prefix: string, options: { limit?: number; after?: string } = {}): Promise<StateRecord<Value>[]> {
+    const full = this.#root + textOf(prefix);
+    const problem = statePrefixProblem(full);
+    if (problem !== undefined) throw invalidKey(`state prefix ${shown(full)} ${problem}`);
+    const read: StateRead = { op: "list", prefix: full, limit: limitOf(options.limit) };
+    if (options.after !== undefined) read.after = this.#root + textOf(options.after);
+    const entries = (await this.#port.read(read)) as StateEntry[];
+    return entries.map((entry) => recordOf(entry, this.#root) as StateRecord<Value>);
+  }
+
+  async refresh(key: string): Promise<void> {
+    await this.#port.write({ key: this.#keyOf(key), refresh: true });
+  }
+
+  #keyOf(given: string): string {
+    const key = this.#root + textOf(given);
     const problem = stateKeyProblem(key);
     if (problem !== undefined) throw invalidKey(`state key ${shown(key)} ${problem}`);
     return key;
   }
 
-  async #get(key: string, stale?: StaleRead): Promise<StateEntry> {
-    this.#checked(key);
-    return (await this.#read(stale === undefined ? { op: "get", key } : { op: "get", key, stale: staleOf(stale) })) as StateEntry;
+  #tableOf(key: string): TableDefinition | undefined {
+    return this.#table ?? this.#options.tables?.get(key.slice(0, key.indexOf("/")));
   }
 
-  async #set(key: string, value: unknown, options?: StateSetOptions, table?: TableDefinition, ifVersion?: number): Promise<unknown> {
-    this.#checked(key);
-    const home = table ?? this.#options.tables.get(key.slice(0, key.indexOf("/")));
-    const checked = validate(home?.options.schema, value, "STATE_VALUE_INVALID", `the value of state key "${key}"`);
-    // Not awaited unless it must be: in a coordinator the order of writes is the order in which they are asked for.
-    const settled = checked instanceof Promise ? await checked : checked;
-    if (settled === undefined) throw invalidValue(`the value of state key "${key}" is undefined: use delete to remove the key`);
-    const write: StateWrite = { key, value: toJson(settled, `the value of state key "${key}"`, this.#options.maxPayloadBytes) };
-    const ttlMs = ttlOf(key, options?.ttlMs ?? home?.options.ttlMs);
+  #read(key: string, stale?: StaleRead): Promise<StateEntry> {
+    return this.#port.read(stale === undefined ? { op: "get", key } : { op: "get", key, stale: staleOf(stale) }) as Promise<StateEntry>;
+  }
+
+  #put(key: string, value: unknown, ttlMs: number | undefined, ifVersion?: number): Promise<unknown> | undefined {
+    if (value === undefined) throw invalidValue(`the value of state key "${key}" is undefined: use delete to remove the key`);
+    const write: StateWrite = { key, value: toJson(value, `the value of state key "${key}"`, this.#options.maxPayloadBytes) };
     if (ttlMs !== undefined) write.ttlMs = ttlMs;
     if (ifVersion !== undefined) write.ifVersion = ifVersion;
-    await this.#write(write);
-    return settled;
+    return this.#port.write(write);
   }
 
-  #update(key: string, change: (value: never) => unknown, options?: StateSetOptions, table?: TableDefinition): Promise<unknown> {
-    const update = () => this.#change(key, change, options, table);
-    const earlier = this.#updates.get(key);
-    const mine = earlier === undefined ? update() : earlier.then(update, update);
-    this.#updates.set(key, mine);
-    const done = (): void => {
-      if (this.#updates.get(key) === mine) this.#updates.delete(key);
-    };
-    mine.then(done, done);
-    return mine;
-  }
-
-  async #change(key: string, change: (value: never) => unknown, options?: StateSetOptions, table?: TableDefinition): Promise<unknown> {
+  async #change(key: string, change: (value: never) => unknown, options?: StateSetOptions): Promise<unknown> {
+    const table = this.#tableOf(key);
     for (let tries = 1; ; tries++) {
-      const entry = await this.#get(key);
+      const entry = await this.#read(key);
       const value = change(fromJson(entry.value) as never);
       if (isThenable(value)) throw invalidValue(`state.update("${key}"): the change must return the value itself, not a promise`);
-      const ifVersion = this.#options.isTransaction ? undefined : entry.version;
+      const ifVersion = this.#port.isTransaction ? undefined : entry.version;
       try {
-        if (value !== undefined) return await this.#set(key, value, options, table, ifVersion);
-        if (entry.value !== "") await this.#write(ifVersion === undefined ? { key } : { key, ifVersion });
-        return undefined;
+        if (value === undefined) {
+          if (entry.value !== "") await this.#port.write(ifVersion === undefined ? { key } : { key, ifVersion });
+          return undefined;
+        }
+        const settled = await valueFor(table, key, value);
+        await this.#put(key, settled, ttlOf(key, table, options), ifVersion);
+        return settled;
       } catch (error) {
         if ((error as { code?: unknown }).code !== "STATE_CONFLICT" || ifVersion === undefined || tries === MOST_TRIES) throw error;
       }
     }
   }
-
-  async #list(root: string, given: string, options: { limit?: number; after?: string } = {}): Promise<StateRecord[]> {
-    const prefix = root + given;
-    const problem = statePrefixProblem(prefix);
-    if (problem !== undefined) throw invalidKey(`state prefix ${shown(prefix)} ${problem}`);
-    const limit = limitOf(options.limit);
-    const read: StateRead = { op: "list", prefix, limit };
-    if (options.after !== undefined) read.after = root + textOf(options.after);
-    const entries = (await this.#read(read)) as StateEntry[];
-    return entries.map((entry) => recordOf(entry, root));
-  }
-
-  #read(read: StateRead): Promise<unknown> {
-    return this.#port.read(read).catch(rethrow);
-  }
-
-  #write(write: StateWrite): Promise<unknown> {
-    return this.#port.write(write).catch(rethrow);
-  }
 }
 
-/** What a coordinator's command was refused with comes as any call's failure does. */
-const rethrow = (error: unknown): never => {
-  throw error instanceof CallError && error.constructor === CallError ? refusalOf(error.failure) : error;
+/** The value as the schema of its table makes it, at once when that is synchronous. */
+const valueFor = (table: TableDefinition | undefined, key: string, value: unknown): unknown => {
+  const schema = table?.options.schema;
+  return schema === undefined ? value : validate(schema, value, "STATE_VALUE_INVALID", `the value of state key "${key}"`);
 };
 
 const recordOf = ({ key, value, version, stale }: StateEntry, root: string): StateRecord<never> => ({
@@ -176,7 +184,8 @@ const limitOf = (given: number | undefined): number => {
   return Math.min(given, MAX_LISTED);
 };
 
-const ttlOf = (key: string, given: number | undefined): number | undefined => {
+const ttlOf = (key: string, table: TableDefinition | undefined, options: StateSetOptions | undefined): number | undefined => {
+  const given = options?.ttlMs ?? table?.options.ttlMs;
   if (given === undefined || given === Number.POSITIVE_INFINITY) return undefined;
   if (typeof given === "number" && given > 0) return given;
   throw invalidValue(`ttlMs of state key "${key}" must be a number above 0, not ${shown(given)}`);

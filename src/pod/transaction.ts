@@ -7,13 +7,14 @@ import { LockstepError } from "../lib/errors.ts";
 import { compareUtf8 } from "../lib/utf8.ts";
 import { MAX_LISTED, MAX_WRITES } from "../protocol/requests.ts";
 import type { StateEntry, StateRead, StateWrite } from "../protocol/state.ts";
-import type { Requests } from "./requests.ts";
+import type { Answer, Requests } from "./requests.ts";
 import type { StatePort } from "./state-view.ts";
 
 /** All values that one attempt writes may have so many times the size of the largest payload. */
 const PAYLOADS = 4;
 
 export class Transaction implements StatePort {
+  readonly isTransaction = true;
   readonly #requests: Requests;
   readonly #limitBytes: number;
   readonly #writes = new Map<string, StateWrite>();
@@ -33,7 +34,7 @@ export class Transaction implements StatePort {
     return read.op === "get" ? this.#get(read) : this.#list(read);
   }
 
-  async write(write: StateWrite): Promise<void> {
+  write(write: StateWrite): undefined {
     this.#requests.check();
     const before = this.#writes.get(write.key);
     // What is written or deleted here is fresh already.
@@ -46,12 +47,16 @@ export class Transaction implements StatePort {
     this.#writes.set(write.key, write);
   }
 
-  async #get(read: StateRead & { op: "get" }): Promise<StateEntry> {
+  #get(read: StateRead & { op: "get" }): Promise<StateEntry> {
     const own = this.#writes.get(read.key);
-    if (own === undefined) return (await this.#ask(read)) as StateEntry;
-    if (own.refresh) return fresh((await this.#ask({ ...read, stale: "allow" })) as StateEntry);
+    if (own === undefined) return this.#ask(read);
+    if (own.refresh) return this.#ask({ ...read, stale: "allow" }).then(fresh);
     this.#requests.check();
-    return entryOf(own);
+    return Promise.resolve(entryOf(own));
+  }
+
+  #ask(read: StateRead & { op: "get" }): Promise<StateEntry> {
+    return this.#requests.ask(read, (answer) => entryFrom(answer, read.key));
   }
 
   /** Pages of what is committed, with the own writes between them, until there are enough. */
@@ -60,7 +65,8 @@ export class Transaction implements StatePort {
     const listed: StateEntry[] = [];
     for (let from = after; ; ) {
       const size = Math.min(MAX_LISTED, limit - listed.length + own.length);
-      const page = (await this.#ask({ op: "list", prefix, limit: size, ...(from === undefined ? {} : { after: from }) })) as StateEntry[];
+      const read: StateRead = { op: "list", prefix, limit: size, ...(from === undefined ? {} : { after: from }) };
+      const page = await this.#requests.ask(read, pageFrom);
       const upTo = page.length < size ? undefined : page.at(-1)?.key;
       for (const entry of merged(page, own, from, upTo)) {
         listed.push(entry);
@@ -75,11 +81,12 @@ export class Transaction implements StatePort {
     const own = [...this.#writes.values()].filter(({ key }) => key.startsWith(prefix));
     return own.sort((a, b) => compareUtf8(a.key, b.key));
   }
-
-  async #ask(read: StateRead): Promise<unknown> {
-    return JSON.parse((await this.#requests.ask(read)).value);
-  }
 }
+
+const entryFrom = (answer: Answer, key: string): StateEntry =>
+  answer.t === "got" ? { key, value: answer.value, version: answer.version } : (JSON.parse(answer.value) as StateEntry);
+
+const pageFrom = ({ value }: Answer): StateEntry[] => JSON.parse(value) as StateEntry[];
 
 /** A page as the invocation sees it: the keys after `from` and up to `upTo`. */
 const merged = (

@@ -7,9 +7,13 @@ const MOST_BYTES = 1_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
+// Nearly every key: one look instead of the many that tell what is wrong.
+const PLAIN = /^[a-zA-Z][a-zA-Z0-9_-]{0,99}\/[ -~]{1,1000}$/;
+
 /** Why `key` can't be a state key, as the end of a sentence; `undefined` when it can. */
 export const stateKeyProblem = (key: unknown): string | undefined => {
   if (typeof key !== "string") return `must be a text such as "orders/17", not ${typeof key}`;
+  if (PLAIN.test(key)) return undefined;
   const slash = key.indexOf("/");
   if (slash < 0) return 'has no table: write it as "table/key"';
   if (!TABLE.test(key.slice(0, slash)))
