@@ -17,7 +17,7 @@ interface Line {
   readonly isStep?: boolean;
 }
 
-interface Panel {
+export interface Panel {
   readonly title: string;
   readonly lines: readonly Line[];
   /** A value that is marked with a dashed line. */
@@ -33,13 +33,17 @@ export const plotOf = (load: string, results: readonly Result[], targetMs: numbe
     { title: `${load}: calls per second`, lines: [{ values: arrivals, colour: COLOURS.load }], height: HEIGHT },
     ...panels,
   ];
+  return svgOf(all, first?.series.at(-1)?.atS ?? 0);
+};
+
+/** Panels one below the other, over the same time. Each line's values are spread evenly over it. */
+export const svgOf = (panels: readonly Panel[], lastS: number): string => {
   let top = GAP;
-  const drawn = all.map((panel) => {
+  const drawn = panels.map((panel) => {
     const text = draw(panel, top);
     top += panel.height + GAP;
     return text;
   });
-  const lastS = first?.series.at(-1)?.atS ?? 0;
   const axis = `<text x="${WIDTH - RIGHT}" y="${top - 12}" text-anchor="end">${escaped(duration(lastS))}</text><text x="${LEFT}" y="${top - 12}">0</text>`;
   const style = "<style>text{font:12px sans-serif;fill:#343a40}</style>";
   const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${top}" viewBox="0 0 ${WIDTH} ${top}">`;
