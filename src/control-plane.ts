@@ -254,7 +254,9 @@ const homeOf = (request: StartRun, registry: Registry, limits: Partial<Expressio
   const home = isFunction ? registry.homeOfFunction(request.name) : registry.homeOfCoordinator(request.name);
   if (home !== undefined) return home;
   const names = isFunction ? registry.functionNames() : registry.coordinatorNames();
-  const known = names.length === 0 ? "nothing is deployed yet" : `deployed: ${names.slice(0, 20).join(", ")}`;
+  const other = isFunction ? registry.homeOfCoordinator(request.name) : registry.homeOfFunction(request.name);
+  const deployed = names.length === 0 ? "nothing is deployed yet" : `deployed: ${names.slice(0, 20).join(", ")}`;
+  const known = other === undefined ? deployed : isFunction ? "it is a coordinator: run it" : "it is a function: call it";
   throw new LockstepError(
     isFunction ? "UNKNOWN_FUNCTION" : "UNKNOWN_COORDINATOR",
     `there is no ${request.kind} "${request.name}" (${known})`,

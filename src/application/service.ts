@@ -13,7 +13,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { getOrMake } from "../lib/map.ts";
-import type { ApplicationVersion, Bundle, FunctionSpec, Manifest } from "../protocol/application.ts";
+import { APPLICATION_NAME, type ApplicationVersion, type Bundle, type FunctionSpec, type Manifest } from "../protocol/application.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
 import { checkSchedules } from "../triggers/schedule.ts";
@@ -27,8 +27,6 @@ export interface ApplicationOptions {
   /** The longest that an application may take to load. */
   inspectTimeoutMs: number;
 }
-
-const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$/;
 
 export class Applications {
   readonly #journal: Journal;
@@ -115,7 +113,7 @@ export class Applications {
   }
 
   #verified(bundle: Bundle): Bundle {
-    if (!NAME.test(bundle.application)) {
+    if (!APPLICATION_NAME.test(bundle.application)) {
       throw new LockstepError(
         "APPLICATION_INVALID",
         `application name ${JSON.stringify(bundle.application)} is invalid: use letters, digits, ".", "_" or "-"`,

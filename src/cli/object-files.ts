@@ -39,6 +39,7 @@ export const save = async (io: Io, file: string, body: ReadableStream<Uint8Array
     await rename(part, full);
   } catch (error) {
     await rm(part, { force: true });
-    throw error;
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    throw syscall === "open" || syscall === "rename" ? new UsageError(`${file} cannot be written: ${message}`) : error;
   }
 };

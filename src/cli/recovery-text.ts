@@ -137,7 +137,7 @@ export const storyText = (entry: JournalEntry, style: Style): string | undefined
     case "undo":
       return `compensates call ${-(entry.seq ?? 0)}`;
     case "recover":
-      return `${style.red((entry.failure as Failure).code)} is left to ${entry.recovery}`;
+      return `${lastAttempt(entry)}${style.red((entry.failure as Failure).code)}, left to ${entry.recovery}`;
     case "recovered":
       return `${style.cyan(decisionText(entry.decision as Told<Decision>))}${by}`;
     case "reopen":
@@ -150,6 +150,9 @@ export const storyText = (entry: JournalEntry, style: Style): string | undefined
       return undefined;
   }
 };
+
+/** The attempt after which a call was left to its recovery has no record of its own. */
+const lastAttempt = ({ seq = 0, attempt }: JournalEntry): string => (seq > 0 && attempt !== undefined ? `attempt ${attempt} failed ` : "");
 
 const operationText = (op: Told<StateOp>): string => {
   if (op.op === "list") return `list ${op.prefix}`;

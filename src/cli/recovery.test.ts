@@ -150,6 +150,7 @@ test("runs show tells what waits for a decision and how to give it, and what was
   expect(out.text).toContain(`has read what is stale now\n  orders/1  timeout in pay, call 2 of ${id}: slow\n`);
   expect(out.text).toMatch(/restarted +of run_\w+, from call 2\n/);
   expect(out.text).toMatch(/undo -1 +compensates call 1\n/);
+  expect(out.text).toMatch(/recover 2 +attempt 4 failed FUNCTION_FAILED, left to run_/);
   expect(out.text).toMatch(/progress 2 +0\.5\n/);
   expect(out.text).toMatch(/recovered 2 +compensate by ada\n/);
   expect(out.text).toMatch(/state 4 +set orders\/1 \{"a":1\}\n/);

@@ -114,8 +114,10 @@ export const createHttp = (options: HttpOptions): Http => {
   };
 
   return {
-    raw: (method, path, request) =>
-      isStream(request.body) ? raw(method, path, request) : repeated(request, () => raw(method, path, request)),
+    raw: async (method, path, request) => {
+      checkHeaders(request.headers);
+      return isStream(request.body) ? raw(method, path, request) : repeated(request, () => raw(method, path, request));
+    },
     json: async <T>(method: Method, path: string, request?: HttpRequest) => (await json(method, path, request)) as T,
     open: async (path, query, signal) => {
       try {
@@ -128,6 +130,15 @@ export const createHttp = (options: HttpOptions): Http => {
       }
     },
   };
+};
+
+/** `fetch` tells of what no header can hold only as of a request that has failed, and that would be sent again. */
+const checkHeaders = (headers: Record<string, string> | undefined): void => {
+  try {
+    new Headers(headers);
+  } catch (cause) {
+    throw new ClientError("BAD_REQUEST", `the request can't have such a header: ${(cause as Error).message}`, { cause });
+  }
 };
 
 const isStream = (body: RawRequest["body"]): boolean => typeof body === "object" && !(body instanceof Uint8Array);

@@ -49,6 +49,14 @@ test("conditions are kept", async () => {
   expect(await codeOf(objects.delete("orders", "a", { ifMatch: etag }))).toBe("PRECONDITION_FAILED");
 });
 
+test("what no header can hold is refused by name, and not taken for a lost connection", async () => {
+  const { objects } = await connected();
+  const put = (options: object) => objects.put("orders", "1", "x", options);
+  await expect(put({ metadata: { "a b": "1" } })).rejects.toMatchObject({ code: "BAD_REQUEST", message: expect.stringContaining("a b") });
+  await expect(put({ contentType: "text/plain\r\nx: y" })).rejects.toMatchObject({ code: "BAD_REQUEST" });
+  await expect(put({ idempotencyKey: "☃" })).rejects.toMatchObject({ code: "BAD_REQUEST" });
+});
+
 test("buckets are created and listed", async () => {
   const { objects } = await connected();
   await objects.createBucket("reports");

@@ -286,7 +286,8 @@ export class RunFeeder {
     if (refusal !== undefined) return { ...resolved, refusal };
     const home = registry.homeOfFunction(fn, live.head.version);
     if (home === undefined) {
-      const message = `no deployed application defines function "${fn}"`;
+      const isCoordinator = registry.homeOfCoordinator(fn, live.head.version) !== undefined;
+      const message = `no deployed application defines function "${fn}"${isCoordinator ? ": it is a coordinator, for ctx.run and ctx.start" : ""}`;
       return { ...resolved, refusal: { code: "UNKNOWN_FUNCTION", message, terminal: true, call: { function: fn, seq } } };
     }
     resolved.version = home.version;
@@ -302,7 +303,8 @@ export class RunFeeder {
     if (refusal !== undefined) return { ...resolved, refusal };
     const home = registry.homeOfCoordinator(coordinator, live.head.version);
     if (home !== undefined) return { ...resolved, child: ids.next(clock.now()) };
-    const message = `no deployed application defines coordinator "${coordinator}"`;
+    const isFunction = registry.homeOfFunction(coordinator, live.head.version) !== undefined;
+    const message = `no deployed application defines coordinator "${coordinator}"${isFunction ? ": it is a function, for ctx.call" : ""}`;
     return { ...resolved, refusal: { code: "UNKNOWN_COORDINATOR", message, terminal: true } };
   }
 

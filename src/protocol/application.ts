@@ -1,5 +1,8 @@
 import type { RetryPolicy } from "./run.ts";
 
+/** What an application can be called. */
+export const APPLICATION_NAME = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$/;
+
 /** A function as its version's manifest tells it: the options with their defaults not yet applied. */
 export interface FunctionSpec {
   name: string;

@@ -439,5 +439,8 @@ describe("outside of any invocation", () => {
     await expect(state.get("$objects", "orders/1")).rejects.toMatchObject({ code: "BAD_REQUEST" });
     await expect(state.list("$objects", "", 1)).rejects.toMatchObject({ code: "BAD_REQUEST" });
     await expect(state.write("$objects", { key: "orders/1" })).rejects.toMatchObject({ code: "BAD_REQUEST" });
+    for (const name of ["", "..", "../shop", "shop/orders"]) {
+      await expect(state.write(name, { key: "orders/1", value: "1" })).rejects.toMatchObject({ details: { field: "application" } });
+    }
   });
 });

@@ -14,6 +14,7 @@ import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import { compareUtf8 } from "../lib/utf8.ts";
+import { APPLICATION_NAME } from "../protocol/application.ts";
 import type { StatePlane } from "../protocol/control-plane.ts";
 import type { Space, Staleness, StaleRead, StateEntry, StateOp, StateRead, StateWrite } from "../protocol/state.ts";
 import { checkKey, checkListing, checkWrite, MOST_LISTED, MOST_READS, MOST_WRITES } from "./checks.ts";
@@ -392,8 +393,10 @@ const isKey = (space: Space, key: string): boolean => {
 };
 
 const checkApplication = (application: string): void => {
-  if (application !== "" && !application.startsWith("$")) return;
-  throw new LockstepError("BAD_REQUEST", `${JSON.stringify(application)} is no application's name`, { details: { field: "application" } });
+  if (APPLICATION_NAME.test(application)) return;
+  throw new LockstepError("BAD_REQUEST", `application ${JSON.stringify(application)} is no application's name`, {
+    details: { field: "application" },
+  });
 };
 
 const checkRoom = (tx: Transaction): void => {

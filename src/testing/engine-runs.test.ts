@@ -143,6 +143,13 @@ describe("calls", () => {
   test("a run of something unknown is refused by name", async () => {
     await expect(t.start("nowhere")).rejects.toMatchObject({ code: "UNKNOWN_COORDINATOR", message: expect.stringContaining("nowhere") });
     await expect(t.call("nowhere")).rejects.toMatchObject({ code: "UNKNOWN_FUNCTION" });
+    const misled = coordinator("misled", (ctx) => ctx.call("other" as never, undefined as never));
+    const other = coordinator("other", (ctx) => ctx.run("add" as never, undefined as never));
+    await t.deploy([...application, misled, other]);
+    await expect(t.call("other")).rejects.toThrow("it is a coordinator: run it");
+    await expect(t.start("add")).rejects.toThrow("it is a function: call it");
+    await expect(t.run(misled)).rejects.toThrow('function "other": it is a coordinator, for ctx.run');
+    await expect(t.run(other)).rejects.toThrow('coordinator "add": it is a function, for ctx.call');
   });
 
   test("a tuple may be given as it is written", async () => {

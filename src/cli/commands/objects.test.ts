@@ -18,6 +18,8 @@ test("objects put, get, head, ls, cp and rm do what they say", async () => {
   expect(await lockstep("objects", "get", "orders/in/1.json")).toBe(0);
   expect(out.text).toBe('{"seat":12}');
   out.text = "";
+  expect(await lockstep("objects", "get", "orders/in/1.json", "nowhere/1.json")).toBe(2);
+  expect(error.text).toContain("nowhere/1.json cannot be written: ENOENT");
   expect(await lockstep("objects", "get", "orders/in/1.json", "--range", "-3")).toBe(0);
   expect(out.text).toBe("12}");
   expect(await lockstep("objects", "get", "orders/in/1.json", "copy.json")).toBe(0);

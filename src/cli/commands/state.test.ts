@@ -25,6 +25,8 @@ test("state set, get, ls and rm change and show keys", async () => {
   expect(await lockstep("state", "rm", "shop", "orders/1")).toBe(0);
   expect(await lockstep("state", "get", "shop", "orders/1")).toBe(1);
   expect(error.text).toContain("orders/1 has no value");
+  expect(await lockstep("state", "ls", "shoop")).toBe(0);
+  expect(error.text + out.text).toContain("shoop has no state\n");
 });
 
 test("state stale and refresh show what failed writers have left, and clear it", async () => {
@@ -36,7 +38,9 @@ test("state stale and refresh show what failed writers have left, and clear it",
   expect(out.text).toContain(`pay (${stale.run}/2) execution: no`);
   expect(await lockstep("state", "get", "shop", "orders/1")).toBe(0);
   expect(error.text).toContain("stale: pay");
+  out.text = "";
   expect(await lockstep("state", "refresh", "shop", "orders/1")).toBe(0);
+  expect(out.text).toBe("orders/1 is fresh\n");
   expect(await lockstep("state", "stale", "shop", "--json")).toBe(0);
   expect(out.text).toMatch(/\{"entries":\[\]\}\n$/);
 });

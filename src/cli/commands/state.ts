@@ -54,7 +54,7 @@ const ls = (state: Command, does: Does): void => {
       does<[string, string | undefined], ListOptions>(async (context, [application, prefix], { limit, after }) => {
         const query = { ...pageOf(prefix, limit), ...(after === undefined ? {} : { after }) };
         const entries = await (await context.client()).state.list(application, query);
-        print(context, entries, "there is no such key");
+        print(context, entries, `${application} has no ${prefix === undefined ? "state" : `key that begins with ${prefix}`}`);
         return EXIT.ok;
       }),
     );
@@ -127,7 +127,9 @@ const refresh = (state: Command, does: Does): void => {
     .argument(...KEY)
     .action(
       does<[string, string], unknown>(async (context, [application, key]) => {
-        tell(context, await (await context.client()).state.refresh(application, key));
+        const entry = await (await context.client()).state.refresh(application, key);
+        if (context.json) context.printJson(entry);
+        else context.print(`${key} is fresh${entry.version === 0 ? ", and has no value" : ""}\n`);
         return EXIT.ok;
       }),
     );
