@@ -55,6 +55,9 @@ export const createHttp = (options: HttpOptions): Http => {
   const addressOf = (path: string, query: HttpRequest["query"]): string => {
     const search = new URLSearchParams();
     for (const [name, value] of Object.entries(query ?? {})) if (value !== undefined) search.set(name, String(value));
+    const dots = /\/(\.\.?)(?:\/|$)/.exec(path)?.[1];
+    // `fetch` takes such a segment out, and would ask for something else, with the same method.
+    if (dots !== undefined) throw new ClientError("BAD_REQUEST", `nothing can be called "${dots}": no address leads there`);
     return `${options.url}${path}${search.size > 0 ? `?${search}` : ""}`;
   };
   const headersOf = (more: Record<string, string>): Record<string, string> =>

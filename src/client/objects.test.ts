@@ -57,6 +57,15 @@ test("what no header can hold is refused by name, and not taken for a lost conne
   await expect(put({ idempotencyKey: "☃" })).rejects.toMatchObject({ code: "BAD_REQUEST" });
 });
 
+test("a name that fetch would take out of the address is refused", async () => {
+  const { objects, plane } = await connected();
+  const before = plane.asked.length;
+  expect(await codeOf(objects.delete("orders", ".."))).toBe("BAD_REQUEST");
+  expect(await codeOf(objects.get("..", "a"))).toBe("BAD_REQUEST");
+  expect(await codeOf(objects.list("."))).toBe("BAD_REQUEST");
+  expect(plane.asked).toHaveLength(before);
+});
+
 test("buckets are created and listed", async () => {
   const { objects } = await connected();
   await objects.createBucket("reports");
