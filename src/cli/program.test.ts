@@ -130,7 +130,7 @@ test("a suspended run ends with 1 and says how to go on", async () => {
   const { plane, lockstep, error } = await connected();
   settling(plane, () => ({ status: "suspended", failure: { code: "FUNCTION_FAILED", message: "m" } }));
   expect(await lockstep("run", "booking")).toBe(1);
-  expect(error.text).toMatch(/run_\w+ is suspended: `lockstep runs resume run_\w+`/);
+  expect(error.text).toMatch(/run_\w+ is suspended: `lockstep runs show run_\w+` tells what to decide/);
 });
 
 test("a refused expression is shown with a caret under the position", async () => {
