@@ -6,6 +6,7 @@
 import { parseArgs } from "node:util";
 import { lifeCases } from "./cases/life.ts";
 import { objectCases } from "./cases/objects.ts";
+import { scalingCases } from "./cases/scaling.ts";
 import { throughputCases } from "./cases/throughput.ts";
 import { endAll } from "./lib/cleanup.ts";
 import { machineLine } from "./lib/machine.ts";
@@ -25,8 +26,8 @@ const { values } = parseArgs({
 const durationMs = Number(values["duration-ms"]);
 
 const main = async (): Promise<void> => {
-  const cases = [...throughputCases(durationMs), ...objectCases(durationMs), ...lifeCases()].filter(({ name }) =>
-    name.includes(values.only),
+  const cases = [...throughputCases(durationMs), ...objectCases(durationMs), ...lifeCases(), ...scalingCases(durationMs)].filter(
+    ({ name }) => name.includes(values.only),
   );
   const rows: { name: string; unit: string; goal: string; figures: number[][] }[] = [];
   for (const { name, unit, goal, measure } of cases) {

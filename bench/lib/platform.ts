@@ -15,6 +15,7 @@ export interface BenchPlatform {
   /** Milliseconds from the start of the process to its readiness. */
   readonly startMs: number;
   post<T = unknown>(path: string, body: unknown): Promise<T>;
+  put<T = unknown>(path: string, body: unknown): Promise<T>;
   get<T = unknown>(path: string): Promise<T>;
   /** Ends the process at once and starts another on the same data. */
   crash(): Promise<BenchPlatform>;
@@ -48,6 +49,7 @@ export const startBenchPlatform = async (application: string, data = temporaryFo
     process: started,
     startMs: performance.now() - startedAt,
     post: (path, body) => request("POST", path, body),
+    put: (path, body) => request("PUT", path, body),
     get: (path) => request("GET", path),
     crash: async () => {
       await started.stop("SIGKILL");
@@ -61,7 +63,7 @@ export const startBenchPlatform = async (application: string, data = temporaryFo
 };
 
 interface PodList {
-  pods: { id: string; pid: number; role: string; state: string }[];
+  pods: { id: string; pid: number; role: string; state: string; inFlight: number }[];
 }
 
 export const podsOf = async (platform: BenchPlatform): Promise<PodList["pods"]> => (await platform.get<PodList>("/v1/pods")).pods;

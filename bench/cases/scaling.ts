@@ -1,0 +1,186 @@
+/** What autoscaling costs those who call, and what the death of a pod costs its calls. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { ScalingTarget } from "../../src/autoscaler/service.ts";
+import { Autoscaler } from "../../src/autoscaler/service.ts";
+import type { Entry } from "../../src/queue/machine.ts";
+import { Layers } from "../../src/queue/machine.ts";
+import type { Pod } from "../../src/scheduler/fleet.ts";
+import type { PodSet } from "../../src/scheduler/service.ts";
+import type { LoadOptions } from "../lib/http-load.ts";
+import { load } from "../lib/http-load.ts";
+import type { BenchPlatform } from "../lib/platform.ts";
+import { podsOf, startBenchPlatform } from "../lib/platform.ts";
+import { median } from "../lib/repeat.ts";
+import type { Case } from "./case.ts";
+
+const FUNCTIONS = 50;
+const names = Array.from({ length: FUNCTIONS }, (_, i) => `many${i}`);
+/** Fifty pods start beside one another. */
+const PODS_WITHIN_MS = 120_000;
+/** One call in so many goes to another function than the first, so that each has some and is looked at with calls in it. */
+const SPREAD = 10;
+/** What drifts on the machine meets both alike. */
+const TURNS = [true, false, false, true, true, false, false, true];
+
+const checked = async (options: LoadOptions): Promise<Awaited<ReturnType<typeof load>>> => {
+  const result = await load(options);
+  if (result.errors > 0) throw new Error(`${result.errors} errors: ${result.errorSamples.join("; ")}`);
+  return result;
+};
+
+const call = (name: string, input: number) => ({
+  path: `/v1/functions/${name}/calls?wait=30s`,
+  body: JSON.stringify({ input }),
+  expect: { status: 200, body: new RegExp(`"value":${input + 1}[,}]`) },
+});
+
+/** Off: the number of pods is given. On: a policy decides it, and always in favour of the same number, so that the pods are no difference. */
+const scaling = async (platform: BenchPlatform, isOn: boolean): Promise<void> => {
+  const rest = isOn ? { scale: { min: 1, max: 2, targetMs: 60_000 } } : { replicas: 1 };
+  for (const name of names) await platform.put(`/v1/cluster/services/${name}`, { function: name, ...rest });
+};
+
+const allReady = async (platform: BenchPlatform): Promise<void> => {
+  const startedAt = performance.now();
+  for (;;) {
+    const ready = (await podsOf(platform)).filter(({ role, state }) => names.includes(role) && state === "ready").length;
+    if (ready === FUNCTIONS) return;
+    if (performance.now() - startedAt > PODS_WITHIN_MS) throw new Error(`${ready} of ${FUNCTIONS} functions have one pod that is ready`);
+    await delay(100);
+  }
+};
+
+const autoscaling = (durationMs: number): Case => ({
+  name: `one call, c64, autoscaling of ${FUNCTIONS} functions with pods`,
+  unit: "runs/s / lost against fixed numbers, %",
+  goal: "lost < 2 %",
+  measure: async () => {
+    const platform = await startBenchPlatform("bench/many");
+    await scaling(platform, false);
+    await allReady(platform);
+    const request = (i: number) => call(i % SPREAD === 0 ? (names[(i / SPREAD) % FUNCTIONS] as string) : "many0", i);
+    const options = { port: platform.port, connections: 64, request, variants: SPREAD * FUNCTIONS };
+    await checked({ ...options, warmupMs: 0, durationMs: 2_000 });
+    const sums = { on: 0, off: 0 };
+    for (const isOn of TURNS) {
+      await scaling(platform, isOn);
+      const { perSecond } = await checked({ ...options, warmupMs: 300, durationMs: durationMs / 2 });
+      sums[isOn ? "on" : "off"] += perSecond / (TURNS.length / 2);
+      await allReady(platform);
+    }
+    await platform.stop();
+    return [sums.on, 100 * (1 - sums.on / sums.off)];
+  },
+});
+
+// ---------------------------------------------------------------- the autoscaler alone
+
+const CALLS_PER_LOOK = 20;
+const LOOK_EVERY_MS = 400;
+const LOOKS = 2_000;
+
+const entryOf = (fn: string, seq: number): Entry => ({
+  run: "run_00000000001",
+  seq,
+  attempt: 1,
+  fn,
+  version: "v1",
+  input: "1",
+  priority: 0,
+  timeoutMs: 60_000,
+  solo: false,
+  notBefore: 0,
+  state: "waiting",
+  waitingSince: 0,
+  lease: 0,
+  pod: "",
+  leasedAt: 0,
+});
+
+/** Measured without anything beside it, since less than a per cent of a platform's throughput is lost in what else a machine does. */
+const looks: Case = {
+  name: `a look of the autoscaler at ${FUNCTIONS} functions with calls`,
+  unit: `µs / % of a core, every ${LOOK_EVERY_MS} ms`,
+  goal: "< 2 % of a core",
+  measure: async () => {
+    const layers = new Layers();
+    const targets = names.map((fn): ScalingTarget => {
+      const layer = layers.open(fn, "v1");
+      const set = { layer, pods: new Map([["p", { state: "ready", coldStartMs: 40 } as Pod]]) } as unknown as PodSet;
+      const scale = { min: 1, max: 8, policy: "predictive", targetMs: 500, coolDownMs: 60_000 } as const;
+      return { fn, version: "v1", settings: { template: { slots: 64 }, scale, isFixed: false }, desired: 1, set };
+    });
+    const autoscaler = new Autoscaler<ScalingTarget>({ active: () => targets, scale: () => undefined });
+    let [now, seq, elapsed] = [1_000_000, 0, 0];
+    for (let look = 0; look < 2 * LOOKS; look++) {
+      now += LOOK_EVERY_MS;
+      for (const { set } of targets) seq = exercise((set as PodSet).layer, seq, now);
+      const startedAt = performance.now();
+      autoscaler.look(now);
+      // The first half of them warms the code up.
+      if (look >= LOOKS) elapsed += performance.now() - startedAt;
+    }
+    const lookMs = elapsed / LOOKS;
+    return [1_000 * lookMs, (100 * lookMs) / LOOK_EVERY_MS];
+  },
+};
+
+const exercise = (layer: PodSet["layer"], seq: number, now: number): number => {
+  let next = seq;
+  for (let i = 0; i < CALLS_PER_LOOK; i++) {
+    layer.enqueue(entryOf(layer.fn, ++next), now - 5);
+    layer.settle(layer.take(next, "p", now - 3) as Entry, true, now);
+  }
+  return next;
+};
+
+// ---------------------------------------------------------------- kill -9
+
+const KILLS = 20;
+const BETWEEN_MS = 400;
+
+interface Faults {
+  faults: { pod?: string; calls: number; repairedAt?: number }[];
+}
+
+/** From the signal, not from its detection. */
+const redispatch = async (platform: BenchPlatform): Promise<number | undefined> => {
+  const pod = (await podsOf(platform)).find(({ role, state, inFlight }) => role === "hold" && state === "ready" && inFlight > 0);
+  if (pod === undefined) return undefined;
+  const killedAt = performance.timeOrigin + performance.now();
+  process.kill(pod.pid, "SIGKILL");
+  for (const giveUpAt = performance.now() + 5_000; performance.now() < giveUpAt; await delay(5)) {
+    const { faults } = await platform.get<Faults>("/v1/faults?limit=10");
+    const fault = faults.find((one) => one.pod === pod.id);
+    if (fault?.repairedAt !== undefined) return fault.calls === 0 ? undefined : Math.max(0, fault.repairedAt - killedAt);
+  }
+  throw new Error(`no call of ${pod.id}, which was killed, was dispatched again within 5 s`);
+};
+
+const killUnderLoad: Case = {
+  name: "kill -9 of a pod under load, c64 → first of its calls dispatched again",
+  unit: "ms p50 / most",
+  goal: "p50 < 100",
+  measure: async () => {
+    const platform = await startBenchPlatform("bench/many");
+    const durationMs = KILLS * BETWEEN_MS * 2;
+    const options = { port: platform.port, connections: 64, request: (i: number) => call("hold", i), warmupMs: 0, durationMs };
+    // Each answer is checked, so that what a kill loses is an error.
+    let isOver = false;
+    const loaded = checked(options).finally(() => {
+      isOver = true;
+    });
+    loaded.catch(() => undefined);
+    const times: number[] = [];
+    while (times.length < KILLS && !isOver) {
+      await delay(BETWEEN_MS);
+      const took = await redispatch(platform);
+      if (took !== undefined) times.push(took);
+    }
+    await loaded;
+    await platform.stop();
+    return [median(times), Math.max(...times)];
+  },
+};
+
+export const scalingCases = (durationMs: number): Case[] => [autoscaling(durationMs), looks, killUnderLoad];
