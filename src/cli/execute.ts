@@ -102,5 +102,7 @@ const tell = (context: Context, outcome: RunOutcome, work: Work, target: Target)
 const ending = (status: string, id: string, target: Target): string | undefined => {
   const suspended = status === "suspended";
   if (target.private) return suspended ? "on a platform that stays, the run would now wait for an operator" : undefined;
-  return suspended ? `${id} is suspended: \`lockstep runs show ${id}\` tells what to decide` : `${id} ${status}: \`lockstep runs show ${id}\``;
+  return suspended
+    ? `${id} is suspended: \`lockstep runs show ${id}\` tells what to decide`
+    : `${id} ${status}: \`lockstep runs show ${id}\``;
 };
