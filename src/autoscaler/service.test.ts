@@ -111,3 +111,23 @@ test("tells a decision only when the number changes, and nothing of what is fixe
   given.live(5_000, 200, 200);
   expect(given.decided).toHaveLength(length);
 });
+
+test("calls off no pods that start while calls wait for them", () => {
+  const { live, target, layer, scaler, grow } = setUp("predictive");
+  grow(1);
+  live(3_000, 100, 100);
+  const { desired } = target;
+  expect(desired).toBeGreaterThan(1);
+  const pods = [...target.set.pods.values()];
+  for (const pod of pods) pod.state = "starting";
+  layer.enqueue(entry(100_000), 1_010_000);
+  let now = 1_010_000;
+  const lookFor = (ms: number): void => {
+    for (const end = now + ms; now < end; now += 100) scaler.look(now);
+  };
+  lookFor(60_000);
+  expect(target.desired).toBe(desired);
+  for (const pod of pods) pod.state = "ready";
+  lookFor(60_000);
+  expect(target.desired).toBeLessThan(desired);
+});

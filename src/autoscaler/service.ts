@@ -79,6 +79,8 @@ export class Autoscaler<Target extends ScalingTarget> {
     if (isCalm && now - scaled.seen.at < CALM_MS) return;
     this.#configure(scaled, target);
     const { pods, reason, forecast } = scaled.scaler.decide(this.#sample(scaled, target, now));
+    // A pod that is called off while it starts has cost its start, and is asked for again as soon as its calls have waited for longer.
+    if (pods < target.desired && !isCalm && isStarting(target.set)) return;
     if (pods !== target.desired) this.#cluster.scale(target, pods, reason, forecast);
   }
 
@@ -155,6 +157,11 @@ const startDelayOf = (set: PodSet | undefined): number | undefined => {
     count++;
   }
   return count === 0 ? undefined : sum / count;
+};
+
+const isStarting = (set: PodSet | undefined): boolean => {
+  for (const pod of set?.pods.values() ?? []) if (pod.state === "starting") return true;
+  return false;
 };
 
 const readyOf = (set: PodSet | undefined): number => {
