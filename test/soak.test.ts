@@ -9,4 +9,6 @@ test("fifteen kills at random moments break no promise", { timeout: 120_000 }, a
   expect(report.kills.controlPlanes).toBeGreaterThanOrEqual(2);
   expect(report.kills.pods).toBeGreaterThanOrEqual(3);
   expect(report.runs.accepted).toBeGreaterThan(50);
+  expect(report.puts.accepted).toBeGreaterThan(5);
+  expect(report.state.increments + report.state.compensations).toBeGreaterThan(5);
 });
