@@ -181,7 +181,7 @@ export class LocalCluster implements Cluster {
 
   harm(id: string, harm: PodHarm): boolean {
     const pod = this.#pods.get(id);
-    return pod !== undefined && pod.process.kill(SIGNALS[harm]);
+    return pod?.process.kill(SIGNALS[harm]) === true;
   }
 
   async stop(): Promise<void> {
