@@ -29,7 +29,7 @@ export const rules: StructureRules = {
     "src/lib/**",
     "src/protocol/**",
     "src/expression/**",
-    "src/state/{marks,transaction}.ts",
+    "src/state/{marks,transaction,watchers}.ts",
     "src/testing/history-checker.ts",
     "src/queue/{load,pace,turns}.ts",
     "src/scheduler/{callees,heartbeats,warm-pool}.ts",

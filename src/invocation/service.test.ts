@@ -5,17 +5,18 @@ import type { FunctionSpec } from "../protocol/application.ts";
 import type { ObjectWrite } from "../protocol/objects.ts";
 import type { Request, ToPod } from "../protocol/pod.ts";
 import type { CallMetrics } from "../protocol/run.ts";
-import type { Staleness, StateWrite } from "../protocol/state.ts";
+import type { Staleness, StateEntry, StateWrite } from "../protocol/state.ts";
 import type { Entry } from "../queue/machine.ts";
 import type { Outcome } from "../scheduler/service.ts";
 import type { Owner, Transaction } from "../state/service.ts";
 import { Invocations } from "./service.ts";
 
-type Reply = ToPod & { t: "reply" };
+type Reply = ToPod & { t: "reply" | "got" };
 
 const METRICS: CallMetrics = { durationMs: 1, cpuMs: 1, queueMs: 1, memoryMb: 50, coldStart: false, pod: "pod-1" };
 const SUCCESS: Outcome = { value: "1", lines: [], metrics: METRICS };
 const FAILURE: Outcome = { failure: { code: "FUNCTION_FAILED", message: "no" }, lines: [], metrics: METRICS };
+const STALE: Staleness = { run: "run_2", call: 1, function: "pay", fault: "execution", message: "no", at: 1 };
 const LOST: Outcome = { failure: { code: "POD_LOST", message: "gone" }, lines: [] };
 
 const settled = async (): Promise<void> => {
@@ -33,6 +34,8 @@ const setUp = (spec: Partial<FunctionSpec> = {}) => {
   const committed: (readonly StateWrite[])[] = [];
   const faults: { owner: Owner; keys: readonly string[]; stale: Staleness }[] = [];
   const control = {
+    isKnown: false,
+    isStale: false,
     conflicts: false,
     holds: true,
     commitThrows: undefined as Error | undefined,
@@ -41,6 +44,10 @@ const setUp = (spec: Partial<FunctionSpec> = {}) => {
     hasFaulted: false,
   };
   const transactions: Transaction[] = [];
+  const entryOf = (tx: Transaction, key: string): StateEntry => {
+    tx.reads.push(key);
+    return { key, value: "7", version: 3, ...(control.isStale ? { stale: STALE } : {}) };
+  };
   const state = {
     begin: (owner: Owner, conflicts = 0) => {
       control.begun.push(conflicts);
@@ -48,10 +55,9 @@ const setUp = (spec: Partial<FunctionSpec> = {}) => {
       transactions.push(tx);
       return tx;
     },
-    read: async (tx: Transaction, ask: { key?: string }) => {
-      tx.reads.push(ask.key ?? "");
-      return "{}";
-    },
+    known: (tx: Transaction, key: string) => (control.isKnown ? entryOf(tx, key) : undefined),
+    entry: async (tx: Transaction, { key }: { key: string }) => entryOf(tx, key),
+    read: async () => "[]",
     commit: (_tx: Transaction, writes: readonly StateWrite[]) => {
       if (control.commitThrows !== undefined) throw control.commitThrows;
       if (control.conflicts) return false;
@@ -94,6 +100,9 @@ const setUp = (spec: Partial<FunctionSpec> = {}) => {
   return { invocations, entry, ask, replies, committed, faults, done, control, transactions, told };
 };
 
+const failureIn = (reply: Reply | undefined): { code: string; message: string } | undefined =>
+  reply?.t === "reply" && reply.failure !== "" ? JSON.parse(reply.failure) : undefined;
+
 describe("an attempt", () => {
   test("that asked for nothing and changed nothing costs nothing", () => {
     const { invocations, entry, transactions } = setUp();
@@ -106,12 +115,25 @@ describe("an attempt", () => {
     const { invocations, entry, ask, transactions, committed, replies } = setUp();
     await ask({ op: "get", key: "orders/1" });
     await ask({ op: "get", key: "orders/2" });
-    expect(replies[0]).toEqual({ t: "reply", lease: 5, id: 1, value: "{}", failure: "" });
+    expect(replies).toHaveLength(2);
     const writes = [{ key: "orders/1", value: "2" }];
     expect(invocations.settle(entry, { ...SUCCESS, writes })).toEqual({ t: "committed", reads: ["orders/1", "orders/2"] });
     expect(committed).toEqual([writes]);
     expect(transactions.map(({ owner }) => owner)).toEqual([{ space: "shop", run: "run_1", seq: 3, function: "pay" }]);
     expect(invocations.size).toBe(0);
+  });
+
+  test("is given a fresh value as it is, at once when it is known, and all of a stale one", async () => {
+    const { ask, control, invocations, entry, replies } = setUp();
+    const got = { t: "got", lease: 5, value: "7", version: 3 };
+    expect(await ask({ op: "get", key: "orders/1" })).toEqual({ ...got, id: 1 });
+    control.isStale = true;
+    const whole = JSON.stringify({ key: "orders/1", value: "7", version: 3, stale: STALE });
+    expect(await ask({ op: "get", key: "orders/1", stale: "allow" })).toEqual({ t: "reply", lease: 5, id: 2, value: whole, failure: "" });
+    Object.assign(control, { isKnown: true, isStale: false });
+    void ask({ op: "get", key: "orders/1" });
+    expect(replies.at(-1)).toEqual({ ...got, id: 3 });
+    expect(invocations.settle(entry, SUCCESS)).toEqual({ t: "committed", reads: ["orders/1", "orders/1", "orders/1"] });
   });
 
   test("may write what it has never read", () => {
@@ -138,7 +160,7 @@ describe("an attempt", () => {
       invocations.request(entry, { t: "request", lease: 5, id, ask: { op: "get", key: "a/1" } }, (reply) => replies.push(reply as Reply));
     }
     expect(replies).toHaveLength(1);
-    expect(JSON.parse(replies[0]!.failure)).toMatchObject({ code: "OVERLOADED" });
+    expect(failureIn(replies[0])).toMatchObject({ code: "OVERLOADED" });
   });
 
   test("tells its progress to whom it concerns", () => {
@@ -289,11 +311,11 @@ describe("permissions", () => {
     [{ op: "object-copy", bucket: "orders", key: "out/a", to: { bucket: "orders", key: "out/b" } }, false],
     [{ op: "object-copy", bucket: "orders", key: "in/a", to: { bucket: "orders", key: "in/b" } }, false],
   ])("answer %j: %s", async (request, allowed) => {
-    const { ask } = setUp({ permissions });
-    const reply = await ask(request);
-    expect(reply?.failure === "" ? "allowed" : (JSON.parse(reply?.failure ?? "") as { code: string }).code).toBe(
-      allowed ? "allowed" : "ACCESS_DENIED",
-    );
+    for (const isKnown of [false, true]) {
+      const { ask, control } = setUp({ permissions });
+      control.isKnown = isKnown;
+      expect(failureIn(await ask(request))?.code).toBe(allowed ? undefined : "ACCESS_DENIED");
+    }
   });
 
   test("that list nothing keep a function to the buckets that are its application's or nobody's", async () => {
@@ -301,7 +323,7 @@ describe("permissions", () => {
     const codes: string[] = [];
     for (const name of ["orders", "nobodys", "archive"]) {
       const reply = await ask({ op: "object-head", bucket: name, key: "a" });
-      codes.push(reply?.failure === "" ? "allowed" : (JSON.parse(reply?.failure ?? "") as { message: string }).message);
+      codes.push(failureIn(reply)?.message ?? "allowed");
     }
     expect(codes).toEqual(["allowed", "allowed", expect.stringContaining('belongs to application "store"')]);
   });

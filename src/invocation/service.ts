@@ -26,7 +26,7 @@ import type { Owner, StateService, Transaction } from "../state/service.ts";
 import { declaredKeys } from "./patterns.ts";
 
 export interface InvocationParts {
-  state: Pick<StateService, "begin" | "read" | "commit" | "fault" | "abandon" | "hasFaulted">;
+  state: Pick<StateService, "begin" | "known" | "entry" | "read" | "commit" | "fault" | "abandon" | "hasFaulted">;
   objects: Pick<ObjectService, "session" | "serve" | "holds" | "publish" | "close">;
   registry: Pick<Registry, "spec" | "version" | "ownerOfBucket">;
   clock: Pick<Clock, "now">;
@@ -45,6 +45,15 @@ interface Attempt {
   readonly who: Who;
   session: ObjectSession | undefined;
   underWay: number;
+}
+
+type Asked = FromPod & { t: "request" };
+
+/** What a request comes to; with `version` it is a state key's fresh value. */
+interface Served {
+  value: Json;
+  version?: number;
+  data?: Uint8Array;
 }
 
 interface Who {
@@ -67,22 +76,23 @@ export class Invocations implements AttemptService {
 
   // ---------------------------------------------------------------- while it executes
 
-  request(entry: Entry, { lease, id, ask }: FromPod & { t: "request" }, reply: (message: ToPod) => void): void {
+  request(entry: Entry, message: Asked, reply: (message: ToPod) => void): void {
     const attempt = this.#attemptOf(entry);
-    const refuse = (error: unknown): void =>
-      reply({ t: "reply", lease, id, value: "", failure: JSON.stringify(withoutStack(failureOf(error, "INTERNAL"))) });
+    const known = this.#known(attempt, message.ask);
+    if (known !== undefined) return reply(answerTo(message, known));
     if (attempt.underWay >= MOST_UNDER_WAY) {
-      return refuse(new LockstepError("OVERLOADED", `the invocation has ${MOST_UNDER_WAY} requests under way: await some of them first`));
+      const what = `the invocation has ${MOST_UNDER_WAY} requests under way: await some of them first`;
+      return reply(refusalOf(message, new LockstepError("OVERLOADED", what)));
     }
     attempt.underWay++;
-    this.#serve(attempt, ask).then(
-      ({ value, data }) => {
+    this.#serve(attempt, message.ask).then(
+      (served) => {
         attempt.underWay--;
-        reply({ t: "reply", lease, id, value, failure: "", ...(data === undefined ? {} : { data }) });
+        reply(answerTo(message, served));
       },
       (error: unknown) => {
         attempt.underWay--;
-        refuse(error);
+        reply(refusalOf(message, error));
       },
     );
   }
@@ -182,14 +192,20 @@ export class Invocations implements AttemptService {
 
   // ---------------------------------------------------------------- requests
 
-  async #serve(attempt: Attempt, ask: Request): Promise<{ value: Json; data?: Uint8Array }> {
+  /** Most reads are of what is known already: they take no promise. */
+  #known({ who, tx }: Attempt, ask: Request): Served | undefined {
+    if (ask.op !== "get" || !allows(who.spec?.permissions, "state", "read", ask.key)) return undefined;
+    return this.#parts.state.known(tx, ask.key);
+  }
+
+  async #serve(attempt: Attempt, ask: Request): Promise<Served> {
     switch (ask.op) {
       case "get":
         this.#check(attempt.who, "state", "read", ask.key);
-        return this.#read(attempt, ask);
+        return this.#find(attempt, ask);
       case "list":
         this.#checkListing(attempt.who, "state", ask.prefix);
-        return this.#read(attempt, ask);
+        return { value: await this.#parts.state.read(attempt.tx, ask) };
       case "object-head":
       case "object-get":
         this.#checkObject(attempt.who, "read", ask.bucket, ask.key);
@@ -212,8 +228,9 @@ export class Invocations implements AttemptService {
     return this.#parts.objects.serve(this.#sessionOf(attempt), ask);
   }
 
-  async #read(attempt: Attempt, ask: StateRead): Promise<{ value: Json }> {
-    return { value: await this.#parts.state.read(attempt.tx, ask) };
+  async #find(attempt: Attempt, ask: StateRead & { op: "get" }): Promise<Served> {
+    const entry = await this.#parts.state.entry(attempt.tx, ask);
+    return entry.stale === undefined ? entry : { value: JSON.stringify(entry) };
   }
 
   #attemptOf(entry: Entry): Attempt {
@@ -260,6 +277,16 @@ export class Invocations implements AttemptService {
     throw denial(actor, "objects", action, `${bucket}/${key}`, owner);
   }
 }
+
+const answerTo = ({ lease, id }: Asked, { value, version, data }: Served): ToPod => {
+  if (version !== undefined) return { t: "got", lease, id, value, version };
+  return data === undefined ? { t: "reply", lease, id, value, failure: "" } : { t: "reply", lease, id, value, failure: "", data };
+};
+
+const refusalOf = ({ lease, id }: Asked, error: unknown): ToPod => {
+  const failure = JSON.stringify(withoutStack(failureOf(error, "INTERNAL")));
+  return { t: "reply", lease, id, value: "", failure };
+};
 
 const ownerOf = ({ run, seq, fn }: Entry, { actor }: Who): Owner => ({ space: actor.application, run, seq, function: fn });
 

@@ -41,7 +41,7 @@ export type ToPod =
     }
   /** Answers `request` `id` of this lease. `failure` is empty when it succeeded; `data` is a chunk of an object. */
   | { t: "reply"; lease: number; id: number; value: Json; failure: Json; data?: Uint8Array }
-  /** Answers a `get` of what is neither stale nor has an end, as nearly all is: with the value itself, and no JSON around it. */
+  /** Answers a `get` of a key that is not stale: with the value itself, and no JSON around it. */
   | { t: "got"; lease: number; id: number; value: Json; version: number }
   | { t: "abort"; lease: number; reason: string }
   /**

@@ -18,12 +18,14 @@
  *     it keeps from committing may be the repair.
  * I5  A key is stale from the fault of its writer until a write, a refresh, or the success of the call that failed.
  */
+import { ChurnMap } from "../lib/churn-map.ts";
 import { getOrMake } from "../lib/map.ts";
 import { compareUtf8 } from "../lib/utf8.ts";
 import type { EventBody } from "../protocol/events.ts";
 import type { Space, Staleness, StateChange, StateEntry, StateWrite } from "../protocol/state.ts";
 import { Marks } from "./marks.ts";
 import { type Owner, type Range, Transaction } from "./transaction.ts";
+import { Watchers } from "./watchers.ts";
 
 /** A row as it was decided; without `value` the key has none. */
 export interface Row {
@@ -55,9 +57,9 @@ export interface Writes {
 
 /** What is known of one space while something happens in it. */
 interface Area {
-  readonly watchers: Map<string, Set<Transaction>>;
+  readonly watchers: Watchers;
   readonly ranges: Set<Range>;
-  readonly decided: Map<string, Decided>;
+  readonly decided: ChurnMap<string, Decided>;
 }
 
 export class StateMachine {
@@ -101,11 +103,9 @@ export class StateMachine {
 
   /** From now on a change of the key makes the transaction conflict. */
   watch(tx: Transaction, space: Space, key: string): void {
-    const keys = getOrMake(tx.watched, space, () => new Set<string>());
-    if (keys.has(key)) return;
-    keys.add(key);
+    if (!this.#area(space).watchers.add(key, tx)) return;
+    tx.watched.push({ space, key });
     tx.size++;
-    getOrMake(this.#area(space).watchers, key, () => new Set<Transaction>()).add(tx);
   }
 
   /** The same for all keys of a listing. `to` may be set when the listing has ended. */
@@ -208,10 +208,7 @@ export class StateMachine {
     if (tx.ended) return;
     tx.ended = true;
     if (tx.isUrgent) this.#urgent--;
-    for (const [space, keys] of tx.watched) {
-      const area = this.#area(space);
-      for (const key of keys) unwatch(area, key, tx);
-    }
+    for (const { space, key } of tx.watched) this.#area(space).watchers.delete(key, tx);
     for (const { space, range } of tx.ranges) this.#area(space).ranges.delete(range);
   }
 
@@ -284,32 +281,28 @@ export class StateMachine {
   #touch(space: Space, key: string): void {
     const area = this.#areas.get(space);
     if (area === undefined) return;
-    for (const tx of area.watchers.get(key) ?? []) tx.conflicted = true;
+    for (const tx of area.watchers.of(key)) tx.conflicted = true;
     for (const range of area.ranges) if (covers(range, key)) range.tx.conflicted = true;
   }
 
   #area(space: Space): Area {
-    return getOrMake(this.#areas, space, () => ({ watchers: new Map(), ranges: new Set(), decided: new Map() }));
+    return getOrMake(this.#areas, space, emptyArea);
   }
 }
 
 const nameOf = (space: Space, key: string): string => `${space}\0${key}`;
+
+const emptyArea = (): Area => ({ watchers: new Watchers(), ranges: new Set(), decided: new ChurnMap() });
 
 const emptyStep = (): Step => ({ changes: [], decided: [], events: [], stale: [], fresh: [] });
 
 /** The platform's own spaces say nothing of themselves. */
 const isApplication = (space: Space): boolean => !space.startsWith("$");
 
-const unwatch = ({ watchers }: Area, key: string, tx: Transaction): void => {
-  const watching = watchers.get(key);
-  watching?.delete(tx);
-  if (watching?.size === 0) watchers.delete(key);
-};
-
 const goesBefore = (other: Transaction, tx: Transaction): boolean => other !== tx && other.isUrgent && other.isBefore(tx);
 
 const rivalOf = ({ watchers, ranges }: Area, key: string, tx: Transaction): Transaction | undefined => {
-  for (const other of watchers.get(key) ?? []) if (goesBefore(other, tx)) return other;
+  for (const other of watchers.of(key)) if (goesBefore(other, tx)) return other;
   for (const range of ranges) if (goesBefore(range.tx, tx) && covers(range, key)) return range.tx;
   return undefined;
 };

@@ -4,12 +4,15 @@
  * R1  What it gives is durable (A1): when part of it is still on its way to the disk, it waits for that.
  * R2  It takes what is decided before it asks for the rows. So a decision that becomes durable in between is in one of the two. The mark of
  *     a single key is taken then too: an old value never comes with the freshness of the one that has replaced it.
+ * R3  Rows of applications change by what the machine decides and by nothing else, so those that were read or written last are kept. The
+ *     platform's own are written by others as well, and never kept.
  */
 import type { Turn } from "../coordinator/turn.ts";
 import type { StateRows } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { getOrMake } from "../lib/map.ts";
+import { Recent } from "../lib/recent.ts";
 import { compareUtf8 } from "../lib/utf8.ts";
 import type { Space, Staleness, StateEntry } from "../protocol/state.ts";
 import type { Decided, Row, StateMachine } from "./machine.ts";
@@ -26,6 +29,13 @@ export interface ReaderParts {
 const FIRST_ROWS = 16;
 const MOST_ROWS = 256;
 
+/** Characters of the rows that are kept. */
+const KEPT_CHARS = 4 * 1024 * 1024;
+/** What a row takes besides its key and value, about. */
+const ROW_CHARS = 100;
+
+const ABSENT: Row = Object.freeze({ version: 0 });
+
 interface Waiter {
   tx: Transaction;
   wake(): void;
@@ -35,19 +45,43 @@ export class StateReader {
   readonly #parts: ReaderParts;
   readonly #machine: StateMachine;
   readonly #waiters = new Map<string, Set<Waiter>>();
+  readonly #kept = new Recent<Row>(KEPT_CHARS, (key, { value = "" }) => key.length + value.length + ROW_CHARS);
+  /** How often rows have changed. */
+  #changes = 0;
 
   constructor(parts: ReaderParts, machine: StateMachine) {
     this.#parts = parts;
     this.#machine = machine;
   }
 
+  /** The entry as it is this moment, when it is known without a look at the disk and nothing of it is on its way there. */
+  known(space: Space, key: string): StateEntry | undefined {
+    const row = this.#kept.get(idOf(space, key));
+    if (row === undefined || this.#machine.decided(space, key) !== undefined) return undefined;
+    return entryOf(key, row, this.#machine.staleOf(space, key), this.#parts.clock.now());
+  }
+
   async entry(space: Space, key: string): Promise<StateEntry> {
     const decided = this.#machine.decided(space, key);
     const stale = this.#machine.staleOf(space, key);
-    const row = decided?.row ?? (await this.#parts.rows.get(space, key));
+    const row = decided?.row ?? this.#kept.get(idOf(space, key)) ?? (await this.#load(space, key));
     const entry = entryOf(key, row, stale, this.#parts.clock.now());
     if (decided !== undefined || this.#machine.decided(space, key) !== undefined) await this.#durable();
     return entry;
+  }
+
+  async #load(space: Space, key: string): Promise<Row> {
+    const changes = this.#changes;
+    const row = (await this.#parts.rows.get(space, key)) ?? ABSENT;
+    // Rows that have changed meanwhile may be older here than on the disk.
+    if (changes === this.#changes && isKept(space)) this.#kept.set(idOf(space, key), row);
+    return row;
+  }
+
+  /** What was decided is on the disk now. */
+  settled(decided: readonly Decided[]): void {
+    this.#changes++;
+    for (const { space, key, row } of decided) if (row !== undefined && isKept(space)) this.#kept.set(idOf(space, key), row);
   }
 
   /**
@@ -113,6 +147,10 @@ export class StateReader {
     return new Promise((resolve) => this.#parts.turn.after(resolve));
   }
 }
+
+const isKept = (space: Space): boolean => !space.startsWith("$");
+
+const idOf = (space: Space, key: string): string => `${space}\0${key}`;
 
 const entryOf = (key: string, row: Partial<Row> | undefined, stale: Staleness | undefined, now: number): StateEntry => {
   const entry: StateEntry = { key, value: "", version: 0 };

@@ -47,8 +47,10 @@ const setUp = async (journal: MemoryJournal = createMemoryJournal(), maxValueByt
   };
   const get = async (owner: Owner, key: string, stale?: "allow" | "wait"): Promise<StateEntry> => {
     const tx = state.begin(owner);
+    const known = state.known(tx, key);
     const text = await settled(state.read(tx, stale === undefined ? { op: "get", key } : { op: "get", key, stale }));
     state.abandon(tx);
+    if (known !== undefined) expect(JSON.parse(text)).toEqual(known);
     return JSON.parse(text);
   };
   const put = async (key: string, value: string, owner = ownerOf(99)): Promise<void> => {
@@ -169,6 +171,55 @@ describe("a read", () => {
     await release();
     expect(JSON.parse(await one)).toEqual({ key: "orders/1", value: "1", version: 1 });
     expect(JSON.parse(await all)).toEqual([{ key: "orders/1", value: "1", version: 1 }]);
+  });
+
+  test("is answered at once when what it asks for is known, fresh and on the disk", async () => {
+    const { state, journal, clock, get, put, hold, release } = await setUp();
+    const tx = state.begin(ownerOf(1));
+    const known = (of = tx) => state.known(of, "orders/1");
+    expect(known()).toBeUndefined();
+    await get(ownerOf(2), "orders/1");
+    expect(known()).toEqual({ key: "orders/1", value: "", version: 0 });
+    expect(tx.reads).toEqual(["orders/1"]);
+    hold();
+    await put("orders/1", '"a"');
+    expect([tx.conflicted, known(), known(state.begin(ownerOf(3)))]).toEqual([true, undefined, undefined]);
+    await release();
+    const entry = { key: "orders/1", value: '"a"', version: 1 };
+    expect([known(), known(state.begin(ownerOf(4))), await journal.state.get("shop", "orders/1")]).toEqual([undefined, entry, entry]);
+    state.fault(ownerOf(5), ["orders/1"], staleBy(ownerOf(5)));
+    await clock.settle();
+    expect(known(state.begin(ownerOf(6)))).toBeUndefined();
+  });
+
+  test("of what changes while it is looked up on the disk leaves nothing old behind", async () => {
+    const journal = createMemoryJournal();
+    const { state, put, settled } = await setUp(journal);
+    await put("orders/0", "0");
+    const get = journal.state.get.bind(journal.state);
+    const rows = Promise.withResolvers<void>();
+    journal.state.get = async (space, key) => {
+      const row = await get(space, key);
+      await rows.promise;
+      return row;
+    };
+    const tx = state.begin(ownerOf(1));
+    const read = state.read(tx, { op: "get", key: "orders/1" });
+    await put("orders/1", '"new"');
+    rows.resolve();
+    await expect(settled(read)).rejects.toMatchObject({ code: "STATE_CONFLICT" });
+    expect(state.known(state.begin(ownerOf(2)), "orders/1")).toMatchObject({ value: '"new"' });
+  });
+
+  test("of the platform's own rows always looks at the disk: others write them too", async () => {
+    const { state, journal, turn, clock, settled } = await setUp();
+    const tx = state.begin({ ...ownerOf(1), space: "$s3" });
+    const read = (): Promise<string> => settled(state.read(tx, { op: "get", key: "seen" }));
+    await read();
+    turn.state([{ space: "$s3", key: "seen", value: "2", version: state.nextVersion() }]);
+    await clock.settle();
+    expect(await journal.state.get("$s3", "seen")).toMatchObject({ value: "2" });
+    expect([JSON.parse(await read()), state.known(tx, "seen")]).toEqual([{ key: "seen", value: "2", version: 1 }, undefined]);
   });
 
   test("of a listing shows what is decided in the place of what is on disk, page by page", async () => {

@@ -95,6 +95,22 @@ export class StateService implements StatePlane {
     return this.#machine.begin(owner, conflicts);
   }
 
+  /** What `entry` would give, at once: a fresh value that takes no look at the disk. `undefined` when it isn't as simple. */
+  known(tx: Transaction, key: string): StateEntry | undefined {
+    if (tx.conflicted || tx.ended || tx.size >= MOST_READS) return undefined;
+    const { space } = tx.owner;
+    const entry = this.#reader.known(space, key);
+    if (entry === undefined || entry.stale !== undefined) return undefined;
+    this.#machine.watch(tx, space, key);
+    tx.tell(key);
+    return entry;
+  }
+
+  /** Reads one key. Rejects as `read` does. */
+  entry(tx: Transaction, ask: StateRead & { op: "get" }): Promise<StateEntry> {
+    return this.#get(tx, tx.owner.space, ask);
+  }
+
   /**
    * Gives JSON of a `StateEntry`, or of a list of them. Rejects with STATE_STALE, STATE_KEY_INVALID, BAD_REQUEST, PAYLOAD_TOO_LARGE for a
    * listing or transaction that is too large, and STATE_CONFLICT as soon as the transaction can't commit any more.
@@ -325,7 +341,10 @@ export class StateService implements StatePlane {
     if (changes.length === 0) return;
     const { turn } = this.#parts;
     turn.state(changes);
-    turn.after(() => this.#machine.settle(decided));
+    turn.after(() => {
+      this.#machine.settle(decided);
+      this.#reader.settled(decided);
+    });
     for (const event of events) turn.event(event);
     for (const { space, key, stale: mark } of stale) for (const told of this.#staleListeners) told(space, key, mark);
     for (const { space, key } of fresh) this.#reader.refreshed(space, key);

@@ -33,7 +33,7 @@ export class Transaction {
   ended = false;
   /** The first keys of its owner's space that it has read. */
   readonly reads: string[] = [];
-  readonly watched = new Map<Space, Set<string>>();
+  readonly watched: { space: Space; key: string }[] = [];
   readonly ranges: { space: Space; range: Range }[] = [];
   /** Keys and ranges that it watches. */
   size = 0;
