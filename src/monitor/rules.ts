@@ -89,7 +89,7 @@ const LOCKSTEP: readonly Row[] = [
   listed("POD_LOST POD_FAILED_TO_START", "pod-lost", true, "Another pod takes the next attempt."),
   listed("ACCESS_DENIED UNAUTHENTICATED SIGNATURE_INVALID", "permission", false, "The definition, or the key, has to change."),
   listed("CHECK_FAILED", "check-failed", true, "The next attempt may do what this one did not."),
-  listed("UNKNOWN_BUCKET UNKNOWN_OBJECT UNKNOWN_KEY UNKNOWN_RUN UNKNOWN_ROUTE CALL_NOT_FOUND BUCKET_NAME_INVALID OBJECT_KEY_INVALID", NOT_FOUND, false, "Nothing has this name; somebody must make it, or mend the name."),
+  listed("UNKNOWN_BUCKET UNKNOWN_OBJECT UNKNOWN_KEY UNKNOWN_RUN UNKNOWN_ROUTE UNKNOWN_POD UNKNOWN_SERVICE CALL_NOT_FOUND BUCKET_NAME_INVALID OBJECT_KEY_INVALID", NOT_FOUND, false, "Nothing has this name; somebody must make it, or mend the name."),
   listed("STATE_STALE", UNAVAILABLE, true, "The value may be mended by the time of the next attempt."),
   listed("STORAGE_UNAVAILABLE STORAGE_FULL JOURNAL_UNAVAILABLE NOT_CONNECTED SHUTTING_DOWN OVERLOADED", UNAVAILABLE, true, "It may answer, or have room, again."),
   listed("STATE_CONFLICT PRECONDITION_FAILED", "execution", true, "The next attempt reads what is there now."),
