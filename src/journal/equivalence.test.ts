@@ -155,7 +155,7 @@ test("both adapters give the same answers after any commits", { timeout: 60_000 
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 15 }), async (steps) => {
       const path = join(root, `${files++}.sqlite`);
-      const open = () => new SqliteJournal(path, { inlineLimit: 50, checkpointPages: 50, stateLog: { keys: 4, chars: 400, slice: 1 } });
+      const open = () => new SqliteJournal(path, { inlineLimit: 50, checkpointPages: 50 });
       let sqlite: Journal = open();
       let memory: MemoryJournal = createMemoryJournal();
       try {

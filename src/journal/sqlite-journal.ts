@@ -23,7 +23,6 @@ import { LogReader } from "./sqlite-logs.ts";
 import { SqliteReader } from "./sqlite-reader.ts";
 import { migrate } from "./sqlite-schema.ts";
 import { SqliteState } from "./sqlite-state.ts";
-import { StateLog, type StateLogBounds } from "./sqlite-state-log.ts";
 import { Transactions } from "./sqlite-transaction.ts";
 import type { Heads } from "./sqlite-writer.ts";
 import { SqliteWriter } from "./sqlite-writer.ts";
@@ -33,8 +32,6 @@ export interface SqliteJournalOptions {
   inlineLimit?: number;
   /** WAL pages of 4 KiB after which a commit also moves them into the database. Default 1,000. */
   checkpointPages?: number;
-  /** What the log of the state store may grow to before its table is written. Default 4,096 keys, or 1 MiB. */
-  stateLog?: StateLogBounds;
   /** Called once, when the journal is closed. */
   onClose?: () => void;
 }
@@ -45,7 +42,6 @@ export class SqliteJournal implements Journal {
   readonly #db: DatabaseSync;
   readonly #transactions: Transactions;
   readonly #writer: SqliteWriter;
-  readonly #stateLog: StateLog;
   readonly #reader: SqliteReader;
   readonly #logs: LogReader;
   readonly #list: RunList;
@@ -64,14 +60,13 @@ export class SqliteJournal implements Journal {
       this.#transactions = new Transactions(this.#db);
       this.epoch = this.#transactions.run(() => nextEpoch(this.#db));
       reserveWal(path, checkpointPages);
-      this.#stateLog = new StateLog(this.#db, options.stateLog);
-      this.#writer = new SqliteWriter(this.#db, options.inlineLimit ?? 32_768, this.#stateLog);
+      this.#writer = new SqliteWriter(this.#db, options.inlineLimit ?? 32_768);
       this.#reader = new SqliteReader(this.#db);
       this.#logs = new LogReader(this.#db);
       this.#list = new RunList(this.#db);
       this.#applications = new Applications(this.#db);
       this.#heads = this.#reader.heads();
-      this.state = new SqliteState(this.#db, this.#stateLog.overlay, () => this.#heads.lastVersion);
+      this.state = new SqliteState(this.#db, () => this.#heads.lastVersion);
     } catch (cause) {
       this.#db.close();
       throw unavailable(`the journal ${path} could not be opened`, cause);
@@ -89,7 +84,6 @@ export class SqliteJournal implements Journal {
   async commit(batch: Batch): Promise<number> {
     const first = this.#heads.lastPosition + 1;
     this.#heads = this.#write(() => this.#writer.write(batch, this.#heads));
-    this.#stateLog.committed();
     return first;
   }
 

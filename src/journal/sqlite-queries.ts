@@ -61,8 +61,8 @@ export const STATE_SQL = {
   from: `SELECT ${STATE} INDEXED BY state_key WHERE space = ? AND key >= ? ORDER BY key`,
   stale: `SELECT space, ${STATE} INDEXED BY state_stale WHERE stale IS NOT NULL ORDER BY space, key`,
   expired: `
-    SELECT space, key, expires_at FROM state INDEXED BY state_expiry WHERE expires_at IS NOT NULL AND expires_at <= ?
-    ORDER BY expires_at, id`,
+    SELECT space, key FROM state INDEXED BY state_expiry WHERE expires_at IS NOT NULL AND expires_at <= ?
+    ORDER BY expires_at, id LIMIT ?`,
 } as const;
 
 export type Statements<Sql> = Readonly<Record<keyof Sql, StatementSync>>;

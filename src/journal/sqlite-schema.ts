@@ -98,12 +98,7 @@ const third: Migration = (db) =>
     CREATE INDEX logs_function_level ON logs(function, level) WHERE level >= 2;
   `);
 
-/*
- * - `state_log`: what commits change of the state store, one row each, until it is in `state` (sqlite-state-log.ts).
- */
-const fourth: Migration = (db) => db.exec("CREATE TABLE state_log(id INTEGER PRIMARY KEY, changes TEXT NOT NULL) STRICT");
-
-export const MIGRATIONS: readonly Migration[] = [first, second, third, fourth];
+export const MIGRATIONS: readonly Migration[] = [first, second, third];
 
 /**
  * Brings the file to the version of this program, each step in a transaction of its own.

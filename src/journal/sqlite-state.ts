@@ -1,15 +1,17 @@
 /**
- * The rows of the state store as they are read: those of the table `state`, under what is only in the log yet (sqlite-state-log.ts).
+ * The rows of the state store: what is read of them, and how a commit changes them.
+ *
+ * Owns: the table `state` and `meta.last_version`. Does not own: the transaction and the fence (sqlite-journal.ts), what a change means
+ * (src/state).
  */
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { compareUtf8 } from "../lib/utf8.ts";
-import type { Space, Staleness, StateEntry } from "../protocol/state.ts";
-import { paired } from "./paired.ts";
+import type { Space, Staleness, StateChange, StateEntry } from "../protocol/state.ts";
 import type { StateRows } from "./port.ts";
 import { unavailable } from "./sqlite-errors.ts";
 import { prepareAll, STATE_SQL, type Statements } from "./sqlite-queries.ts";
-import { isWhole, rowAfter } from "./state-changes.ts";
-import type { StateOverlay } from "./state-overlay.ts";
+import { BulkInsert } from "./sqlite-transaction.ts";
+import { lastChanges } from "./state-changes.ts";
 
 interface StateRow {
   key: string;
@@ -22,12 +24,10 @@ interface StateRow {
 /** @throws {LockstepError} JOURNAL_UNAVAILABLE from all that reads */
 export class SqliteState implements StateRows {
   readonly #statements: Statements<typeof STATE_SQL>;
-  readonly #overlay: StateOverlay;
   readonly #lastVersion: () => number;
 
-  constructor(db: DatabaseSync, overlay: StateOverlay, lastVersion: () => number) {
+  constructor(db: DatabaseSync, lastVersion: () => number) {
     this.#statements = prepareAll(db, STATE_SQL);
-    this.#overlay = overlay;
     this.#lastVersion = lastVersion;
   }
 
@@ -36,7 +36,8 @@ export class SqliteState implements StateRows {
   }
 
   async get(space: Space, key: string): Promise<StateEntry | undefined> {
-    return read(() => this.#get(space, key));
+    const row = read(() => this.#statements.get.get(space, key));
+    return row === undefined ? undefined : entryOf(row as unknown as StateRow);
   }
 
   async list(space: Space, prefix: string, limit: number, after?: string): Promise<StateEntry[]> {
@@ -44,71 +45,26 @@ export class SqliteState implements StateRows {
   }
 
   async stale(): Promise<(StateEntry & { space: Space })[]> {
-    const found = read(() => [...this.#staleInTable(), ...this.#staleInLog()]);
-    return found.sort((a, b) => compareUtf8(a.space, b.space) || compareUtf8(a.key, b.key));
+    return read(() => this.#statements.stale.all().map((row) => ({ space: row.space as string, ...entryOf(row as unknown as StateRow) })));
   }
 
   async expired(now: number, limit: number): Promise<{ space: Space; key: string }[]> {
-    const found = read(() => [...this.#overlay.expired(now), ...this.#expiredInTable(now, limit)]);
-    found.sort((a, b) => (a.expiresAt ?? 0) - (b.expiresAt ?? 0));
-    return found.slice(0, limit).map(({ space, key }) => ({ space, key }));
-  }
-
-  #get(space: Space, key: string): StateEntry | undefined {
-    const change = this.#overlay.get(space, key);
-    if (change !== undefined && isWhole(change)) return rowAfter(undefined, change);
-    const row = this.#statements.get.get(space, key) as StateRow | undefined;
-    const entry = row === undefined ? undefined : entryOf(row);
-    return change === undefined ? entry : rowAfter(entry, change);
+    const rows = read(() => this.#statements.expired.all(now, limit) as { space: string; key: string }[]);
+    return rows.map(({ space, key }) => ({ space, key }));
   }
 
   #list(space: Space, prefix: string, limit: number, after: string | undefined): StateEntry[] {
     const entries: StateEntry[] = [];
     if (limit < 1) return entries;
-    const changes = this.#overlay.under(space, prefix, after);
-    for (const [row, change] of paired(this.#under(space, prefix, after), changes)) {
-      const entry = change === undefined ? row : rowAfter(row, change);
-      if (entry !== undefined) entries.push(entry);
-      if (entries.length === limit) break;
-    }
-    return entries;
-  }
-
-  *#under(space: Space, prefix: string, after: string | undefined): Generator<StateEntry> {
     const first = after === undefined || compareUtf8(after, prefix) < 0 ? prefix : after;
     for (const row of this.#statements.from.iterate(space, first)) {
       const { key } = row as { key: string };
       if (key === after) continue;
-      if (!key.startsWith(prefix)) return;
-      yield entryOf(row as unknown as StateRow);
+      if (!key.startsWith(prefix)) break;
+      entries.push(entryOf(row as unknown as StateRow));
+      if (entries.length === limit) break;
     }
-  }
-
-  *#staleInTable(): Generator<StateEntry & { space: Space }> {
-    for (const row of this.#statements.stale.iterate()) {
-      const space = row.space as Space;
-      if (this.#overlay.get(space, row.key as string) === undefined) yield { space, ...entryOf(row as unknown as StateRow) };
-    }
-  }
-
-  *#staleInLog(): Generator<StateEntry & { space: Space }> {
-    for (const { space, key, stale } of this.#overlay.all()) {
-      const entry = stale === undefined ? undefined : this.#get(space, key);
-      if (entry !== undefined) yield { space, ...entry };
-    }
-  }
-
-  *#expiredInTable(now: number, limit: number): Generator<{ space: Space; key: string; expiresAt: number }> {
-    let left = limit;
-    for (const row of this.#statements.expired.iterate(now)) {
-      if (left === 0) return;
-      const { space, key, expires_at: expiresAt } = row as { space: Space; key: string; expires_at: number };
-      const change = this.#overlay.get(space, key);
-      // What is only stale is gone as soon as it isn't any more.
-      if (isWhole(change) || (change !== undefined && this.#get(space, key) === undefined)) continue;
-      left--;
-      yield { space, key, expiresAt };
-    }
+    return entries;
   }
 }
 
@@ -126,3 +82,53 @@ const entryOf = ({ key, version, expires_at, stale, value }: StateRow): StateEnt
   if (expires_at !== null) entry.expiresAt = expires_at;
   return entry;
 };
+
+const INTO = "state(space, key, version, expires_at, stale, value)";
+const REPLACED = ["version", "expires_at", "stale", "value"].map((column) => `${column} = excluded.${column}`).join(", ");
+
+/** The write side, inside the transaction of a commit. */
+export class StateWriter {
+  readonly #rows: BulkInsert;
+  readonly #marks: BulkInsert;
+  readonly #remove: StatementSync;
+  readonly #unmark: StatementSync;
+  readonly #removeEmpty: StatementSync;
+  readonly #keepVersion: StatementSync;
+
+  constructor(db: DatabaseSync) {
+    this.#rows = new BulkInsert(db, INTO, `ON CONFLICT(space, key) DO UPDATE SET ${REPLACED}`);
+    this.#marks = new BulkInsert(db, INTO, "ON CONFLICT(space, key) DO UPDATE SET stale = excluded.stale");
+    this.#remove = db.prepare("DELETE FROM state WHERE space = ? AND key = ?");
+    this.#unmark = db.prepare("UPDATE state SET stale = NULL WHERE space = ? AND key = ?");
+    this.#removeEmpty = db.prepare("DELETE FROM state WHERE space = ? AND key = ? AND value IS NULL AND stale IS NULL");
+    this.#keepVersion = db.prepare("UPDATE meta SET last_version = ?");
+  }
+
+  /** Returns the greatest version that was ever written, `last` before. */
+  write(changes: readonly StateChange[], last: number): number {
+    const rows: SQLInputValue[] = [];
+    const marks: SQLInputValue[] = [];
+    for (const change of lastChanges(changes)) this.#sort(change, rows, marks);
+    this.#rows.insert(rows);
+    this.#marks.insert(marks);
+    let greatest = last;
+    for (const { version, keep } of changes) if (keep !== true && version > greatest) greatest = version;
+    if (greatest > last) this.#keepVersion.run(greatest);
+    return greatest;
+  }
+
+  // Each key is changed once, so what goes may go before what comes.
+  #sort({ space, key, value, version, stale, expiresAt, keep }: StateChange, rows: SQLInputValue[], marks: SQLInputValue[]): void {
+    const mark = stale === undefined ? null : JSON.stringify(stale);
+    if (keep === true && mark !== null) {
+      marks.push(space, key, 0, null, mark, null);
+    } else if (keep === true) {
+      this.#unmark.run(space, key);
+      this.#removeEmpty.run(space, key);
+    } else if (value === undefined && mark === null) {
+      this.#remove.run(space, key);
+    } else {
+      rows.push(space, key, value === undefined ? 0 : version, expiresAt ?? null, mark, value ?? null);
+    }
+  }
+}

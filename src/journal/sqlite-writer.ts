@@ -11,13 +11,12 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { JournalRecord } from "../protocol/run.ts";
-import type { StateChange } from "../protocol/state.ts";
 import { gravestOf, writtenAt } from "./log-search.ts";
 import { ordinalOfRun } from "./ordinals.ts";
 import type { AcceptedRun, Batch, RunChange } from "./port.ts";
 import type { Spilled } from "./sqlite-codec.ts";
 import { FIRST_ASLEEP, FIRST_FINISHED, INPUT_SLOT, inputSlot, kindCode, stateOf, targetOf, VALUE_SLOT, valueSlot } from "./sqlite-codec.ts";
-import type { StateLog } from "./sqlite-state-log.ts";
+import { StateWriter } from "./sqlite-state.ts";
 import { BulkInsert } from "./sqlite-transaction.ts";
 
 /** The greatest numbers given so far. */
@@ -31,23 +30,21 @@ export interface Heads {
 const RUN_INSERT =
   "runs(n, state, kind, target, accepted_at, finished_at, wake_at, priority, parent, parent_seq, application, version, key, name, failure, input, value)";
 
-const NO_CHANGES: readonly StateChange[] = [];
-
 export class SqliteWriter {
   readonly #inlineLimit: number;
   readonly #runs: BulkInsert;
   readonly #records: BulkInsert;
   readonly #logs: BulkInsert;
-  readonly #state: StateLog;
+  readonly #state: StateWriter;
   readonly #statements: ReturnType<typeof prepare>;
   #finished = [0, 0, 0];
 
-  constructor(db: DatabaseSync, inlineLimit: number, state: StateLog) {
+  constructor(db: DatabaseSync, inlineLimit: number) {
     this.#inlineLimit = inlineLimit;
     this.#runs = new BulkInsert(db, RUN_INSERT);
     this.#records = new BulkInsert(db, "records(run, first, data)");
     this.#logs = new BulkInsert(db, "logs(n, run, seq, attempt, at, level, function, report, lines)");
-    this.#state = state;
+    this.#state = new StateWriter(db);
     this.#statements = prepare(db);
   }
 
@@ -63,7 +60,7 @@ export class SqliteWriter {
       next.lastPosition += batch.events.length;
     }
     if (batch.logs.length > 0) this.#log(batch.logs, next);
-    next.lastVersion = this.#state.write(batch.state ?? NO_CHANGES, next.lastVersion);
+    if (batch.state !== undefined) next.lastVersion = this.#state.write(batch.state, next.lastVersion);
     for (const id of batch.purged) this.#purge(ordinalOfRun(id));
     if (batch.trimEventsTo !== undefined) this.#trimEvents(batch.trimEventsTo);
     if (batch.trimLogsTo !== undefined) this.#statements.trimLogs.run(batch.trimLogsTo);

@@ -1,29 +1,21 @@
 import type { StateChange, StateEntry } from "../protocol/state.ts";
 
-/** What the changes of one commit come to: one for each key. */
+/**
+ * What the changes of one commit come to: one for each key, the last. A mark (`keep`) after another change of its key is made in that one.
+ */
 export const lastChanges = (changes: readonly StateChange[]): readonly StateChange[] => {
   if (changes.length < 2) return changes;
   const last = new Map<string, StateChange>();
   for (const change of changes) {
     const key = `${change.space}\0${change.key}`;
-    last.set(key, composed(last.get(key), change));
+    const earlier = last.get(key);
+    last.set(key, earlier === undefined || change.keep !== true ? change : marked(earlier, change));
   }
   return [...last.values()];
 };
 
-/** What two changes of a key come to: the later one, or, when that is a mark (`keep`), the earlier one with that mark. */
-export const composed = (earlier: StateChange | undefined, later: StateChange): StateChange => {
-  if (earlier === undefined || later.keep !== true) return later;
-  const { stale, expiresAt, ...rest } = earlier;
-  const both: StateChange = rest;
-  // Of a row that has gone nothing comes back.
-  if (expiresAt !== undefined && (rest.value !== undefined || stale !== undefined)) both.expiresAt = expiresAt;
-  if (later.stale !== undefined) both.stale = later.stale;
-  return both;
-};
-
-/** Whether it says all of the row, and not only whether it is stale. */
-export const isWhole = (change: StateChange | undefined): boolean => change !== undefined && change.keep !== true;
+const marked = ({ stale: _, ...change }: StateChange, { stale }: StateChange): StateChange =>
+  stale === undefined ? change : { ...change, stale };
 
 /** The row as this change leaves it; `undefined` when it goes. */
 export const rowAfter = (row: StateEntry | undefined, change: StateChange): StateEntry | undefined => {
