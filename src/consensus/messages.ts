@@ -1,0 +1,133 @@
+import type { Json } from "../lib/json.ts";
+import type { Digest, PublicKey, Signature } from "./crypto.ts";
+import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
+
+/** One call of the replicated function. */
+export interface Operation {
+  /** The call's key `run/seq`: whatever is sent again under it is executed at most once while its result is kept. */
+  id: string;
+  /** Which state it concerns; empty for a stateless function. */
+  key: string;
+  input: Json;
+}
+
+/**
+ * What a client asks for, signed as one: a request's authenticator that verifies at some replicas only can't be made (TOCS 2002, §4.3.1
+ * describes that weakness of MACs). It goes to all replicas; a pre-prepare names it by its digest.
+ */
+export interface Request {
+  client: PublicKey;
+  /** Grows each time that the client starts anew. */
+  session: number;
+  /** From 1 in each session, without holes. */
+  number: number;
+  /** The client has the results of all of this session's requests up to this number: what was kept of them may go. */
+  settled: number;
+  body: RequestBody;
+  signature: Signature;
+}
+
+export type RequestBody =
+  | { t: "call"; operations: Operation[] }
+  /** The first of each session: results of earlier sessions are kept for these operations only. */
+  | { t: "session"; keep: string[] }
+  /** Ordered alone in its batch; everything after it belongs to the new epoch. */
+  | { t: "reconfigure"; next: CertifiedMembership };
+
+/**
+ * What a leader proposes for one sequence number. `time` (Unix ms, never less than that of the number before) is what the function's clock
+ * shows, `seed` where its random numbers come from: the hash of what it stands beside, so that a leader can't choose it.
+ */
+export interface Batch {
+  time: number;
+  seed: Digest;
+  requests: Digest[];
+}
+
+/** (n, d, v): with digest d, sequence number n prepared or pre-prepared in view v. */
+export interface SlotClaim {
+  seq: number;
+  digest: Digest;
+  view: number;
+}
+
+/** A replica's signed word for the state after `seq`. */
+export interface CheckpointVote {
+  replica: ReplicaIndex;
+  signature: Signature;
+}
+
+/** 2f + 1 votes make a checkpoint stable: with them it can be shown to anyone. */
+export interface StableCheckpoint {
+  epoch: number;
+  seq: number;
+  digest: Digest;
+  votes: CheckpointVote[];
+}
+
+/** TOCS 2002, §4.5.1 and §5.4: P and Q of the replica, above its last stable checkpoint; signed instead of acknowledged. */
+export interface ViewChange {
+  replica: ReplicaIndex;
+  epoch: number;
+  /** The view that it wants to go to. */
+  view: number;
+  stable: StableCheckpoint;
+  /** Later checkpoints that it has taken. */
+  checkpoints: { seq: number; digest: Digest }[];
+  prepared: SlotClaim[];
+  preprepared: SlotClaim[];
+  signature: Signature;
+}
+
+export interface NewView {
+  epoch: number;
+  view: number;
+  /** Those that the decision follows from: each backup repeats it. */
+  viewChanges: ViewChange[];
+  /** The digest of each sequence number from the chosen checkpoint on; `""` is the null request. */
+  slots: { seq: number; digest: Digest }[];
+  checkpoint: { seq: number; digest: Digest };
+  signature: Signature;
+}
+
+/** What replicas tell each other. Who sent it is known from the connection's keys, or from the message's signature. */
+export type PeerMessage =
+  | { t: "pre-prepare"; view: number; seq: number; batch: Batch }
+  | { t: "prepare"; view: number; seq: number; digest: Digest }
+  | { t: "commit"; view: number; seq: number; digest: Digest }
+  | { t: "checkpoint"; seq: number; digest: Digest; signature: Signature }
+  | { t: "view-change"; viewChange: ViewChange }
+  | { t: "new-view"; newView: NewView }
+  /** What the sender has, so that the others can send what it lacks (TOCS 2002, §5.2). */
+  | { t: "status"; view: number; active: boolean; stable: number; committed: number; executed: number }
+  /** Asks for the contents of digests. */
+  | { t: "fetch"; requests: Digest[]; batches: Digest[] }
+  | { t: "content"; requests: Request[]; batches: Batch[] }
+  /** Asks for a stable checkpoint later than `above`, with the list of its pages. */
+  | { t: "fetch-checkpoint"; above: number }
+  | { t: "checkpoint-proof"; stable: StableCheckpoint; pages: Digest[]; next?: CertifiedMembership }
+  | { t: "fetch-page"; seq: number; page: number }
+  | { t: "page"; seq: number; page: number; data: string };
+
+/** A replica's vote on what a batch came to: one signature for all results (`voteText`), each with its way to the root. */
+export interface Reply {
+  replica: ReplicaIndex;
+  epoch: number;
+  view: number;
+  seq: number;
+  root: Digest;
+  signature: Signature;
+  results: ReplyResult[];
+}
+
+export interface ReplyResult {
+  id: string;
+  /** Where the leaf is in the batch, and the siblings on its way to the root. */
+  position: number;
+  path: Digest[];
+  key: string;
+  inputHash: Digest;
+  resultHash: Digest;
+  /** The outcome's canonical JSON: `{"value":…}` or `{"failure":…}`. Empty where another replica sends it. */
+  outcome: Json;
+}
