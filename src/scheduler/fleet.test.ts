@@ -268,6 +268,45 @@ describe("a machine that has as many pods as it may", () => {
     expect(cluster.deleted.at(-1)).toMatchObject({ pod: "pod-2", graceMs: 0 });
   });
 
+  test("ends nobody's pod for one that the machine can never have, and keeps no room for it", async () => {
+    const { cluster, fleet, clock } = await setUp({ maxMemoryMb: 1_000, warmPods: 1 });
+    fleet.acquire(tenantOf("pay"));
+    clock.advance(250);
+    cluster.connectAll();
+    for (let i = 0; i < 20; i++) {
+      expect(fleet.acquire(tenantOf("giant", 1_001))).toBeUndefined();
+      clock.advance(50);
+    }
+    expect([fleet.lacks, cluster.deleted]).toEqual(["memory", []]);
+    expect(fleet.acquire(tenantOf("ship", 300), false)).toBeDefined();
+  });
+
+  test("ends no idle pod while what is busy leaves no room all the same", async () => {
+    const { cluster, fleet } = await setUp({ maxMemoryMb: 1_000 });
+    const busy = fleet.acquire(tenantOf("pay")) as Pod;
+    fleet.acquire(tenantOf("ship"));
+    cluster.connectAll();
+    busy.inFlight = 1;
+    expect(fleet.acquire(tenantOf("large", 900))).toBeUndefined();
+    expect(cluster.deleted).toEqual([]);
+    busy.inFlight = 0;
+    fleet.acquire(tenantOf("large", 900));
+    expect(cluster.deleted).toHaveLength(1);
+  });
+
+  test("ends a warm pod for a tenant that can wait, and no other one's", async () => {
+    const { cluster, fleet, clock } = await setUp({ maxPods: 3, warmPods: 1 });
+    fleet.acquire(tenantOf("ship", 100));
+    fleet.acquire(tenantOf("pay", 64), false);
+    cluster.connectAll();
+    expect(fleet.acquire(tenantOf("pay", 64), false)).toBeUndefined();
+    expect(cluster.deleted.map(({ pod }) => pod)).toEqual(["pod-1"]);
+    clock.advance(100);
+    expect(fleet.acquire(tenantOf("pay", 64), false)).toBeDefined();
+    expect(fleet.acquire(tenantOf("pay", 64), false)).toBeUndefined();
+    expect(cluster.deleted).toHaveLength(1);
+  });
+
   test("gives the room that a tenant waits for to that tenant, not back to the warm pool", async () => {
     const { cluster, fleet, clock } = await setUp({ maxPods: 2, warmPods: 1 });
     const busy = fleet.acquire(tenantOf("a")) as Pod;

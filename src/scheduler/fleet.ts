@@ -105,8 +105,10 @@ export class Fleet implements ClusterListener {
   #preloads: string[] = [];
   #serial = 0;
   #failedStarts = 0;
-  /** Until then the room that comes free is for tenants that were refused, not for the warm pool. */
+  /** Until then the room that comes free is for calls that wait, not for tenants that can. */
   #crowdedUntil = 0;
+  /** Until then it is not for the warm pool. */
+  #wantedUntil = 0;
   #stopping = false;
   /** What there was not enough of when a pod was refused last. */
   lacks: "pods" | "memory" = "pods";
@@ -258,9 +260,7 @@ export class Fleet implements ClusterListener {
     // The room that an urgent tenant was promised is not for those who can wait: it would never come to it.
     if (!isUrgent && tenant !== undefined && this.#clock.now() < this.#crowdedUntil) return undefined;
     if (!this.#hasRoom(memoryMb)) {
-      if (!isUrgent) return undefined;
-      this.#crowdedUntil = this.#clock.now() + TICK_MS;
-      this.#makeRoom();
+      if (tenant !== undefined) this.#makeRoom(memoryMb, isUrgent);
       return undefined;
     }
     const now = this.#clock.now();
@@ -323,20 +323,40 @@ export class Fleet implements ClusterListener {
     return has;
   }
 
-  /** Ends the pod that has been idle the longest: the tenant that was refused asks again soon. */
-  #makeRoom(): void {
+  /** Whether a pod fits that has this much memory, once the pods that `leaves` holds for are gone. */
+  fits(memoryMb: number, leaves: (pod: Pod) => boolean): boolean {
+    const { maxPods, maxMemoryMb = Number.POSITIVE_INFINITY } = this.#options;
+    let taken = memoryMb;
+    let count = 1;
+    for (const pod of this.pods.values()) {
+      if (leaves(pod)) continue;
+      taken += pod.memoryMb;
+      count++;
+    }
+    return count <= maxPods && taken <= maxMemoryMb;
+  }
+
+  /**
+   * Ends the pod that is missed the least: the tenant that was refused asks again soon. For one that can wait, only a warm pod, which is nobody's.
+   * Nothing is ended in vain: what needs more than the machine has would empty it, pod by pod, and keep it empty.
+   */
+  #makeRoom(memoryMb: number, isUrgent: boolean): void {
+    if (!this.fits(memoryMb, () => true)) return;
+    this.#wantedUntil = this.#clock.now() + TICK_MS;
+    if (isUrgent) this.#crowdedUntil = this.#wantedUntil;
+    const mayGo = (pod: Pod): boolean => isIdle(pod) && (isUrgent || pod.tenant === undefined);
+    if (!this.fits(memoryMb, (pod) => pod.state === "draining" || mayGo(pod))) return;
     let idlest: Pod | undefined;
     for (const pod of this.pods.values()) {
       if (pod.state === "draining" && pod.inFlight === 0) return;
-      const idle = pod.state === "ready" && pod.inFlight === 0 && pod.zombies === 0;
-      if (idle && (idlest === undefined || isLessMissed(pod, idlest))) idlest = pod;
+      if (mayGo(pod) && (idlest === undefined || isLessMissed(pod, idlest))) idlest = pod;
     }
     if (idlest !== undefined) this.end(idlest, 0);
   }
 
   #refill(): void {
     // When processes do not start at all, one attempt per tick is enough.
-    if (this.#stopping || this.#failedStarts > 2 || this.#clock.now() < this.#crowdedUntil) return;
+    if (this.#stopping || this.#failedStarts > 2 || this.#clock.now() < this.#wantedUntil) return;
     const { warmPods, defaultMemoryMb } = this.#options;
     let coming = this.#warm.length;
     let starting = 0;
@@ -379,6 +399,8 @@ export class Fleet implements ClusterListener {
     this.#cancelTick = this.#clock.after(next - now, () => this.#tick(), "upkeep");
   }
 }
+
+const isIdle = ({ state, inFlight, zombies }: Pod): boolean => state === "ready" && inFlight === 0 && zombies === 0;
 
 const isLessMissed = (pod: Pod, other: Pod): boolean => {
   const isReserved = pod.tenant?.reserves?.(pod) === true;
