@@ -3,6 +3,8 @@ import type { Json } from "../lib/json.ts";
 import type { Manifest } from "./application.ts";
 import { isManifest } from "./manifest.ts";
 import type { ObjectRequest, ObjectWrite } from "./objects.ts";
+import type { FromReplica, ToReplica } from "./replica.ts";
+import { isFromReplica } from "./replica-shapes.ts";
 import { isObjectRequest, isObjectWrites, isStateOp, isStateRead, isStateWrites } from "./requests.ts";
 import type { Command, JournalRecord, LogLine } from "./run.ts";
 import type { StateRead, StateWrite } from "./state.ts";
@@ -16,6 +18,8 @@ export interface PodBootstrap {
   memoryMb: number;
   maxPayloadBytes: number;
   maxLogBytes: number;
+  /** Replicas may be told to misbehave. Default: no. */
+  drills?: boolean;
 }
 
 /** What the control plane tells a pod. `lease` numbers one attempt of one call and is never used again. */
@@ -58,7 +62,8 @@ export type ToPod =
   /** All that step `seq` can depend on is durable: it may execute. */
   | { t: "permit"; run: RunId; seq: number }
   | { t: "evict"; run: RunId }
-  | { t: "exit" };
+  | { t: "exit" }
+  | ToReplica;
 
 export type Request = StateRead | ObjectRequest;
 
@@ -92,7 +97,8 @@ export type FromPod =
   /** The answer to `ask`: the coordinator has acted on all that it was given before, and waits. One that doesn't gives no answer. */
   | { t: "waits"; run: RunId; at: number }
   | { t: "diverged"; run: RunId; failure: Json }
-  | { t: "lines"; run: RunId; lines: LogLine[] };
+  | { t: "lines"; run: RunId; lines: LogLine[] }
+  | FromReplica;
 
 /**
  * A warm pod beats on its own connection. One that runs user code leaves it to its liveness thread, on a connection of that thread's own, so
@@ -140,7 +146,7 @@ export const isFromPod = (message: unknown): message is FromPod | Beat => {
     case "beat":
       return isNumber(m.blockedMs) && isNumber(m.rssMb) && typeof m.run === "string";
     default:
-      return false;
+      return isFromReplica(m) === true;
   }
 };
 

@@ -1,0 +1,68 @@
+import type { PublicKey } from "../consensus/crypto.ts";
+import type { Evidence, Notice } from "../consensus/effects.ts";
+import type { CertifiedMembership, ReplicaIndex } from "../consensus/membership.ts";
+import type { Reply, Request } from "../consensus/messages.ts";
+import type { Json } from "../lib/json.ts";
+import type { LogLine } from "./run.ts";
+
+/**
+ * Between the control plane and the pod of one replica. A pod is a replica of one set for ever, so no message names the set again.
+ *
+ * Order: `replica-prepare` → `replica-ready`; then, with the keys of all in a certified membership, `replicate` → `replica-running`, or
+ * `refused` when the bundle can't be loaded. From then on `request` → `votes`. A pod that takes another's place is prepared and told
+ * `replicate` with the membership of the epoch that it is first in; the others are told `membership`.
+ */
+export type ToReplica =
+  /** Make a key and listen. With `directory` the replica is durable: its key and its log are there, or are made there. */
+  | { t: "replica-prepare"; set: string; index: ReplicaIndex; directory?: string }
+  /** Load the bundle, as `load` would, and take part. */
+  | {
+      t: "replicate";
+      index: ReplicaIndex;
+      function: string;
+      version: string;
+      path: string;
+      membership: CertifiedMembership;
+      /** Whose signature makes a membership. */
+      admin: PublicKey;
+      /** Where each replica listens, by index; empty where that is not known yet. */
+      peers: string[];
+      /** An operation's longest execution. */
+      timeoutMs: number;
+      tuning?: ReplicaTuning;
+    }
+  /** Who the next epoch's replicas are and where they listen; also when only an address has changed. */
+  | { t: "membership"; next: CertifiedMembership; peers: string[] }
+  | { t: "request"; request: Request }
+  /** Answered by `replica-inspected`. */
+  | { t: "replica-inspect"; id: number }
+  /** Drills only: refused by pods whose bootstrap doesn't allow them. */
+  | { t: "misbehave"; how: Misbehaviour; peers?: ReplicaIndex[] };
+
+/** Absent: the default of `ReplicaOptions`. */
+export interface ReplicaTuning {
+  checkpointEvery?: number;
+  maxBatchOperations?: number;
+  batchDelayMs?: number;
+  progressTimeoutMs?: number;
+  statusEveryMs?: number;
+  maxClockSkewMs?: number;
+}
+
+/**
+ * `lie`: other outcomes than its function's. `equivocate`: as a leader, different proposals to different replicas. `partition`: neither
+ * hears nor reaches `peers` (absent: all). `crash`: ends its process as `kill -9` would. `none`: behaves again.
+ */
+export type Misbehaviour = "none" | "lie" | "equivocate" | "partition" | "crash";
+
+export type FromReplica =
+  /** Its public key and where it listens. `restored`: it has the records of an earlier life. */
+  | { t: "replica-ready"; key: PublicKey; address: string; restored: boolean }
+  | { t: "replica-running"; epoch: number; ms: number }
+  | { t: "votes"; reply: Reply }
+  | { t: "replica-notice"; notice: Notice }
+  | { t: "evidence"; evidence: Evidence }
+  /** What the function logged while it executed the operation `id`; each replica tells it. */
+  | { t: "replica-lines"; id: string; lines: LogLine[] }
+  /** What it measures and where it stands, for people and benchmarks. */
+  | { t: "replica-inspected"; id: number; state: Json };
