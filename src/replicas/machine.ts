@@ -1,0 +1,374 @@
+/**
+ * A replica set as the control plane sees it: who sits in which seat, and what is done when a seat is empty or its replica is not to be
+ * trusted (pure).
+ *
+ * Owns: seats, the membership in force and the one that is being ordered, when a set must be founded anew. Does not own: agreement
+ * (src/consensus), pods (the fleet), keys and signatures, calls.
+ *
+ *   seat:  empty ──acquire──► starting ──ready──► ready ──(founded or ordered in)──► serving
+ *            ▲                    │ gone            │ gone                             │ gone, accused
+ *            └────────────────────┴─────────────────┴──────────────────────────────────┘
+ *
+ * R1  A key sits in one seat of one epoch after another without a gap, and never comes back once its seat was given to another key.
+ * R2  One change of the membership is under way at a time, and it replaces one seat.
+ * R3  A set that keeps state is founded once: as long as a quorum of its keys can come back, it waits for them.
+ */
+import type { PublicKey } from "../consensus/crypto.ts";
+import { leaderOf, type Membership, quorumOf, type ReplicaIndex, replicasOf, weakOf } from "../consensus/membership.ts";
+
+/** What a set is for. */
+export interface SetSpec {
+  set: string;
+  application: string;
+  function: string;
+  version: string;
+  faults: number;
+  /** Its replicas keep state on disk, and come back with it under their old keys. */
+  durable: boolean;
+  client: PublicKey;
+}
+
+export type SeatState = "empty" | "starting" | "ready" | "serving";
+
+export interface Seat {
+  readonly index: ReplicaIndex;
+  state: SeatState;
+  pod: string | undefined;
+  key: PublicKey | undefined;
+  address: string;
+  /** The replica before it was accused: whoever comes next must not have its key. */
+  mustBeNew: boolean;
+  /** A fault of it has been told, and it does not work again yet. */
+  isFaulty: boolean;
+}
+
+export type SetPhase = "down" | "forming" | "serving";
+
+/** Why a seat's replica is given up. */
+export type Accusation = "lie" | "equivocation" | "silence" | "slow" | "recovery";
+
+export type SetInput =
+  /** Calls wait for the set. */
+  | { t: "want" }
+  | { t: "acquired"; index: ReplicaIndex; pod: string }
+  /** The pod has made or found its key, and listens. */
+  | { t: "ready"; pod: string; key: PublicKey; address: string }
+  | { t: "gone"; pod: string; detail: string }
+  /** A quorum's word, a proof, or this control plane's own eyes say so. `recovery` accuses of nothing. */
+  | { t: "accuse"; index: ReplicaIndex; accusation: Accusation; detail: string }
+  /** The replica says that this epoch has begun for it. */
+  | { t: "epoch"; pod: string; epoch: number }
+  | { t: "view"; pod: string; view: number }
+  /** The replica has voted, or has the state that it had missed. */
+  | { t: "works"; pod: string }
+  /** Nobody needs the set now. */
+  | { t: "release" }
+  /** Asks again for the pods that there was no room for. */
+  | { t: "tick" };
+
+export type SetEffect =
+  /** A pod for the seat; `fresh`: nothing that an earlier replica of the seat has left may be used. */
+  | { t: "acquire"; index: ReplicaIndex; fresh: boolean }
+  /** From now on the set serves under this membership. `isNew`: its replicas begin with nothing. */
+  | { t: "open"; membership: Membership; isNew: boolean }
+  /** Makes the pod the seat's replica. */
+  | { t: "replicate"; pod: string; index: ReplicaIndex; membership: Membership }
+  /** Tells the serving replicas who and where the others are. */
+  | { t: "announce"; membership: Membership }
+  /** Has the next membership ordered by the replicas. */
+  | { t: "reconfigure"; membership: Membership }
+  /** The membership in force has changed. */
+  | { t: "changed"; membership: Membership }
+  | { t: "end"; pod: string }
+  /** `isLeader`: a fault of type II, otherwise III. */
+  | { t: "fault"; index: ReplicaIndex; pod: string; what: Accusation | "crash"; isLeader: boolean; detail: string }
+  | { t: "repaired"; index: ReplicaIndex; pod: string; did: string }
+  /** The set serves no longer: calls wait until it is open again. */
+  | { t: "closed"; reason: string };
+
+export class ReplicaSetMachine {
+  readonly spec: SetSpec;
+  readonly seats: readonly Seat[];
+  phase: SetPhase = "down";
+  /** In force; of a set that was never founded `undefined`. */
+  membership: Membership | undefined;
+  /** Ordered by the replicas, and not in force yet. */
+  next: Membership | undefined;
+  #lastEpoch: number;
+  readonly #views = new Map<string, number>();
+  readonly #told = new Map<ReplicaIndex, number>();
+
+  /** @param membership the last one of an earlier life @param next one that was being ordered then */
+  constructor(spec: SetSpec, membership?: Membership, next?: Membership) {
+    this.spec = spec;
+    this.membership = membership;
+    this.next = spec.durable ? next : undefined;
+    this.#lastEpoch = Math.max(membership?.epoch ?? 0, next?.epoch ?? 0);
+    this.seats = Array.from({ length: replicasOf(spec.faults) }, (_, index) => emptySeat(index));
+  }
+
+  step(input: SetInput): SetEffect[] {
+    const effects: SetEffect[] = [];
+    switch (input.t) {
+      case "want":
+        if (this.phase === "down") this.#form(effects);
+        break;
+      case "acquired":
+        this.#acquired(this.seats[input.index]!, input.pod, effects);
+        break;
+      case "ready":
+        this.#ready(input, effects);
+        break;
+      case "gone":
+        this.#gone(input.pod, input.detail, effects);
+        break;
+      case "accuse":
+        this.#accuse(this.seats[input.index], input, effects);
+        break;
+      case "epoch":
+        this.#epoch(input.pod, input.epoch, effects);
+        break;
+      case "view":
+        this.#views.set(input.pod, input.view);
+        break;
+      case "works":
+        this.#works(input.pod, effects);
+        break;
+      case "release":
+        this.#release(effects);
+        break;
+      case "tick":
+        this.#acquireAll(effects);
+        break;
+    }
+    return effects;
+  }
+
+  /** Replicas that work under the membership in force. */
+  get serving(): number {
+    return this.seats.filter(({ state }) => state === "serving").length;
+  }
+
+  /** Whether enough of them work that a call can be certified. */
+  get hasQuorum(): boolean {
+    return this.phase === "serving" && this.serving >= quorumOf(this.spec.faults);
+  }
+
+  /** The view that f + 1 replicas have reached: one of them is correct. */
+  get view(): number {
+    const views = [...this.#views.values()].sort((a, b) => b - a);
+    return views[weakOf(this.spec.faults) - 1] ?? 0;
+  }
+
+  seatOf(pod: string): Seat | undefined {
+    return this.seats.find((seat) => seat.pod === pod);
+  }
+
+  // ---------------------------------------------------------------- founding
+
+  #form(effects: SetEffect[]): void {
+    this.phase = "forming";
+    this.#acquireAll(effects);
+  }
+
+  #acquireAll(effects: SetEffect[]): void {
+    if (this.phase === "down") return;
+    for (const seat of this.seats) if (seat.state === "empty") effects.push({ t: "acquire", index: seat.index, fresh: seat.mustBeNew });
+  }
+
+  #acquired(seat: Seat, pod: string, effects: SetEffect[]): void {
+    if (seat.state !== "empty" || this.phase === "down") return void effects.push({ t: "end", pod });
+    seat.state = "starting";
+    seat.pod = pod;
+  }
+
+  #ready({ pod, key, address }: SetInput & { t: "ready" }, effects: SetEffect[]): void {
+    const seat = this.seatOf(pod);
+    if (seat?.state !== "starting") return;
+    // A key in two seats would count twice; one that was removed may not come back (R1).
+    if (this.#isTaken(key, seat)) {
+      vacate(seat);
+      seat.mustBeNew = true;
+      return void effects.push({ t: "end", pod }, { t: "acquire", index: seat.index, fresh: true });
+    }
+    seat.state = "ready";
+    seat.key = key;
+    seat.address = address;
+    if (this.phase === "serving") this.#join(seat, effects);
+    else this.#found(effects);
+  }
+
+  #isTaken(key: PublicKey, seat: Seat): boolean {
+    if (this.seats.some((other) => other !== seat && other.key === key)) return true;
+    const at = this.membership?.replicas.indexOf(key) ?? -1;
+    return at >= 0 && (at !== seat.index || seat.mustBeNew);
+  }
+
+  #found(effects: SetEffect[]): void {
+    if (this.spec.durable && this.membership !== undefined) return this.#resume(this.membership, effects);
+    if (this.seats.some(({ state }) => state !== "ready")) return;
+    this.membership = this.#membershipOf(this.seats.map(({ key }) => key!));
+    this.phase = "serving";
+    effects.push({ t: "open", membership: this.membership, isNew: true });
+    for (const seat of this.seats) this.#serve(seat, this.membership, effects);
+  }
+
+  /** A quorum of the old keys is back with what it keeps: the others come by as they can (R3). */
+  #resume(membership: Membership, effects: SetEffect[]): void {
+    const known = this.seats.filter(({ index, state, key }) => state === "ready" && this.#isMember(index, key));
+    if (known.length < quorumOf(this.spec.faults)) return;
+    this.phase = "serving";
+    effects.push({ t: "open", membership, isNew: false });
+    for (const seat of known) this.#serve(seat, membership, effects);
+    if (this.next !== undefined) effects.push({ t: "reconfigure", membership: this.next });
+    this.#replaceNext(effects);
+  }
+
+  /** By the membership in force, or by the one that was being ordered when the control plane ended. */
+  #isMember(index: ReplicaIndex, key: PublicKey | undefined): boolean {
+    return key !== undefined && (this.membership?.replicas[index] === key || this.next?.replicas[index] === key);
+  }
+
+  #membershipOf(replicas: PublicKey[]): Membership {
+    const { set, application, function: fn, version, faults, client } = this.spec;
+    return { set, application, function: fn, version, epoch: ++this.#lastEpoch, faults, replicas, clients: [client] };
+  }
+
+  #serve(seat: Seat, membership: Membership, effects: SetEffect[]): void {
+    seat.state = "serving";
+    seat.mustBeNew = false;
+    effects.push({ t: "replicate", pod: seat.pod!, index: seat.index, membership });
+  }
+
+  // ---------------------------------------------------------------- while it serves
+
+  #join(seat: Seat, effects: SetEffect[]): void {
+    const membership = this.membership!;
+    if (membership.replicas[seat.index] !== seat.key) return this.#replaceNext(effects);
+    this.#serve(seat, membership, effects);
+    effects.push({ t: "announce", membership });
+  }
+
+  /** Has the next seat's new key ordered in, if no other change is under way (R2). */
+  #replaceNext(effects: SetEffect[]): void {
+    if (this.phase !== "serving" || this.next !== undefined) return;
+    const seat = this.seats.find(({ state }) => state === "ready");
+    if (seat === undefined) return;
+    const replicas = [...this.membership!.replicas];
+    replicas[seat.index] = seat.key!;
+    this.next = this.#membershipOf(replicas);
+    this.#told.clear();
+    effects.push({ t: "reconfigure", membership: this.next });
+  }
+
+  #epoch(pod: string, epoch: number, effects: SetEffect[]): void {
+    const seat = this.seatOf(pod);
+    if (seat?.state !== "serving" || this.next === undefined) return;
+    this.#told.set(seat.index, epoch);
+    const told = [...this.#told.values()].filter((each) => each >= this.next!.epoch).length;
+    if (told < weakOf(this.spec.faults)) return;
+    const membership = this.next;
+    this.membership = membership;
+    this.next = undefined;
+    effects.push({ t: "changed", membership });
+    for (const each of this.seats) {
+      if (each.state === "ready" && each.key === membership.replicas[each.index]) this.#serve(each, membership, effects);
+    }
+    effects.push({ t: "announce", membership });
+    this.#replaceNext(effects);
+  }
+
+  #works(pod: string, effects: SetEffect[]): void {
+    const seat = this.seatOf(pod);
+    if (seat === undefined || !seat.isFaulty || seat.state !== "serving") return;
+    seat.isFaulty = false;
+    effects.push({ t: "repaired", index: seat.index, pod, did: `seat ${seat.index} is ${pod}'s; the set is ${this.#strength()}` });
+  }
+
+  #strength(): string {
+    return `${this.serving} of ${this.seats.length}`;
+  }
+
+  // ---------------------------------------------------------------- faults
+
+  #gone(pod: string, detail: string, effects: SetEffect[]): void {
+    const seat = this.seatOf(pod);
+    if (seat === undefined) return;
+    const { state } = seat;
+    this.#empty(seat);
+    if (state === "serving") this.#tell(seat, pod, "crash", detail, effects);
+    this.#refill(seat, effects);
+  }
+
+  #accuse(seat: Seat | undefined, { accusation, detail }: SetInput & { t: "accuse" }, effects: SetEffect[]): void {
+    if (seat?.state !== "serving" || this.phase !== "serving") return;
+    // One that only may be faulty must not cost the quorum; one that has lied is no part of it.
+    const isProven = accusation === "lie" || accusation === "equivocation";
+    if (!isProven && this.serving <= quorumOf(this.spec.faults)) return;
+    const pod = seat.pod!;
+    if (accusation !== "recovery") this.#tell(seat, pod, accusation, detail, effects);
+    this.#empty(seat);
+    seat.mustBeNew = true;
+    effects.push({ t: "end", pod });
+    this.#refill(seat, effects);
+  }
+
+  #tell(seat: Seat, pod: string, what: Accusation | "crash", detail: string, effects: SetEffect[]): void {
+    seat.isFaulty = true;
+    const isLeader = leaderOf(this.view, this.spec.faults) === seat.index;
+    effects.push({ t: "fault", index: seat.index, pod, what, isLeader, detail });
+  }
+
+  #empty(seat: Seat): void {
+    if (seat.pod !== undefined) this.#views.delete(seat.pod);
+    vacate(seat);
+  }
+
+  #refill(seat: Seat, effects: SetEffect[]): void {
+    // One that keeps state waits for its replicas' return: what they know is nowhere else (R3).
+    if (this.phase === "serving" && !this.hasQuorum && !this.spec.durable) this.#dissolve(effects);
+    if (this.phase !== "down" && seat.state === "empty") effects.push({ t: "acquire", index: seat.index, fresh: seat.mustBeNew });
+  }
+
+  /** Too few are left to order anything, be it a change of the members. Nothing is kept that would be lost: new keys found it anew. */
+  #dissolve(effects: SetEffect[]): void {
+    effects.push({ t: "closed", reason: `${this.#strength()} replicas work; ${quorumOf(this.spec.faults)} are needed` });
+    this.phase = "forming";
+    this.next = undefined;
+    for (const seat of this.seats) {
+      if (seat.state !== "serving") continue;
+      effects.push({ t: "end", pod: seat.pod! });
+      this.#empty(seat);
+      seat.mustBeNew = true;
+      effects.push({ t: "acquire", index: seat.index, fresh: true });
+    }
+  }
+
+  #release(effects: SetEffect[]): void {
+    if (this.phase === "down") return;
+    this.phase = "down";
+    effects.push({ t: "closed", reason: "no calls" });
+    for (const seat of this.seats) {
+      if (seat.pod !== undefined) effects.push({ t: "end", pod: seat.pod });
+      this.#empty(seat);
+      seat.isFaulty = false;
+    }
+  }
+}
+
+const emptySeat = (index: ReplicaIndex): Seat => ({
+  index,
+  state: "empty",
+  pod: undefined,
+  key: undefined,
+  address: "",
+  mustBeNew: false,
+  isFaulty: false,
+});
+
+const vacate = (seat: Seat): void => {
+  seat.state = "empty";
+  seat.pod = undefined;
+  seat.key = undefined;
+  seat.address = "";
+};
