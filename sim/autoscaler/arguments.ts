@@ -2,6 +2,8 @@
 import { parseArgs } from "node:util";
 import type { PolicyName, ScaleSpec } from "../../src/autoscaler/scale.ts";
 import { POLICIES, SCALE_DEFAULTS, scaleProblem } from "../../src/autoscaler/scale.ts";
+import type { Half } from "./matrix.ts";
+import { HALVES } from "./matrix.ts";
 import { InputError } from "./trace.ts";
 import type { Distribution, GeneratorName } from "./workload.ts";
 import { DISTRIBUTIONS, GENERATORS } from "./workload.ts";
@@ -11,7 +13,8 @@ export const HELP = `Simulates autoscaling policies on a trace or on generated l
   npm run sim:autoscaler -- [options]
 
 What arrives
-  --trace FILE          CSV of "timestamp-or-index,count", with or without a header
+  --trace FILE          CSV of "timestamp-or-index,count", with or without a header; intervals that are left out are
+                        empty, and the calls of one are spread over it evenly at random
   --interval-s N        the time that each count is of (60)
   --scale X             multiplies the counts (1)
   --from N, --to N      only the counts from the Nth on, counted from 0, and before the Mth
@@ -35,6 +38,9 @@ How it is scaled
   --tick-ms N           how often the platform measures and the policies are asked (250)
 What comes out
   --json                instead of the table
+  --matrix HALF         instead of one kind of function many, in the ${HALVES.join(" or the ")} half of loads; traces
+                        may be several, FILE,FILE; of all other options only --interval-s, --every and --json count
+  --every N             of the matrix, one cell in N (1)
   --plot DIR            writes an SVG of load, pods and response for each load
 `;
 
@@ -42,6 +48,8 @@ export interface Arguments {
   readonly isHelp: boolean;
   readonly isJson: boolean;
   readonly plot: string | undefined;
+  readonly matrix: Half | undefined;
+  readonly every: number;
   readonly trace: string | undefined;
   readonly intervalMs: number;
   readonly factor: number;
@@ -67,6 +75,8 @@ const OPTIONS = {
   help: { ...flag, short: "h" },
   json: flag,
   plot: text,
+  matrix: text,
+  every: text,
   trace: text,
   "interval-s": text,
   scale: text,
@@ -108,6 +118,8 @@ export const readArguments = (argv: readonly string[]): Arguments => {
     isHelp: values.help === true,
     isJson: values.json === true,
     plot: values.plot as string | undefined,
+    matrix: values.matrix === undefined ? undefined : listOf(values, "matrix", HALVES)[0],
+    every: Math.round(number("every", 1, 1)),
     trace,
     intervalMs: number("interval-s", 60, 0.001) * 1_000,
     factor: number("scale", 1, 0),

@@ -8,6 +8,9 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { Arguments } from "./arguments.ts";
 import { HELP, readArguments } from "./arguments.ts";
+import type { Half } from "./matrix.ts";
+import { matrix } from "./matrix.ts";
+import { matrixTable, summaryOf } from "./matrix-report.ts";
 import { plotOf } from "./plot.ts";
 import type { Report } from "./report.ts";
 import { summarise, tableOf, verdictOf } from "./report.ts";
@@ -26,9 +29,20 @@ const main = (argv: readonly string[]): void => {
     process.stdout.write(HELP);
     return;
   }
+  if (options.matrix !== undefined) {
+    printMatrix(options, options.matrix);
+    return;
+  }
   const reports = namesOf(options).map((name) => report(name, options));
   if (options.isJson) process.stdout.write(`${JSON.stringify({ options: shown(options), loads: reports }, undefined, 2)}\n`);
   else process.stdout.write(`${tableOf(reports)}\n\n${LEGEND}\n\n${verdictOf(reports).join("\n")}\n`);
+};
+
+const printMatrix = (options: Arguments, half: Half): void => {
+  const traces = (options.trace?.split(",") ?? []).map((trace) => traceOf({ ...options, trace }));
+  const cells = [...matrix(half, traces, options.every)];
+  if (options.isJson) process.stdout.write(`${JSON.stringify({ half, summary: summaryOf(cells), cells }, undefined, 2)}\n`);
+  else process.stdout.write(`${matrixTable(cells)}\n`);
 };
 
 const LEGEND =

@@ -1,11 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { POLICIES, scaleSpec } from "../../src/autoscaler/scale.ts";
+import { seeded } from "../../src/lib/random.ts";
 import { readArguments } from "./arguments.ts";
+import { HALVES, matrix, profiles, SPLIT } from "./matrix.ts";
+import { compare, isBest, matrixTable } from "./matrix-report.ts";
 import { plotOf } from "./plot.ts";
 import type { Options } from "./simulate.ts";
 import { simulate } from "./simulate.ts";
 import { parseTrace } from "./trace.ts";
-import { GENERATORS, generate, scaled } from "./workload.ts";
+import { DISTRIBUTIONS, GENERATORS, generate, scaled, serviceTimes } from "./workload.ts";
 
 const options = (fields: Partial<Options> = {}): Options => ({
   spec: scaleSpec(),
@@ -78,12 +81,67 @@ describe("load", () => {
   });
 
   it.each([
+    ["numbers", "0,5\n1,7\n4,1\n", [5, 7, 0, 0, 1]],
+    ["dates", "2020-03-29 01:58:00,5\n2020-03-29 01:59:00,5\n2020-03-29 02:01:00,7\n", [5, 5, 0, 7]],
+    ["other names", "a,5\nb,7\nb,1\n", [5, 7, 1]],
+    ["uneven distances", "0,5\n1,7\n2.5,1\n", [5, 7, 1]],
+  ])("has no calls in intervals that are left out: %s", (_, text, counts) => {
+    expect(parseTrace("t.csv", text, 60_000).counts).toEqual(counts);
+  });
+
+  it("loses no part of a call", () => {
+    const { counts } = scaled({ name: "halves", intervalMs: 1_000, counts: Array<number>(10_000).fill(0.5) }, 1, 1);
+    expect(counts.every(Number.isInteger)).toBe(true);
+    expect(counts.reduce((sum, count) => sum + count, 0) / 5_000).toBeCloseTo(1, 1);
+  });
+
+  it.each(DISTRIBUTIONS)("takes the mean time that is asked for: %s", (distribution) => {
+    const draw = serviceTimes(distribution, 200, seeded(1));
+    const times = Array.from({ length: 50_000 }, draw);
+    expect(times.reduce((sum, each) => sum + each, 0) / 50_000 / 200).toBeCloseTo(1, 1);
+  });
+
+  it.each([
     ["", 't.csv: there is no line "timestamp-or-index,count" in it'],
     ["a,b\nc,d\n", 't.csv, line 2: "c,d" is not "timestamp-or-index,count" with a count of 0 or more'],
     ["0,5\n1,-2\n", 't.csv, line 2: "1,-2" is not "timestamp-or-index,count" with a count of 0 or more'],
-    ["0;5\n1;6\n", 't.csv, line 2: "1;6" is not "timestamp-or-index,count" with a count of 0 or more'],
+    ["0,-2\n1,5\n", 't.csv, line 1: "0,-2" is not "timestamp-or-index,count" with a count of 0 or more'],
+    ["0;5\n1;6\n", 't.csv, line 1: "0;5" is not "timestamp-or-index,count" with a count of 0 or more'],
   ])("that is no trace is refused: %j", (text, message) => {
     expect(() => parseTrace("t.csv", text, 60_000)).toThrow(message);
+  });
+});
+
+describe("the matrix", () => {
+  it("shares no shape and no seed between its halves, and leaves no shape out", () => {
+    const [tuning, heldOut] = HALVES.map((half) => SPLIT[half].generators);
+    expect([...tuning!, ...heldOut!].sort()).toEqual([...GENERATORS].sort());
+    const seeds = HALVES.map((half) => SPLIT[half].seed);
+    expect(Math.abs(seeds[0]! - seeds[1]!)).toBeGreaterThan(profiles().length);
+  });
+
+  it("simulates a trace's first half for tuning and its second one held out", () => {
+    const counts = Array.from({ length: 80 }, (_, i) => (i < 40 ? 0 : 1));
+    const trace = { name: "late", intervalMs: 60_000, counts };
+    const named = (half: "tuning" | "held-out") => [...matrix(half, [trace], 60)].filter(({ load }) => load === "late").length;
+    expect(named("tuning")).toBe(0);
+    expect(named("held-out")).toBe(1);
+  });
+
+  it("compares late calls and pod-seconds", () => {
+    const of = (late: number, podSeconds: number) => ({ requests: 1_000, late, unavoidable: 1, podSeconds, decisions: 1 });
+    expect(compare(of(1, 100), of(2, 100.1))).toBe("dominates");
+    expect(compare(of(2, 100.1), of(2, 100))).toBe("same");
+    expect(compare(of(2, 200), of(2, 100))).toBe("isDominated");
+    expect(compare(of(1, 200), of(2, 100))).toBe("buysFewerLate");
+    expect(compare(of(3, 50), of(2, 100))).toBe("savesPods");
+    const cell = (late: number) => ({
+      load: "x",
+      profile: profiles()[0]!,
+      results: { predictive: of(late, 100), threshold: of(5, 100), kpa: of(4, 300), hpa: of(9, 120) },
+    });
+    expect([1, 3, 4].map((late) => isBest(cell(late), "predictive"))).toEqual([true, true, false]);
+    expect(matrixTable([cell(3), cell(4)])).toContain("| all (2) | predictive | 1 |");
   });
 });
 

@@ -19,10 +19,13 @@ export const KPA = {
 
 interface Seen {
   readonly at: number;
+  /** Of how much time it tells: a platform measures more often while calls wait, and that must not count for more. */
+  readonly spanMs: number;
   readonly inFlight: number;
 }
 
 export interface KpaState {
+  readonly at: number;
   readonly seen: readonly Seen[];
   readonly lookedAt: number;
   /** Of the last time that the panic window was over its threshold; -1 when there is no panic. */
@@ -34,6 +37,7 @@ export interface KpaState {
 }
 
 export const kpaStart: KpaState = {
+  at: Number.NEGATIVE_INFINITY,
   seen: [],
   lookedAt: Number.NEGATIVE_INFINITY,
   panicAt: -1,
@@ -93,20 +97,21 @@ const record = (state: KpaState, sample: Sample): KpaState => {
   const isSilent = sample.pods === 0 && sample.inFlight === 0;
   const since = sample.at - KPA.stableMs;
   const seen = state.seen.filter((each) => each.at > since);
-  if (!isSilent) seen.push({ at: sample.at, inFlight: sample.inFlight });
-  return { ...state, seen };
+  const spanMs = Math.min(Math.max(sample.at - state.at, 1), KPA.tickMs);
+  if (!isSilent) seen.push({ at: sample.at, spanMs, inFlight: sample.inFlight });
+  return { ...state, at: sample.at, seen };
 };
 
 const average = (seen: readonly Seen[], since: number): number => {
   let sum = 0;
-  let count = 0;
+  let spanMs = 0;
   for (let i = seen.length - 1; i >= 0; i--) {
     const each = seen[i]!;
     if (each.at <= since) break;
-    sum += each.inFlight;
-    count++;
+    sum += each.inFlight * each.spanMs;
+    spanMs += each.spanMs;
   }
-  return count === 0 ? 0 : sum / count;
+  return spanMs === 0 ? 0 : sum / spanMs;
 };
 
 const step = (state: KpaState, reason: string): Step<KpaState> => ({ state, pods: state.wanted, reason, forecast: NO_FORECAST });

@@ -82,6 +82,16 @@ describe("kpa", () => {
     expect(every2s(follower, 124_000, 130_000, () => 1.4).at(-1)).toBeLessThan(12);
   });
 
+  it("counts time and not samples: looks are more frequent while calls wait", () => {
+    const follower = new Follower({ policy: "kpa", slotsPerPod: 10 }, 5);
+    // Half of the time 70 in flight, measured ten times as often as the 0 of the other half.
+    for (let at = 2_000; at <= 62_000; at += 2_000) {
+      for (let part = 1; part <= 10; part++) follower.decide(at + part * 100, { inFlight: 70, running: 50 });
+      follower.decide(at + 2_000, { inFlight: 0 });
+    }
+    expect(follower.decide(66_000, { inFlight: 0 }).reason).toMatch(/concurrency 3\d\.\d over 60 s/);
+  });
+
   it("at most halves the pods at a look", () => {
     const follower = new Follower({ policy: "kpa" }, 16);
     expect(every2s(follower, 2_000, 8_000, () => 0.5)).toEqual([8, 4, 2, 1]);

@@ -185,6 +185,12 @@ describe("predictive", () => {
     expect(decision).toMatchObject({ pods: 0, reason: "no traffic for 60000 ms" });
   });
 
+  it("keeps its pods while calls are there, with a cool-down of nothing too", () => {
+    const scaler = new Scaler(scaleSpec({ coolDownMs: 0 }), 0);
+    expect(scaler.decide(busy(TICK_MS, {})).pods).toBeGreaterThan(0);
+    expect(scaler.decide({ ...busy(2 * TICK_MS, { arrivals: 0, completed: 0, running: 0, utilisation: 0 }) }).pods).toBe(0);
+  });
+
   it("has pods before the season's next peak", () => {
     const peak = (spec: ReturnType<typeof scaleSpec>): number => {
       const scaler = new Scaler(spec, 0);

@@ -77,7 +77,7 @@ export const predictiveStep = (spec: ScaleSpec, before: PredictiveState, sample:
   const busyAt = isBusy ? sample.at : before.busyAt;
   const plan = planFor(spec, before, { arrivals, service, season }, sample);
   const idleMs = sample.at - busyAt;
-  const isIdle = idleMs >= spec.coolDownMs;
+  const isIdle = !isBusy && idleMs >= spec.coolDownMs;
   const wanted = isIdle ? [] : hold(before.wanted, sample.at, plan);
   // One pod outlives the traffic by the cool-down.
   const pods = isIdle ? 0 : wanted.reduce((most, each) => Math.max(most, each.pods), 1);
