@@ -3,9 +3,12 @@ import type { Digest, PublicKey } from "./crypto.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
 import type { Batch, NewView, Operation, PeerMessage, Reply, Request, StableCheckpoint, ViewChange } from "./messages.ts";
 
-/** What happens to a replica. Messages come with who sent them, as the connection's keys have proven. */
+/**
+ * What happens to a replica. Messages come with who sent them, as the connection's keys have proven, and the epoch that the sender was in:
+ * `from` is an index of that epoch's membership.
+ */
 export type Input =
-  | { t: "message"; from: ReplicaIndex; message: PeerMessage }
+  | { t: "message"; from: ReplicaIndex; epoch: number; message: PeerMessage }
   | { t: "request"; request: Request }
   /** The outcomes of `execute`, one for each operation, in order. */
   | { t: "executed"; seq: number; outcomes: Json[] }
@@ -13,8 +16,10 @@ export type Input =
   | { t: "snapshotted"; seq: number; pages: Digest[] }
   /** The answer to `read-page`. */
   | { t: "page-read"; seq: number; page: number; to: ReplicaIndex; data: string }
-  /** The answer to `install`. */
+  /** The answer to `install`, and to a `restore` that has found all of its pages. */
   | { t: "installed"; seq: number }
+  /** The answer to a `restore` that has not: the state comes from the peers. */
+  | { t: "missing"; seq: number }
   | { t: "timer"; timer: TimerName };
 
 /** `progress`: the view change timer. `batch`: a batch that waits for more. `status`: retransmission. `transfer`: a peer doesn't answer. */
@@ -26,22 +31,26 @@ export type DurableRecord =
   | { t: "requests"; requests: Request[] }
   | { t: "pre-prepared"; epoch: number; view: number; seq: number; batch: Batch }
   | { t: "prepared"; epoch: number; view: number; seq: number; digest: Digest }
-  | { t: "committed"; seq: number; digest: Digest }
-  | { t: "stable"; checkpoint: StableCheckpoint }
+  | { t: "committed"; epoch: number; seq: number; digest: Digest }
+  /** `core` are the contents of the first pages: those of the client table. */
+  | { t: "stable"; checkpoint: StableCheckpoint; pages: Digest[]; core: string[] }
   | { t: "membership"; next: CertifiedMembership };
 
 /** Carried out in their order: what follows a `persist` leaves only when that is durable. */
 export type Effect =
   | { t: "persist"; records: DurableRecord[] }
-  | { t: "send"; to: ReplicaIndex[]; message: PeerMessage }
+  /** To replicas of that epoch, the sender's own. */
+  | { t: "send"; epoch: number; to: ReplicaIndex[]; message: PeerMessage }
   | { t: "reply"; client: PublicKey; reply: Reply }
   /** In the order of the sequence numbers; several may be under way, and the executor takes them one after the other. */
   | { t: "execute"; seq: number; time: number; seed: Digest; operations: Operation[] }
   /** After `execute` of `seq` and before any later one: write the function's state to pages, and keep them until `discard`. */
   | { t: "snapshot"; seq: number }
   | { t: "read-page"; seq: number; page: number; to: ReplicaIndex }
-  /** Replace the function's state by these pages, whose digests have been checked. */
+  /** Replace the function's state by these pages, whose digests have been checked. They are kept as the snapshot of `seq`. */
   | { t: "install"; seq: number; pages: string[] }
+  /** The same from the host's own disk, if it keeps snapshots there: pages with these digests. */
+  | { t: "restore"; seq: number; pages: Digest[] }
   /** Snapshots below `seq` are needed no more. */
   | { t: "discard"; seq: number }
   /** Arms a timer anew; without `afterMs` it is stopped. */
@@ -74,4 +83,6 @@ export type Notice =
   | { t: "stable"; seq: number }
   | { t: "transferring"; seq: number }
   | { t: "transferred"; seq: number }
-  | { t: "epoch"; epoch: number };
+  | { t: "epoch"; epoch: number }
+  /** The replica is no member of this epoch: it has nothing more to do. */
+  | { t: "retired"; epoch: number };

@@ -100,12 +100,15 @@ export type PeerMessage =
   | { t: "new-view"; newView: NewView }
   /** What the sender has, so that the others can send what it lacks (TOCS 2002, §5.2). */
   | { t: "status"; view: number; active: boolean; stable: number; committed: number; executed: number }
+  /** What the sender has committed, for one who lags: the word of f + 1 is enough, whatever view they are in. */
+  | { t: "decided"; slots: { seq: number; digest: Digest }[] }
   /** Asks for the contents of digests. */
   | { t: "fetch"; requests: Digest[]; batches: Digest[] }
   | { t: "content"; requests: Request[]; batches: Batch[] }
   /** Asks for a stable checkpoint later than `above`, with the list of its pages. */
   | { t: "fetch-checkpoint"; above: number }
-  | { t: "checkpoint-proof"; stable: StableCheckpoint; pages: Digest[]; next?: CertifiedMembership }
+  /** With `membership`, that of the votes, for whoever is in another epoch; with `next` where the checkpoint is the last of its epoch. */
+  | { t: "checkpoint-proof"; stable: StableCheckpoint; pages: Digest[]; membership?: CertifiedMembership; next?: CertifiedMembership }
   | { t: "fetch-page"; seq: number; page: number }
   | { t: "page"; seq: number; page: number; data: string };
 
