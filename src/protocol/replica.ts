@@ -2,6 +2,7 @@ import type { PublicKey } from "../consensus/crypto.ts";
 import type { Evidence, Notice } from "../consensus/effects.ts";
 import type { CertifiedMembership, ReplicaIndex } from "../consensus/membership.ts";
 import type { Reply, Request } from "../consensus/messages.ts";
+import type { Limits } from "../consensus/options.ts";
 import type { Json } from "../lib/json.ts";
 import type { LogLine } from "./run.ts";
 
@@ -29,7 +30,7 @@ export type ToReplica =
       peers: string[];
       /** An operation's longest execution. */
       timeoutMs: number;
-      tuning?: ReplicaTuning;
+      limits?: Partial<Limits>;
     }
   /** Who the next epoch's replicas are and where they listen; also when only an address has changed. */
   | { t: "membership"; next: CertifiedMembership; peers: string[] }
@@ -38,16 +39,6 @@ export type ToReplica =
   | { t: "replica-inspect"; id: number }
   /** Drills only: refused by pods whose bootstrap doesn't allow them. */
   | { t: "misbehave"; how: Misbehaviour; peers?: ReplicaIndex[] };
-
-/** Absent: the default of `ReplicaOptions`. */
-export interface ReplicaTuning {
-  checkpointEvery?: number;
-  maxBatchOperations?: number;
-  batchDelayMs?: number;
-  progressTimeoutMs?: number;
-  statusEveryMs?: number;
-  maxClockSkewMs?: number;
-}
 
 /**
  * `lie`: other outcomes than its function's. `equivocate`: as a leader, different proposals to different replicas. `partition`: neither
