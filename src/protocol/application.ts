@@ -24,6 +24,12 @@ export interface FunctionSpec {
   /** An attempt that says nothing by `ctx.progress` for longer is given up. */
   heartbeatMs?: number;
   scale?: ScaleOptions;
+  /** `one` (default): a pod's word. `compare`: two pods must agree. `quorum`: 3 × `faults` + 1 replicas certify each result. */
+  trust?: "one" | "compare" | "quorum";
+  /** Replicas that may fail in any way, with `quorum`. Default 1. */
+  faults?: number;
+  /** Its replicas keep state by key. */
+  stateful?: boolean;
 }
 
 /** How many pods a function has, and what decides it. */

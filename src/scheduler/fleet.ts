@@ -25,6 +25,8 @@ export interface Tenant {
   readonly service?: string | undefined;
   /** Its pods stay, however long they have nothing to do, until it drains them. */
   readonly keepsIdle?: boolean;
+  /** `false`: it tells its pods itself what to execute. */
+  readonly loads?: boolean;
   /** It should not lose this pod although the pod has nothing to do. */
   reserves?(pod: Pod): boolean;
   /** Where the pod finds the bundle. */
@@ -86,7 +88,12 @@ export interface FleetObserver {
 const TICK_MS = 250;
 /** What a warm pod is taken to occupy until one has told. */
 const WARM_POD_MB = 50;
-const MOST_PRELOADED = 2;
+/** A pod that was taken and has not loaded yet is waited for: the pool is not filled up beside it, unless it takes longer than this. */
+const AWAITED_MS = 2_000;
+/** The call that waited for the pod that has just loaded is executed first. */
+const REFILL_AFTER_MS = 25;
+/** A tick that comes later than it should by so much tells that this process stood still. */
+const LATE_MS = 250;
 
 export class Fleet implements ClusterListener {
   readonly pods = new Map<string, Pod>();
@@ -113,7 +120,9 @@ export class Fleet implements ClusterListener {
   /** What there was not enough of when a pod was refused last. */
   lacks: "pods" | "memory" = "pods";
   #cancelTick = () => {};
-  #lastTick = 0;
+  /** When the next tick is due. */
+  #tickAt = Number.POSITIVE_INFINITY;
+  #cancelRefill: (() => void) | undefined;
 
   constructor(cluster: Cluster, clock: Clock, options: FleetOptions, observer: FleetObserver) {
     this.#cluster = cluster;
@@ -133,36 +142,45 @@ export class Fleet implements ClusterListener {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#cancelTick();
+    this.#cancelRefill?.();
     await this.#cluster.stop();
   }
 
   /**
-   * A pod for this tenant: a warm one, which is ready at once, or a new one. `undefined` when the machine has as many as it may; then an idle
-   * one is ended for a tenant whose calls wait.
+   * A pod for this tenant: a warm one, which is ready at once, one that is about to be warm, or a new one. `undefined` when the machine has
+   * as many as it may; then an idle one is ended for a tenant whose calls wait.
    */
   acquire(tenant: Tenant, isUrgent = true): Pod | undefined {
     if (this.#stopping) return undefined;
-    if (this.#fitsWarm(tenant)) this.#pool.taken(this.#clock.now());
-    const pod = this.#takeWarm(tenant) ?? this.#create(tenant.memoryMb, tenant, isUrgent);
+    const fitsWarm = this.fitsWarm(tenant);
+    const pod = (fitsWarm ? this.#takeWarm() : undefined) ?? this.#create(tenant.memoryMb, tenant, isUrgent);
+    // Whoever is refused asks again every few milliseconds: that is one demand, and not many.
     if (pod === undefined) return undefined;
+    const now = this.#clock.now();
+    if (fitsWarm) this.#pool.taken(now);
     pod.tenant = tenant;
-    pod.takenAt = this.#clock.now();
+    pod.takenAt = now;
     if (pod.state === "ready") this.#join(pod, tenant);
-    // The tick fills the pool up: starting a process at once would take the processors from the pod that was just taken, and from the
-    // call that waits for it.
+    // The pool is filled up once it has loaded: starting a process at once would take the processors from the pod that was just taken, and
+    // from the call that waits for it.
     return pod;
   }
 
-  /** More pods will be asked for soon: the pool is filled up without a pause. */
+  /** More pods will be asked for soon: the pool is filled up at once, whoever waits. */
   expectDemand(): void {
-    this.#refill();
+    this.#refill(true);
+  }
+
+  /** The heap's limit and the environment are fixed when a process starts, so a warm pod only fits tenants that want the default. */
+  fitsWarm({ memoryMb, environment }: Pick<Tenant, "memoryMb" | "environment">): boolean {
+    return memoryMb === this.#options.defaultMemoryMb && environment === undefined;
   }
 
   /** Lets warm pods compile a bundle of which `count` functions will probably be called soon, and keeps as many of them. */
   preload(path: string, count: number): void {
-    this.#pool.expect(count, this.#clock.now());
-    this.#preloads = [...this.#preloads.filter((other) => other !== path), path].slice(-MOST_PRELOADED);
-    for (const pod of this.#warm) this.#preloadIn(pod);
+    const now = this.#clock.now();
+    this.#pool.expect(count, now);
+    this.#warm.expect(path, now);
   }
 
   /** A pod has loaded its tenant's code. */
@@ -173,6 +191,7 @@ export class Fleet implements ClusterListener {
     const counted = getOrMake(this.coldStarts, `${application}/${role}`, () => ({ application, function: role, count: 0, totalMs: 0 }));
     counted.count++;
     counted.totalMs += pod.coldStartMs;
+    this.#cancelRefill ??= this.#clock.after(REFILL_AFTER_MS, () => this.#refillAfterLoad(), "upkeep");
   }
 
   send(pod: Pod, message: ToPod): void {
@@ -183,8 +202,7 @@ export class Fleet implements ClusterListener {
   /** Ends a pod: at once, or when it has finished what it works on, but after `graceMs` at the latest. Its tenant hears of it by `gone`. */
   end(pod: Pod, graceMs: number, reason: PodExit["reason"] = "deleted"): void {
     pod.state = "draining";
-    const warm = this.#warm.indexOf(pod);
-    if (warm >= 0) this.#warm.splice(warm, 1);
+    this.#warm.drop(pod);
     this.#cluster.delete(pod.id, pod.inFlight === 0 ? 0 : graceMs, reason);
   }
 
@@ -204,11 +222,10 @@ export class Fleet implements ClusterListener {
     pod.state = "ready";
     pod.pid = pid;
     pod.idleSince = now;
-    pod.lastBeat = now;
+    connected(pod, now);
     this.#observer.started(pod, now - pod.startedAt);
     if (pod.tenant !== undefined) return this.#join(pod, pod.tenant);
-    this.#warm.push(pod);
-    this.#preloadIn(pod);
+    this.#warm.put(pod, now);
   }
 
   /** Does to a pod what a drill asks for. Whether it is there. */
@@ -225,7 +242,7 @@ export class Fleet implements ClusterListener {
   beat(id: string, beat: Beat & { t: "beat" }): void {
     const pod = this.pods.get(id);
     if (pod === undefined) return;
-    pod.lastBeat = this.#clock.now();
+    beaten(pod, this.#clock.now());
     pod.blockedMs = beat.blockedMs;
     if (pod.tenant === undefined && beat.rssMb > 0) this.#warmPodMb = beat.rssMb;
     if (beat.rssMb > pod.memoryMb + this.#options.memoryHeadroomMb) return this.end(pod, 0, "over-memory");
@@ -236,8 +253,7 @@ export class Fleet implements ClusterListener {
     const pod = this.pods.get(id);
     if (pod === undefined) return;
     this.pods.delete(id);
-    const warm = this.#warm.indexOf(pod);
-    if (warm >= 0) this.#warm.splice(warm, 1);
+    this.#warm.drop(pod);
     if (exit.reason === "failed-to-start") this.#failedStarts++;
     this.#observer.stopped(pod, exit);
     pod.tenant?.gone(pod, exit);
@@ -248,7 +264,7 @@ export class Fleet implements ClusterListener {
     // From now on its liveness thread beats, and that has to start first.
     pod.lastBeat = this.#clock.now() + 3 * this.#options.hangMs;
     this.#cluster.label(pod.id, labelsOf(tenant));
-    this.#cluster.send(pod.id, { t: "load", version: tenant.version, path: tenant.path });
+    if (tenant.loads !== false) this.#cluster.send(pod.id, { t: "load", version: tenant.version, path: tenant.path });
     tenant.connected(pod);
   }
 
@@ -299,19 +315,6 @@ export class Fleet implements ClusterListener {
     if (taken <= maxMemoryMb) return true;
     this.lacks = "memory";
     return false;
-  }
-
-  // The heap's limit is fixed when a process starts, so a warm pod only fits tenants that want the default.
-  #fitsWarm({ memoryMb, environment }: Tenant): boolean {
-    return memoryMb === this.#options.defaultMemoryMb && environment === undefined;
-  }
-
-  #preloadIn(pod: Pod): void {
-    for (const path of this.#preloads) {
-      if (pod.preloaded?.includes(path)) continue;
-      pod.preloaded = [...(pod.preloaded ?? []), path].slice(-MOST_PRELOADED);
-      this.#cluster.send(pod.id, { t: "preload", path });
-    }
   }
 
   /** Room that nobody will miss: services that want more pods must not be refused for pods that only may be wanted. */

@@ -58,6 +58,21 @@ export interface SchedulerOptions {
   patienceMs: number;
 }
 
+/**
+ * Who gives the pods that execute a function's calls: the fleet; or, for functions whose results a quorum certifies, the replica sets, of
+ * which each looks like one pod and answers like one.
+ */
+export interface PodSource {
+  acquire(tenant: Tenant, isUrgent?: boolean): Pod | undefined;
+  send(pod: Pod, message: ToPod): void;
+  end(pod: Pod, graceMs: number, reason?: PodExit["reason"]): void;
+  idle(pod: Pod): void;
+  loaded(pod: Pod): void;
+}
+
+/** Calls that a replica set is given at the same time. */
+const SET_SLOTS = 1_024;
+
 /** How the pods of a function's version are made. */
 export interface PodTemplate {
   /** Calls that one of them executes at the same time. */
@@ -92,8 +107,8 @@ export interface Placement {
   template(fn: string, version: string): PodTemplate;
   /** A call waits that no pod which is there or starts would take. */
   activate(set: PodSet, now: number): void;
-  /** A pod has answered after some had crashed. */
-  served(set: PodSet): void;
+  /** This pod has answered after some had crashed. */
+  served(set: PodSet, pod: Pod): void;
   /** A pod has refused the bundle, and will be gone. */
   refused(set: PodSet, failure: Failure, now: number): void;
   gone(set: PodSet, pod: Pod, exit: PodExit, now: number): void;
@@ -120,6 +135,7 @@ export class Scheduler {
   readonly #settled: (entry: Entry, outcome: Outcome) => void;
   readonly #attempts: AttemptService | undefined;
   readonly #placement: Placement | undefined;
+  readonly #replicas: PodSource | undefined;
   readonly #layers = new Layers();
   readonly #hosts = new Map<string, LayerHost>();
   readonly #leases = new ChurnMap<number, Lease>();
@@ -141,6 +157,7 @@ export class Scheduler {
     settled: (entry: Entry, outcome: Outcome) => void,
     attempts?: AttemptService,
     placement?: Placement,
+    replicas?: PodSource,
   ) {
     this.#fleet = fleet;
     this.#clock = clock;
@@ -149,6 +166,7 @@ export class Scheduler {
     this.#settled = settled;
     this.#attempts = attempts;
     this.#placement = placement;
+    this.#replicas = replicas;
     this.#heartbeats = new Heartbeats((entry, value) => this.#attempts?.progress(entry, value));
   }
 
@@ -213,15 +231,18 @@ export class Scheduler {
     if (held === undefined) return;
     this.#attempts?.withdrawn(entry);
     held.pod.zombies++;
-    this.#fleet.send(held.pod, { t: "abort", lease, reason });
-    if (entry.solo) this.#fleet.end(held.pod, 0, "killed");
+    held.host.source.send(held.pod, { t: "abort", lease, reason });
+    if (entry.solo) held.host.source.end(held.pod, 0, "killed");
     this.#matchFreed(held.host, now);
   }
 
-  /** The pods of a function's version, also when it has none and no call; `undefined` when nobody knows it. */
+  /**
+   * The pods of a function's version, also when it has none and no call; `undefined` when nobody knows it, or when it has a replica set,
+   * whose size is no matter of load.
+   */
   podSet(fn: string, version: string): PodSet | undefined {
     const home = this.#home(fn, version);
-    if (home === undefined) return undefined;
+    if (home === undefined || isReplicated(home)) return undefined;
     const { concurrency, limits } = home.spec;
     return this.#hostOf(this.#layers.open(fn, version, concurrency, limits), home);
   }
@@ -261,11 +282,16 @@ export class Scheduler {
   }
 
   #hostOf(layer: Layer, home: FunctionHome): LayerHost {
-    return getOrMake(this.#hosts, layer.key, () => new LayerHost(layer, home, this.#templateOf(layer, home), this));
+    return getOrMake(this.#hosts, layer.key, () => {
+      const source = isReplicated(home) ? this.#replicas : this.#fleet;
+      return new LayerHost(layer, home, this.#templateOf(layer, home), source ?? this.#fleet, this);
+    });
   }
 
-  #templateOf({ fn, version }: Layer, { spec }: FunctionHome): PodTemplate {
+  #templateOf({ fn, version }: Layer, home: FunctionHome): PodTemplate {
+    const { spec } = home;
     const { slotsPerPod: slots, defaultMemoryMb } = this.#options;
+    if (isReplicated(home)) return { slots: SET_SLOTS, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
     return this.#placement?.template(fn, version) ?? { slots, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
   }
 
@@ -324,10 +350,12 @@ export class Scheduler {
     const invoke: ToPod & { t: "invoke" } = { t: "invoke", lease, fn, input, run, seq, attempt, timeoutMs };
     if (next.undo !== undefined) invoke.undo = next.undo;
     if (next.progress !== undefined) invoke.progress = next.progress;
-    this.#fleet.send(pod, invoke);
+    host.source.send(pod, invoke);
   }
 
   #watch(lease: number, held: Lease, now: number): void {
+    // A set's replicas agree on how long an execution may take. What is not certified yet may still be: giving it up here could apply it twice.
+    if (held.host.isReplicated) return;
     const { timeoutMs } = held.entry;
     getOrMake(this.#deadlines, timeoutMs, () => new ChurnMap<number, Lease>()).set(lease, held);
     if (now + timeoutMs < this.#nextSweep) this.#sweepAt(now + timeoutMs);
@@ -341,7 +369,7 @@ export class Scheduler {
     // One pod serves many calls at a time, and every further process costs all of them; more come when calls have to be patient (tick).
     const usable = [...host.pods.values()].some((pod) => pod.state !== "draining" && !host.solo.has(pod));
     if (usable) return;
-    if (this.#placement === undefined) this.#addPod(host, now);
+    if (this.#placement === undefined || host.isReplicated) this.#addPod(host, now);
     else this.#placement.activate(host, now);
   }
 
@@ -370,7 +398,7 @@ export class Scheduler {
   }
 
   #addPod(host: LayerHost, now: number): void {
-    const pod = this.#fleet.acquire(host);
+    const pod = host.source.acquire(host);
     // No room on the machine: the tick tries again, and pods of idle functions make room.
     if (pod === undefined) host.retryAt = now + STARVED_MS;
     else host.pods.set(pod.id, pod);
@@ -386,7 +414,7 @@ export class Scheduler {
     if (message.t === "request") return this.#ask(pod, message);
     if (message.t === "progress") return this.#progress(pod, message);
     if (message.t === "loaded") {
-      this.#fleet.loaded(pod);
+      host.source.loaded(pod);
       host.failures = 0;
     }
     // A bundle that was inspected and yet does not load here: its calls fail with the reason, and use up their attempts.
@@ -407,7 +435,7 @@ export class Scheduler {
   gone(host: LayerHost, pod: Pod, exit: PodExit): void {
     const now = this.#clock.now();
     host.pods.delete(pod.id);
-    if (this.#placement !== undefined) this.#placement.gone(host, pod, exit, now);
+    if (this.#placement !== undefined && !host.isReplicated) this.#placement.gone(host, pod, exit, now);
     else if (exit.reason === "failed-to-start") host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
     host.solo.delete(pod);
     const failure = lostFailure(pod.id, exit);
@@ -432,7 +460,7 @@ export class Scheduler {
       host.layer.settle(held.entry, false, now);
       this.#settled(held.entry, { failure, lines: [] });
     }
-    this.#fleet.end(pod, 0);
+    host.source.end(pod, 0);
   }
 
   #ask(pod: Pod, message: FromPod & { t: "request" }): void {
@@ -463,7 +491,7 @@ export class Scheduler {
     }
     this.#endLease(message.lease, message.failure !== "", now);
     pod.answered++;
-    if (host.crashes > 0) this.#placement?.served(host);
+    if (host.crashes > 0) this.#placement?.served(host, pod);
     const { entry } = held;
     host.layer.settle(entry, message.failure === "", now);
     const outcome: Outcome = {
@@ -492,7 +520,7 @@ export class Scheduler {
     this.#heartbeats.end(lease, failed, now);
     const { pod, host } = held;
     if (held.entry.solo) host.solo.delete(pod);
-    if (--pod.inFlight === 0) this.#fleet.idle(pod);
+    if (--pod.inFlight === 0) host.source.idle(pod);
     if (this.#leases.size === 0) this.#drained?.();
     return held;
   }
@@ -554,7 +582,7 @@ export class Scheduler {
       const { layer } = host;
       if (layer.waiting === 0) continue;
       this.#match(host, now);
-      if (this.#placement !== undefined) continue;
+      if (this.#placement !== undefined || host.isReplicated) continue;
       const room =
         !this.#draining && host.pods.size < this.#options.maxPodsPerFunction && layer.peek(now) !== undefined && host.retryAt <= now;
       const starting = [...host.pods.values()].some((pod) => pod.state === "starting");
@@ -570,8 +598,13 @@ export class Scheduler {
   }
 }
 
+/** Whether a quorum of replicas certifies the function's results. */
+const isReplicated = ({ spec }: FunctionHome): boolean => spec.trust === "quorum";
+
 /** A layer as the tenant of its pods. */
 class LayerHost implements Tenant, PodSet {
+  readonly source: PodSource;
+  readonly isReplicated: boolean;
   readonly role: string;
   readonly application: string;
   readonly version: string;
@@ -590,7 +623,9 @@ class LayerHost implements Tenant, PodSet {
   failures = 0;
   readonly #scheduler: Scheduler;
 
-  constructor(layer: Layer, home: FunctionHome, template: PodTemplate, scheduler: Scheduler) {
+  constructor(layer: Layer, home: FunctionHome, template: PodTemplate, source: PodSource, scheduler: Scheduler) {
+    this.source = source;
+    this.isReplicated = isReplicated(home);
     this.layer = layer;
     this.role = layer.fn;
     this.application = home.application;
