@@ -18,6 +18,7 @@ export const podFault = ({ reason, memory }: Pick<PodExit, "reason" | "memory">)
 /** What is known of a pod around its end. */
 export interface PodSigns {
   startedAt: number;
+  /** The last sign of its life, whatever it was spared since. */
   lastBeat: number;
   /** When the first sign of its end was noticed, where that was before now. */
   noticedAt?: number | undefined;
@@ -27,7 +28,6 @@ export interface PodSigns {
 /** How long it took from the first sign of the fault until it was certain. */
 export const detectionMs = (what: FaultCause, { startedAt, lastBeat, noticedAt, now }: PodSigns): number => {
   if (what === "failed-to-start") return Math.max(0, now - startedAt);
-  // Until its liveness thread beats, a pod has been granted time that is not over yet.
   if (what === "hang") return Math.max(0, now - lastBeat);
   return Math.max(0, now - (noticedAt ?? now));
 };

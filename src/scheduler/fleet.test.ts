@@ -47,7 +47,7 @@ const tenantOf = (name: string, memoryMb = 256): Tenant & { log: string[] } => {
 };
 
 describe("the warm pool", () => {
-  test("is filled at the start, and a tenant gets a warm pod at once while another one is started in its place", async () => {
+  test("is filled at the start, and a tenant gets a warm pod at once; another one is started in its place when that has loaded", async () => {
     const { cluster, fleet, seen, clock } = await setUp({ warmPods: 2 });
     expect(cluster.pods).toEqual(["pod-1", "pod-2"]);
     clock.advance(40);
@@ -57,9 +57,42 @@ describe("the warm pool", () => {
     const pod = fleet.acquire(tenant) as Pod;
     expect([pod.id, pod.state, tenant.log]).toEqual(["pod-1", "ready", ["pod-1 connected"]]);
     expect(cluster.to("pod-1", "load")).toEqual([{ t: "load", version: "v1", path: "/bundles/pay" }]);
+    clock.advance(600);
     expect(cluster.pods).toEqual(["pod-1", "pod-2"]);
-    clock.advance(250);
+    fleet.loaded(pod);
+    clock.advance(24);
+    expect(cluster.pods).toEqual(["pod-1", "pod-2"]);
+    clock.advance(1);
     expect(cluster.pods).toEqual(["pod-1", "pod-2", "pod-3"]);
+  });
+
+  test("is filled up beside whoever waits when that lasts too long, or more will be asked for at once", async () => {
+    const { cluster, fleet, live } = await setUp({ warmPods: 1 });
+    cluster.connectAll();
+    fleet.acquire(tenantOf("slow to load"));
+    live(1_750);
+    expect(cluster.created).toBe(1);
+    live(500);
+    expect(cluster.created).toBe(2);
+    cluster.connectAll();
+    fleet.acquire(tenantOf("pay"));
+    fleet.expectDemand();
+    expect(cluster.created).toBe(3);
+  });
+
+  test("gives away a pod that is about to be warm, before it starts another process", async () => {
+    const { cluster, fleet, live } = await setUp({ warmPods: 1 });
+    const [pay, ship] = [tenantOf("pay"), tenantOf("ship")];
+    const pods = [fleet.acquire(pay), fleet.acquire(ship)] as Pod[];
+    expect(pods.map(({ id, state }) => [id, state])).toEqual([
+      ["pod-1", "starting"],
+      ["pod-2", "starting"],
+    ]);
+    cluster.connectAll();
+    expect([pay.log, ship.log]).toEqual([["pod-1 connected"], ["pod-2 connected"]]);
+    for (const pod of pods) fleet.loaded(pod);
+    live(250);
+    expect(cluster.created).toBe(3);
   });
 
   test("counts those that are still starting", async () => {
@@ -73,7 +106,7 @@ describe("the warm pool", () => {
     cluster.connectAll();
     cluster.die("pod-1");
     expect(cluster.pods).toEqual(["pod-2"]);
-    expect(fleet.acquire(tenantOf("pay"))?.id).toBe("pod-3");
+    expect(fleet.acquire(tenantOf("pay"))).toMatchObject({ id: "pod-2", state: "starting" });
   });
 
   test("is not for tenants that want another amount of memory", async () => {
@@ -105,8 +138,9 @@ describe("the warm pool under demand", () => {
   const takeThree = async (options: Partial<FleetOptions> = {}) => {
     const given = await setUp({ ...DEMAND, ...options });
     given.cluster.connectAll();
-    for (const name of ["a", "b", "c"]) given.fleet.acquire(tenantOf(name));
+    const pods = ["a", "b", "c"].map((name) => given.fleet.acquire(tenantOf(name)) as Pod);
     given.cluster.connectAll();
+    for (const pod of pods) given.fleet.loaded(pod);
     return given;
   };
   const warmOf = (fleet: Fleet): number => [...fleet.pods.values()].filter((pod) => pod.tenant === undefined).length;
@@ -131,6 +165,20 @@ describe("the warm pool under demand", () => {
     fleet.acquire(tenantOf("big", 512));
     live(1_000);
     expect(warmOf(fleet)).toBe(1);
+  });
+
+  test("takes a tenant that is refused again and again for one, and only once it has got its pod", async () => {
+    const { cluster, fleet, live } = await setUp({ ...DEMAND, warmPods: 0, maxPods: 4 });
+    const busy = ["a", "b", "c", "d"].map((name) => fleet.acquire(tenantOf(name, 512)) as Pod);
+    cluster.connectAll();
+    for (const pod of busy) {
+      fleet.loaded(pod);
+      pod.inFlight = 1;
+    }
+    for (let i = 0; i < 20; i++) expect(fleet.acquire(tenantOf("refused"))).toBeUndefined();
+    for (const pod of busy) cluster.die(pod.id);
+    live(2_000);
+    expect(warmOf(fleet)).toBe(0);
   });
 
   test("keeps to its budget of memory, as its pods tell it", async () => {
@@ -165,6 +213,21 @@ describe("the warm pool under demand", () => {
     fleet.acquire(tenantOf("other"));
     fleet.preload("/bundles/ship", 1);
     expect([cluster.to("pod-1", "preload").length, cluster.to("pod-2", "preload").length]).toEqual([1, 2]);
+  });
+
+  test("compiles in new pods what is still expected, and not what was once", async () => {
+    const { cluster, fleet, live } = await setUp({ ...DEMAND, warmPods: 1 });
+    cluster.connectAll();
+    fleet.preload("/bundles/old", 1);
+    live(59_000);
+    fleet.preload("/bundles/new", 1);
+    cluster.die("pod-1");
+    cluster.connectAll();
+    expect(cluster.to("pod-2", "preload").map(({ path }) => path)).toEqual(["/bundles/old", "/bundles/new"]);
+    live(1_000);
+    cluster.die("pod-2");
+    cluster.connectAll();
+    expect(cluster.to("pod-3", "preload").map(({ path }) => path)).toEqual(["/bundles/new"]);
   });
 });
 
@@ -321,6 +384,7 @@ describe("a machine that has as many pods as it may", () => {
       clock.advance(50);
     }
     expect(got?.memoryMb).toBe(512);
+    fleet.loaded(busy);
     cluster.die(got!.id);
     clock.advance(1_000);
     expect([...fleet.pods.values()].filter((pod) => pod.tenant === undefined)).toHaveLength(1);
@@ -358,12 +422,50 @@ describe("a pod that falls silent", () => {
     expect(cluster.deleted).toMatchObject([{ reason: "hung" }]);
   });
 
-  test("gets longer before its first beat, as its thread has to start", async () => {
-    const { cluster, live } = await connected();
-    live(3_500, () => false);
+  test.each([0, 1])(
+    "gets longer before its thread beats, which has to start; of its main thread %i beats may still come",
+    async (beats) => {
+      const { cluster, live } = await connected();
+      for (let i = 0; i < beats; i++) cluster.beat("pod-1");
+      live(3_750, () => false);
+      expect(cluster.deleted).toEqual([]);
+      live(500, () => false);
+      expect(cluster.deleted).toMatchObject([{ reason: "hung" }]);
+    },
+  );
+
+  test("is found within its time as soon as its thread beats", async () => {
+    const { clock, cluster, live } = await connected();
+    live(500);
+    clock.advance(750);
     expect(cluster.deleted).toEqual([]);
-    live(1_000, () => false);
+    clock.advance(1);
     expect(cluster.deleted).toMatchObject([{ reason: "hung" }]);
+  });
+
+  test("is found although this process never gets the processor in time, which puts it off once", async () => {
+    const { clock, cluster, live } = await connected();
+    live(1_000);
+    const silentSince = clock.now() - 250;
+    while (cluster.deleted.length === 0) {
+      clock.pause(600);
+      clock.advance(0);
+      expect(clock.now() - silentSince).toBeLessThan(4_000);
+    }
+    expect(cluster.deleted).toMatchObject([{ reason: "hung" }]);
+    expect(clock.now() - silentSince).toBeLessThan(2 * 1_000 + 2 * 600);
+  });
+
+  test("is not suspected while its beats wait to be read, however often this process is late", async () => {
+    const { clock, cluster, live, pod } = await connected();
+    pod.inFlight = 1;
+    live(1_000);
+    for (let i = 0; i < 20; i++) {
+      clock.pause(5_000);
+      clock.advance(0);
+      cluster.beat("pod-1");
+    }
+    expect(cluster.deleted).toEqual([]);
   });
 
   test("gets nothing more to do while it is being ended", async () => {

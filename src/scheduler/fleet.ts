@@ -11,55 +11,13 @@ import type { Clock } from "../lib/clock.ts";
 import { getOrMake } from "../lib/map.ts";
 import type { ColdStarts } from "../protocol/control-plane.ts";
 import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
+import type { Pod, Tenant } from "./pod.ts";
+import { newPod } from "./pod.ts";
+import { beaten, connected, hangsAt, joined, sparedFor } from "./silence.ts";
+import { WarmPods } from "./warm-pods.ts";
 import { WarmPool } from "./warm-pool.ts";
 
-/** Who a pod works for: a layer, the coordinators of a version, or the inspection of a bundle. */
-export interface Tenant {
-  readonly role: string;
-  readonly application: string;
-  readonly version: string;
-  readonly memoryMb: number;
-  /** What its pods find in their environment; a tenant that has one gets no warm pods. */
-  readonly environment?: Readonly<Record<string, string>> | undefined;
-  /** The service that its pods stand behind. */
-  readonly service?: string | undefined;
-  /** Its pods stay, however long they have nothing to do, until it drains them. */
-  readonly keepsIdle?: boolean;
-  /** `false`: it tells its pods itself what to execute. */
-  readonly loads?: boolean;
-  /** It should not lose this pod although the pod has nothing to do. */
-  reserves?(pod: Pod): boolean;
-  /** Where the pod finds the bundle. */
-  readonly path: string;
-  connected(pod: Pod): void;
-  message(pod: Pod, message: FromPod): void;
-  beat(pod: Pod, beat: Beat & { t: "beat" }): void;
-  gone(pod: Pod, exit: PodExit): void;
-  /** What it has in the pod and would lose with it: `run/seq` of calls, ids of runs. */
-  held?(pod: Pod): string[];
-}
-
-export interface Pod {
-  readonly id: string;
-  readonly memoryMb: number;
-  readonly startedAt: number;
-  tenant: Tenant | undefined;
-  state: "starting" | "ready" | "draining";
-  pid: number;
-  /** What it works on now, as its tenant counts it. */
-  inFlight: number;
-  /** Attempts that the control plane gave up and the pod has not ended yet. */
-  zombies: number;
-  /** Calls that it has answered. */
-  answered: number;
-  idleSince: number;
-  blockedMs: number;
-  lastBeat: number;
-  takenAt: number;
-  coldStartMs: number | undefined;
-  /** Bundles that it has compiled while nobody's: as many as it keeps. */
-  preloaded?: string[];
-}
+export type { Pod, Tenant } from "./pod.ts";
 
 export interface FleetOptions {
   /** Warm pods whatever happens. */
@@ -105,11 +63,9 @@ export class Fleet implements ClusterListener {
   readonly #clock: Clock;
   readonly #options: FleetOptions;
   readonly #observer: FleetObserver;
-  readonly #warm: Pod[] = [];
+  readonly #warm = new WarmPods((pod, message) => this.#cluster.send(pod.id, message));
   readonly #pool: WarmPool;
   #warmPodMb = WARM_POD_MB;
-  /** Bundles that warm pods compile, the one that was wanted last at the end. */
-  #preloads: string[] = [];
   #serial = 0;
   #failedStarts = 0;
   /** Until then the room that comes free is for calls that wait, not for tenants that can. */
@@ -261,15 +217,18 @@ export class Fleet implements ClusterListener {
   }
 
   #join(pod: Pod, tenant: Tenant): void {
-    // From now on its liveness thread beats, and that has to start first.
-    pod.lastBeat = this.#clock.now() + 3 * this.#options.hangMs;
+    joined(pod, this.#clock.now(), this.#options.hangMs);
     this.#cluster.label(pod.id, labelsOf(tenant));
     if (tenant.loads !== false) this.#cluster.send(pod.id, { t: "load", version: tenant.version, path: tenant.path });
     tenant.connected(pod);
   }
 
-  #takeWarm(tenant: Tenant): Pod | undefined {
-    return this.#fitsWarm(tenant) ? this.#warm.shift() : undefined;
+  /** One that is ready, or the one that will be next: another process would only come later than that. */
+  #takeWarm(): Pod | undefined {
+    const ready = this.#warm.take();
+    if (ready !== undefined) return ready;
+    for (const pod of this.pods.values()) if (pod.state === "starting" && pod.tenant === undefined) return pod;
+    return undefined;
   }
 
   #create(memoryMb: number, tenant?: Tenant, isUrgent = false): Pod | undefined {
@@ -279,23 +238,7 @@ export class Fleet implements ClusterListener {
       if (tenant !== undefined) this.#makeRoom(memoryMb, isUrgent);
       return undefined;
     }
-    const now = this.#clock.now();
-    const pod: Pod = {
-      id: `pod-${++this.#serial}`,
-      memoryMb,
-      startedAt: now,
-      tenant: undefined,
-      state: "starting",
-      pid: 0,
-      inFlight: 0,
-      zombies: 0,
-      answered: 0,
-      idleSince: now,
-      blockedMs: 0,
-      lastBeat: now,
-      takenAt: now,
-      coldStartMs: undefined,
-    };
+    const pod = newPod(`pod-${++this.#serial}`, memoryMb, this.#clock.now());
     this.pods.set(pod.id, pod);
     const spec: PodSpec = { id: pod.id, memoryMb };
     if (tenant?.environment !== undefined) spec.environment = tenant.environment;
@@ -357,11 +300,26 @@ export class Fleet implements ClusterListener {
     if (idlest !== undefined) this.end(idlest, 0);
   }
 
-  #refill(): void {
+  #refillAfterLoad(): void {
+    this.#cancelRefill = undefined;
+    this.#refill();
+  }
+
+  /** Whether somebody waits for a pod that starts, or loads. */
+  #isAwaited(now: number): boolean {
+    for (const { tenant, state, coldStartMs, takenAt } of this.pods.values()) {
+      if (tenant !== undefined && state !== "draining" && coldStartMs === undefined && now - takenAt < AWAITED_MS) return true;
+    }
+    return false;
+  }
+
+  #refill(isPressing = false): void {
+    const now = this.#clock.now();
     // When processes do not start at all, one attempt per tick is enough.
-    if (this.#stopping || this.#failedStarts > 2 || this.#clock.now() < this.#wantedUntil) return;
+    if (this.#stopping || this.#failedStarts > 2 || now < this.#wantedUntil) return;
+    if (!isPressing && this.#isAwaited(now)) return;
     const { warmPods, defaultMemoryMb } = this.#options;
-    let coming = this.#warm.length;
+    let coming = this.#warm.size;
     let starting = 0;
     for (const pod of this.pods.values()) {
       if (pod.state !== "starting") continue;
@@ -369,37 +327,35 @@ export class Fleet implements ClusterListener {
       if (pod.tenant === undefined) coming++;
     }
     for (; coming < warmPods && this.#hasRoom(defaultMemoryMb); coming++, starting++) this.#create(defaultMemoryMb);
-    const target = this.#pool.target(this.#clock.now(), this.#warmPodMb);
+    const target = this.#pool.target(now, this.#warmPodMb);
     // Beyond the minimum one at a time, and only while no other process starts: calls that wait for theirs come first.
     if (coming < target && starting === 0 && this.#hasPlenty()) this.#create(defaultMemoryMb);
-    const surplus = this.#warm.length > target ? this.#warm[0] : undefined;
+    const surplus = this.#warm.size > target ? this.#warm.oldest : undefined;
     if (surplus !== undefined) this.end(surplus, 0);
   }
 
   #tick(): void {
     const now = this.#clock.now();
-    // After a pause of our own (a suspended laptop, a stopped process) the pods' silence proves nothing.
-    const late = this.#lastTick !== 0 && now - this.#lastTick > 2 * TICK_MS;
-    this.#lastTick = now;
+    const { hangMs } = this.#options;
+    const isLate = now - this.#tickAt > LATE_MS;
     let next = now + TICK_MS;
     for (const pod of [...this.pods.values()]) {
       if (pod.state === "starting") continue;
-      if (late) pod.lastBeat = Math.max(pod.lastBeat, now);
+      if (isLate) sparedFor(pod, now, hangMs);
       // One that has been silent for a while is looked at when its time is over, and not up to a tick later.
-      const allowedUntil = pod.lastBeat + this.#options.hangMs + 1;
-      if (pod.state === "ready" && allowedUntil > now) next = Math.min(next, allowedUntil);
-      if (allowedUntil <= now) this.end(pod, 0, "hung");
-      else if (
-        pod.tenant !== undefined &&
-        pod.tenant.keepsIdle !== true &&
-        pod.inFlight === 0 &&
-        now - pod.idleSince > this.#options.idleMs
-      )
-        this.end(pod, 0);
+      const at = hangsAt(pod, hangMs);
+      if (pod.state === "ready" && at > now) next = Math.min(next, at);
+      if (at <= now) this.end(pod, 0, "hung");
+      else if (this.#isSuperfluous(pod, now)) this.end(pod, 0);
     }
     if (this.#failedStarts > 2) this.#failedStarts = 2;
     this.#refill();
+    this.#tickAt = next;
     this.#cancelTick = this.#clock.after(next - now, () => this.#tick(), "upkeep");
+  }
+
+  #isSuperfluous({ tenant, inFlight, idleSince }: Pod, now: number): boolean {
+    return tenant !== undefined && tenant.keepsIdle !== true && inFlight === 0 && now - idleSince > this.#options.idleMs;
   }
 }
 

@@ -1,0 +1,46 @@
+/**
+ * When a pod's silence proves that it hangs (pure).
+ *
+ * Owns: the marks in a pod by which that is judged. Does not own: time, what becomes of a pod that hangs.
+ *
+ * B1  A pod that beats is never taken for one that hangs, however late this process comes to read its beats.
+ * B2  One that does not is found: pauses of this process put that off once, not each time.
+ */
+import type { Pod } from "./pod.ts";
+
+type Marks = Pick<Pod, "lastBeat" | "sparedUntil" | "isSpared" | "beatsToCome">;
+
+/** The first beat after user code may run can still be of the main thread, sent before it knew; the second is of the thread. */
+const BEATS_OF_START = 2;
+/** A thread that beats has to start first, beside all else that starts. */
+const STARTS_OF_HANG = 4;
+
+export const connected = (pod: Marks, now: number): void => {
+  pod.lastBeat = now;
+};
+
+/** User code begins to run in the pod: from now on a thread beats for it. */
+export const joined = (pod: Marks, now: number, hangMs: number): void => {
+  pod.sparedUntil = now + STARTS_OF_HANG * hangMs;
+  pod.beatsToCome = BEATS_OF_START;
+};
+
+export const beaten = (pod: Marks, now: number): void => {
+  pod.lastBeat = now;
+  pod.isSpared = false;
+  if (pod.beatsToCome > 0 && --pod.beatsToCome > 0) return;
+  pod.sparedUntil = 0;
+};
+
+/**
+ * This process stood still (a suspended machine, a stopped process, no processor for it): what the pod has sent meanwhile is still to be
+ * read, and a pod that stood still as well has to beat first.
+ */
+export const sparedFor = (pod: Marks, now: number, hangMs: number): void => {
+  if (pod.isSpared) return;
+  pod.isSpared = true;
+  pod.sparedUntil = Math.max(pod.sparedUntil, now + hangMs);
+};
+
+/** The first moment at which it hangs, if nothing is heard of it before. */
+export const hangsAt = ({ lastBeat, sparedUntil }: Marks, hangMs: number): number => Math.max(lastBeat + hangMs, sparedUntil) + 1;
