@@ -13,30 +13,33 @@ export interface Start {
 
 const CONNECTIONS = 32;
 
-/** The runs' ids in the order of `starts`. @param onAccepted is told as the answers come */
-export const sendAll = async (url: string, starts: readonly Start[], onAccepted: (i: number) => void): Promise<string[]> => {
+/**
+ * The runs' ids in the order of the requests.
+ * @param requests as `encodeAll` has written them: what a client computes first is no part of what it measures
+ * @param onAccepted is told as the answers come
+ */
+export const sendAll = async (url: string, requests: readonly string[], onAccepted: (i: number) => void): Promise<string[]> => {
   const ids: string[] = [];
-  const connections = Math.min(CONNECTIONS, starts.length);
+  const connections = Math.min(CONNECTIONS, requests.length);
   const sendShare = (first: number): Promise<void> => {
-    const own = starts.flatMap((start, i) => (i % connections === first ? [{ i, bytes: encode(url, start) }] : []));
-    return exchange(
-      url,
-      own.map(({ bytes }) => bytes),
-      (nth, id) => {
-        const { i } = own[nth] as { i: number };
-        ids[i] = id;
-        onAccepted(i);
-      },
-    );
+    const own = requests.filter((_, i) => i % connections === first);
+    return exchange(url, own, (nth, id) => {
+      const i = first + nth * connections;
+      ids[i] = id;
+      onAccepted(i);
+    });
   };
   await Promise.all(Array.from({ length: connections }, (_, first) => sendShare(first)));
   return ids;
 };
 
-const encode = (url: string, { path, body }: Start): string => {
-  const text = JSON.stringify(body);
-  const head = [`POST ${path} HTTP/1.1`, `host: ${new URL(url).host}`, "content-type: application/json"];
-  return `${[...head, `content-length: ${Buffer.byteLength(text)}`].join("\r\n")}\r\n\r\n${text}`;
+export const encodeAll = (url: string, starts: readonly Start[]): string[] => {
+  const { host } = new URL(url);
+  return starts.map(({ path, body }) => {
+    const text = JSON.stringify(body);
+    const head = [`POST ${path} HTTP/1.1`, `host: ${host}`, "content-type: application/json"];
+    return `${[...head, `content-length: ${Buffer.byteLength(text)}`].join("\r\n")}\r\n\r\n${text}`;
+  });
 };
 
 const exchange = (url: string, requests: readonly string[], onId: (nth: number, id: string) => void): Promise<void> =>

@@ -4,7 +4,7 @@ import type { Client } from "lockstep/client";
 import { expect, until } from "../demo/checks.ts";
 import { type Burst, COOL_DOWN_MS } from "./bursts.ts";
 import type { Decision, Recording, Sample } from "./recording.ts";
-import { sendAll } from "./sender.ts";
+import { encodeAll, sendAll } from "./sender.ts";
 
 const READERS = 64;
 const SAMPLE_MS = 25;
@@ -113,8 +113,9 @@ const follow = async (client: Client, { functions }: Burst): Promise<Follower> =
 
 const send = (client: Client, burst: Burst, follower: Follower): Promise<string[]> => {
   const starts = Array.from({ length: burst.count }, (_, i) => burst.start(i));
+  const requests = encodeAll(client.url, starts);
   follower.startedAt = Date.now();
-  return sendAll(client.url, starts, (i) => {
+  return sendAll(client.url, requests, (i) => {
     follower.acceptedAt[i] = follower.now();
   });
 };

@@ -7,6 +7,7 @@
  * I2 Users' values pass as JSON text: they are parsed once, to know that they are JSON, and never on the way out.
  * I3 Whatever goes wrong is answered as a problem document with a code of the catalogue, and a stack never leaves the platform.
  */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaCompiler } from "fastify";
 import Fastify from "fastify";
@@ -22,6 +23,7 @@ import { faultRoutes } from "./fault-routes.ts";
 import { createGuard } from "./guard.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { hookRoutes } from "./hook-routes.ts";
+import { Intake } from "./intake.ts";
 import { parseBody } from "./json-body.ts";
 import { objectRoutes } from "./object-routes.ts";
 import type { GatewayOptions, Settings } from "./options.ts";
@@ -46,6 +48,7 @@ export interface Gateway {
 
 const CLOSE_IDLE_EVERY_MS = 20;
 const REQUEST_TIMEOUT_MS = 120_000;
+const KEEP_ALIVE_MS = 72_000;
 
 /**
  * Listens for HTTP requests and passes them to the control plane.
@@ -113,9 +116,8 @@ const createApp = (settings: Settings): FastifyInstance =>
     exposeHeadRoutes: false,
     // Refused by the guard, with a problem.
     return503OnClosing: false,
-    http: { requireHostHeader: false },
+    serverFactory: (serve) => createFairServer(serve),
     bodyLimit: settings.bodyLimitBytes,
-    requestTimeout: REQUEST_TIMEOUT_MS,
     genReqId: () => "",
     routerOptions: { maxParamLength: 1_000 },
     // Without these two, Fastify loads its general validator and serializer, which take longer than everything else at the start.
@@ -123,6 +125,11 @@ const createApp = (settings: Settings): FastifyInstance =>
     frameworkErrors: (error, _, reply) => sendProblem(reply as unknown as FastifyReply, error, settings),
     clientErrorHandler: (error, socket) => refuseUnreadable(error, socket),
   });
+
+const createFairServer = (serve: (request: IncomingMessage, response: ServerResponse) => void): Server => {
+  const intake = new Intake(serve);
+  return createServer({ requireHostHeader: false, keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_TIMEOUT_MS }, intake.take);
+};
 
 const addGuard = (app: FastifyInstance, { settings, closing }: RouteContext, routes: readonly Route[]): void => {
   const guard = createGuard(settings);
