@@ -13,7 +13,8 @@ import { Applications } from "./application/service.ts";
 import { Autoscaler } from "./autoscaler/service.ts";
 import { LocalCluster } from "./cluster/local.ts";
 import type { Cluster } from "./cluster/port.ts";
-import { ClusterService, type Target } from "./cluster/service.ts";
+import { ClusterService } from "./cluster/service.ts";
+import type { Target } from "./cluster/targets.ts";
 import { createControlPlane, deployedEvent, type Parts } from "./control-plane.ts";
 import { CoordinatorHosts } from "./coordinator/hosts.ts";
 import { startHousekeeping } from "./coordinator/housekeeping.ts";
@@ -248,7 +249,7 @@ const connect = (choices: Choices): Connected => {
     applications.homeOf,
     (entry, outcome) => runs.settled(entry, outcome),
     invocations,
-    services,
+    services.placement,
   );
   const autoscaler = new Autoscaler<Target>(services);
   services.connect(scheduler, (now) => autoscaler.look(now));

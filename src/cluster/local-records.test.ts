@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -45,6 +45,29 @@ test("a process that has only the id of one that was ours is left alone", () => 
   expect(new LocalRecords(folder).endStrays()).toEqual([]);
   expect(() => process.kill(pid, 0)).not.toThrow();
   expect(readdirSync(folder)).toEqual([]);
+});
+
+test("a process that was started at the same time after another boot of the machine is left alone", () => {
+  const folder = newFolder();
+  const { pid } = sleeper();
+  const records = new LocalRecords(folder);
+  records.add("pod-1", pid);
+  const path = join(folder, String(pid));
+  const row = JSON.parse(readFileSync(path, "utf8")) as { started: string };
+  const [boot, ticks] = row.started.split("/") as [string, string];
+  expect([boot.length, Number(ticks) > 0]).toEqual([36, true]);
+  for (const started of [`00000000-0000-4000-8000-000000000000/${ticks}`, ticks, `${boot}/`, boot]) {
+    writeFileSync(path, JSON.stringify({ ...row, started }));
+    expect(records.endStrays()).toEqual([]);
+    expect(() => process.kill(pid, 0)).not.toThrow();
+  }
+});
+
+test("a record that can't be written or removed stops nobody", () => {
+  const { pid } = sleeper();
+  const records = new LocalRecords(join(newFolder(), "never", "made"));
+  expect(() => records.add("pod-1", pid)).not.toThrow();
+  expect(() => records.remove(pid)).not.toThrow();
 });
 
 test("the folder of a socket is removed, and no other, whatever the record says", () => {

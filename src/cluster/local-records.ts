@@ -1,8 +1,8 @@
 /**
  * Which processes are pods of this data directory, on disk: what a control plane that was killed has left is found and ended by the next one.
  *
- * A process is known by its id and the time of its start together, as ids come again. Where the system doesn't tell that time (it does in
- * /proc), nothing is recorded, and pods that can't end themselves stay.
+ * A process is known by its id, the time of its start and the machine's boot together: ids come again, and after a boot so do times, which
+ * count from it. Where the system doesn't tell them (it does in /proc), nothing is recorded, and pods that can't end themselves stay.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,6 +13,7 @@ const SOCKET_DIRECTORY = "directory";
 interface Row {
   pod: string;
   pid: number;
+  /** Which boot of the machine, and when after it. */
   started: string;
 }
 
@@ -46,11 +47,20 @@ export class LocalRecords {
     const started = startOf(pid);
     if (started === undefined) return;
     const row: Row = { pod, pid, started };
-    writeFileSync(join(this.#folder, String(pid)), JSON.stringify(row), { mode: 0o600 });
+    try {
+      writeFileSync(join(this.#folder, String(pid)), JSON.stringify(row), { mode: 0o600 });
+    } catch {
+      // A full disk is the journal's to report. This process is there, record or not, and whoever asked for it must get to know it.
+    }
   }
 
   remove(pid: number | undefined): void {
-    if (pid !== undefined) rmSync(join(this.#folder, String(pid)), { force: true });
+    if (pid === undefined) return;
+    try {
+      rmSync(join(this.#folder, String(pid)), { force: true });
+    } catch {
+      // What is left tells of a process that is no more, which the next life finds out.
+    }
   }
 
   close(): void {
@@ -74,18 +84,20 @@ export class LocalRecords {
   }
 }
 
-/** When a living process has started, in the system's ticks. */
+/** When a living process has started: the machine's boot, and the system's ticks since. */
 const startOf = (pid: number): string | undefined => {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The program's name stands in parentheses and may hold anything, spaces too.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : `${bootOf()}/${fields[19]}`;
   } catch {
     // It has ended, or this system has no /proc.
     return undefined;
   }
 };
+
+const bootOf = (): string => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
 const end = (pid: number): boolean => {
   try {

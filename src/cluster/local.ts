@@ -123,7 +123,7 @@ export class LocalCluster implements Cluster {
     this.#register.add(spec);
     if (child.pid !== undefined) this.#records?.add(spec.id, child.pid);
     this.#register.changed("added", statusOf(pod));
-    this.#exits.set(child, new Promise((resolve) => child.once("exit", () => resolve())));
+    this.#exits.set(child, endOf(child));
     this.#watch(pod);
     this.#bootstrap(pod);
   }
@@ -224,7 +224,6 @@ export class LocalCluster implements Cluster {
       pod.output = (pod.output + chunk.toString()).slice(-OUTPUT_KEPT);
     });
     pod.process.once("error", (error) => {
-      // A process that never was has no exit for `stop` to wait for.
       if (pod.process.pid === undefined) this.#exits.delete(pod.process);
       this.#gone(pod, "failed-to-start", error.message);
     });
@@ -358,6 +357,13 @@ const decode = (decoder: FrameDecoder<FromPod | Beat>, chunk: Buffer): (FromPod 
     return undefined;
   }
 };
+
+/** A process that never was has no exit, and `stop` must not wait for one. */
+const endOf = (child: ChildProcess): Promise<void> =>
+  new Promise((resolve) => {
+    child.once("exit", () => resolve());
+    child.once("error", () => child.pid === undefined && resolve());
+  });
 
 const statusOf = (pod: LocalPod): Pick<PodStatus, "id" | "pid" | "state" | "startedAt"> => ({
   id: pod.spec.id,

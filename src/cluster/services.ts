@@ -12,6 +12,7 @@ import { settingsOf } from "./specs.ts";
 
 export const SPACE = "$cluster";
 export const SERVICE_PREFIX = "service/";
+const DEFAULT_SUFFIX = ".default";
 
 export interface Service {
   readonly spec: ServiceSpec;
@@ -35,10 +36,10 @@ export class Services {
     for (const { value, version } of rows) this.#keep({ spec: JSON.parse(value) as ServiceSpec, resourceVersion: version });
   }
 
-  /** The services whose functions there are, in the order of their names. */
+  /** Those that were given, and one for each other function that there is, in the order of their names. */
   list(): Service[] {
     const names = this.#registry.functionNames().filter((name) => !this.#byFunction.has(name));
-    const all = [...this.#given.values(), ...names.map(byDefault)];
+    const all = [...this.#given.values(), ...names.map((name) => this.#byDefault(name))];
     return all.sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
   }
 
@@ -46,8 +47,9 @@ export class Services {
   get(name: string): Service {
     const found = this.#given.get(name);
     if (found !== undefined) return found;
-    const isDefault = this.#registry.homeOfFunction(name) !== undefined && !this.#byFunction.has(name);
-    if (isDefault) return byDefault(name);
+    const fn = name.endsWith(DEFAULT_SUFFIX) ? name.slice(0, -DEFAULT_SUFFIX.length) : name;
+    const isDefault = this.#registry.homeOfFunction(fn) !== undefined && !this.#byFunction.has(fn);
+    if (isDefault && this.#byDefault(fn).spec.name === name) return this.#byDefault(fn);
     const other = this.#byFunction.get(name);
     const hint = other === undefined ? "" : `: function "${name}" is behind service "${other.spec.name}"`;
     throw new LockstepError("UNKNOWN_SERVICE", `there is no service "${name}"${hint}`, { details: { name } });
@@ -55,7 +57,7 @@ export class Services {
 
   /** The service that a function's version stands behind. */
   of(fn: string, version: string): Service {
-    return this.#byFunction.get(`${fn}@${version}`) ?? this.#byFunction.get(fn) ?? byDefault(fn);
+    return this.#byFunction.get(`${fn}@${version}`) ?? this.#byFunction.get(fn) ?? this.#byDefault(fn);
   }
 
   settings(fn: string, version: string): Settings {
@@ -67,6 +69,10 @@ export class Services {
 
   isCurrent(fn: string, version: string): boolean {
     return this.#registry.homeOfFunction(fn)?.version === version;
+  }
+
+  isKnown(fn: string, version: string): boolean {
+    return this.#registry.spec(fn, version) !== undefined;
   }
 
   /** The version whose pods a service has also without calls; `undefined` when nobody defines its function any more. */
@@ -91,6 +97,9 @@ export class Services {
     if (name !== fn && this.#registry.homeOfFunction(name) !== undefined) {
       throw exists(name, `"${name}" is the name of function "${name}", whose service has it`);
     }
+    if (name === fn && version !== undefined) {
+      throw exists(name, `"${name}" is the service of all versions of function "${fn}": give the one of version ${version} another name`);
+    }
     const other = this.#byFunction.get(keyOf(spec));
     if (other === undefined || other.spec.name === name) return;
     throw exists(other.spec.name, `function "${fn}" is behind service "${other.spec.name}" already: change that one`);
@@ -109,6 +118,12 @@ export class Services {
     return { space: SPACE, key: `${SERVICE_PREFIX}${name}`, version: 0 };
   }
 
+  /** Under the function's name, unless a service that was given before the function was deployed has it: nothing that is given has a dot. */
+  #byDefault(fn: string): Service {
+    const isTaken = (this.#given.get(fn)?.spec.function ?? fn) !== fn;
+    return { spec: { name: isTaken ? `${fn}${DEFAULT_SUFFIX}` : fn, function: fn }, resourceVersion: 0 };
+  }
+
   #keep(service: Service): void {
     this.#given.set(service.spec.name, service);
     this.#byFunction.set(keyOf(service.spec), service);
@@ -121,7 +136,5 @@ export class Services {
 }
 
 export const exists = (name: string, message: string): LockstepError => new LockstepError("SERVICE_EXISTS", message, { details: { name } });
-
-const byDefault = (fn: string): Service => ({ spec: { name: fn, function: fn }, resourceVersion: 0 });
 
 const keyOf = ({ function: fn, version }: ServiceSpec): string => (version === undefined ? fn : `${fn}@${version}`);

@@ -82,11 +82,16 @@ const whole = (field: string, value: unknown, least: number, most: number): void
 const wrong = (field: string, problem: string): LockstepError =>
   new LockstepError("BAD_REQUEST", `${field} ${problem}`, { details: { field, in: "body" } });
 
+/** Of versions that are not current: the pods of the current one need their room. */
+const OUTDATED_COOL_DOWN_MS = 10_000;
+
 /** @param isCurrent versions that are not have no pods without calls, whatever is said */
 export const settingsOf = (spec: ServiceSpec, fn: FunctionSpec | undefined, isCurrent: boolean, defaults: ServiceDefaults): Settings => {
   const slots = spec.concurrency ?? defaults.slotsPerPod;
   const given = { ...fn?.scale, ...spec.scale };
-  const least = spec.replicas ?? given.min ?? 0;
+  // What the spec says itself holds against what the definition says of the other bound.
+  const most = spec.scale?.min === undefined ? (spec.scale?.max ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
+  const least = spec.replicas ?? Math.min(given.min ?? 0, most);
   const usual = Math.max(least, given.max ?? Math.min(defaults.maxPods, defaults.maxPodsPerFunction));
   // More pods than calls may execute at a time would only wait.
   const useful = fn?.concurrency === undefined ? usual : Math.max(least, Math.ceil(fn.concurrency / slots));
@@ -96,7 +101,7 @@ export const settingsOf = (spec: ServiceSpec, fn: FunctionSpec | undefined, isCu
     max,
     policy: given.policy ?? "predictive",
     targetMs: given.targetMs ?? DEFAULT_TARGET_MS,
-    coolDownMs: given.coolDownMs ?? defaults.podIdleMs,
+    coolDownMs: Math.min(given.coolDownMs ?? defaults.podIdleMs, isCurrent ? Number.POSITIVE_INFINITY : OUTDATED_COOL_DOWN_MS),
   };
   const template: PodTemplate = {
     slots,
