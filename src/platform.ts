@@ -219,7 +219,7 @@ const connect = (choices: Choices): Connected => {
     verdict: (entry, outcome) => monitor.verdict(entry, outcome),
   });
   const { pathOf } = applications;
-  const preloads = new Preloads({ clock, fleet, pathOf, hasPods: (fn, version) => scheduler.hasPods(fn, version) });
+  const preloads = new Preloads({ clock, fleet, pathOf, takesWarm: (fn, version) => scheduler.takesWarm(fn, version) });
   const runs: RunService = new RunService(
     { journal, clock, turn, registry, monitor, state, invocations, preloads, pathOf, maxPayloadBytes: limits.maxPayloadBytes },
     {

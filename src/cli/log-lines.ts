@@ -39,15 +39,19 @@ const endOf = ({ outcome, verdict, message = "" }: ExecutionReport, style: Style
 
 const measurements = ({ metrics }: ExecutionReport): string => {
   if (metrics === undefined) return "";
-  const { durationMs, cpuMs, memoryMb, queueMs, coldStart, pod } = metrics;
+  const { durationMs, cpuMs, memoryMb, queueMs, coldStart, coldStartMs, pod } = metrics;
   const facts = [
     `duration ${duration(durationMs)}`,
     `cpu ${duration(cpuMs)}`,
     `memory ${Math.round(memoryMb)} MiB`,
     `queue ${duration(queueMs)}`,
   ];
-  return [...facts, pod, ...(coldStart ? ["cold start"] : [])].join(", ");
+  return [...facts, pod, ...(coldStart ? [coldText("cold start", coldStartMs)] : [])].join(", ");
 };
+
+/** How long the pod of a cold start took is known once it has loaded. */
+export const coldText = (text: string, coldStartMs: number | undefined): string =>
+  coldStartMs === undefined ? text : `${text} ${duration(coldStartMs)}`;
 
 const headOf = ({ attempt, function: name }: CallLog, at: number, style: Style): string =>
   `${style.dim(timeOfDay(at))} ${style.cyan(name)}${style.dim(attempt > 1 ? ` attempt ${attempt}` : "")}`;

@@ -1,7 +1,8 @@
 /** Runs and their journals as people read them. */
 import type { JournalEntry, RunDetails } from "../client/index.ts";
 import type { Failure } from "../lib/errors.ts";
-import type { RunStatus, RunSummary } from "../protocol/run.ts";
+import type { CallMetrics, RunStatus, RunSummary } from "../protocol/run.ts";
+import { coldText } from "./log-lines.ts";
 import { type RunStory, recoveryText, storyText } from "./recovery-text.ts";
 import { failureText } from "./report.ts";
 import type { Style } from "./style.ts";
@@ -117,6 +118,6 @@ const entryText = (entry: JournalEntry, style: Style): string => {
 
 const metricsText = ({ metrics }: JournalEntry, style: Style): string => {
   if (typeof metrics !== "object" || metrics === null) return "";
-  const { durationMs, coldStart, pod } = metrics as { durationMs: number; coldStart: boolean; pod: string };
-  return style.dim(`  ${duration(durationMs)} in ${pod}${coldStart ? ", cold" : ""}`);
+  const { durationMs, coldStart, coldStartMs, pod } = metrics as CallMetrics;
+  return style.dim(`  ${duration(durationMs)} in ${pod}${coldStart ? `, ${coldText("cold", coldStartMs)}` : ""}`);
 };

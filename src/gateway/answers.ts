@@ -68,7 +68,15 @@ const retryPolicy = object({
   "onExhausted?": { enum: ["suspend", "fail"] },
 });
 const callOptions = object({ "timeoutMs?": number, "retry?": retryPolicy, "priority?": number });
-const metrics = object({ durationMs: number, cpuMs: number, queueMs: number, memoryMb: number, coldStart: yes, pod: text });
+const metrics = object({
+  durationMs: number,
+  cpuMs: number,
+  queueMs: number,
+  memoryMb: number,
+  coldStart: yes,
+  "coldStartMs?": number,
+  pod: text,
+});
 
 const webhook = object({
   path: text,

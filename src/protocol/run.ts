@@ -43,7 +43,10 @@ export interface CallMetrics {
   queueMs: number;
   /** Peak resident memory of the pod when the attempt ended, in MiB. */
   memoryMb: number;
+  /** The attempt waited for its pod to load the function's code. */
   coldStart: boolean;
+  /** From the moment at which that pod was asked for until it had loaded. */
+  coldStartMs?: number;
   pod: string;
 }
 

@@ -44,7 +44,7 @@ describe("preloads", () => {
     const preloads = new Preloads({
       clock,
       fleet: { preload: (path, count) => void asked.push([path, count]) },
-      hasPods: (fn, version) => version === "v1" && withPods.has(fn),
+      takesWarm: (fn, version) => version === "v1" && !withPods.has(fn),
       pathOf: (version) => `/bundles/${version}`,
     });
     preloads.begins("order", "v1");

@@ -31,7 +31,6 @@ export class Heartbeats {
   /** By heartbeat; within one, those that have been silent the longest come first, so only heads need a look. */
   readonly #silent = new Map<number, Set<Watched>>();
   readonly #untold = new Set<Watched>();
-  #wasSpared = false;
 
   constructor(tell: (entry: Entry, value: Json) => void) {
     this.#tell = tell;
@@ -73,16 +72,14 @@ export class Heartbeats {
 
   /**
    * Passes on what may be now, and gives up attempts that were silent for too long. Gives the time at which to look again.
-   * @param isLate the platform itself stood still: what attempts have told meanwhile is still to be read, once
+   * @param isSpared the platform itself stood still: what attempts have told meanwhile is still to be read
    */
-  sweep(now: number, isLate: boolean, giveUp: (lease: number, entry: Entry, heartbeatMs: number) => void): number {
+  sweep(now: number, isSpared: boolean, giveUp: (lease: number, entry: Entry, heartbeatMs: number) => void): number {
     let next = Number.POSITIVE_INFINITY;
     for (const watched of this.#untold) {
       if (watched.tellAt <= now) this.#passOn(watched, now);
       else next = Math.min(next, watched.tellAt);
     }
-    const isSpared = isLate && !this.#wasSpared;
-    this.#wasSpared = isSpared;
     for (const [heartbeatMs, silent] of this.#silent) {
       for (const { lease, entry, heardAt } of silent) {
         const deadline = heardAt + heartbeatMs;

@@ -5,8 +5,8 @@ import type { Fleet } from "./fleet.ts";
 export interface PreloadParts {
   clock: Clock;
   fleet: Pick<Fleet, "preload">;
-  /** Whether the function has pods, or they are on their way. */
-  hasPods(fn: string, version: string): boolean;
+  /** Whether the function's next call would take a warm pod: it has no pods, its version has it, and a warm pod suits it. */
+  takesWarm(fn: string, version: string): boolean;
   pathOf(version: string): string;
 }
 
@@ -34,12 +34,12 @@ export class Preloads {
 
   /** A run of this coordinator begins. */
   begins(coordinator: string, version: string): void {
-    const { clock, fleet, hasPods, pathOf } = this.#parts;
+    const { clock, fleet, takesWarm, pathOf } = this.#parts;
     const now = clock.now();
     if (now < (this.#nextAt.get(coordinator) ?? 0)) return;
     if (this.#nextAt.size >= MOST_REMEMBERED) this.#nextAt.clear();
     this.#nextAt.set(coordinator, now + AGAIN_MS);
-    const cold = this.#callees.likely(coordinator).filter((fn) => !hasPods(fn, version));
+    const cold = this.#callees.likely(coordinator).filter((fn) => takesWarm(fn, version));
     if (cold.length > 0) fleet.preload(pathOf(version), cold.length);
   }
 }

@@ -13,7 +13,7 @@ const OPTIONS: SchedulerOptions = { slotsPerPod: 2, maxPodsPerFunction: 3, defau
 
 const setUp = async (
   options: Partial<SchedulerOptions> = {},
-  { specs = {} as Record<string, Partial<FunctionSpec>>, maxPods = 20 } = {},
+  { specs = {} as Record<string, Partial<FunctionSpec>>, maxPods = 20, triesAgain = false } = {},
 ) => {
   const clock = createStepClock(1_000_000);
   const cluster = new FakeCluster(clock);
@@ -22,8 +22,9 @@ const setUp = async (
   const settled: { seq: number; outcome: Outcome }[] = [];
   const homes = (fn: string) =>
     fn === "unknown" ? undefined : { application: "shop", path: `/bundles/${fn}`, spec: { name: fn, ...specs[fn] } };
-  const scheduler = new Scheduler(fleet, clock, { ...OPTIONS, ...options }, homes, (entry, outcome) => {
+  const scheduler: Scheduler = new Scheduler(fleet, clock, { ...OPTIONS, ...options }, homes, (entry, outcome) => {
     settled.push({ seq: entry.seq, outcome });
+    if (triesAgain && settled.length < 20) scheduler.enqueue({ ...entry, state: "waiting", lease: 0, pod: "" });
   });
   await fleet.start();
   scheduler.start();
@@ -136,10 +137,11 @@ describe("an answer", () => {
     const entry = call();
     clock.advance(40);
     cluster.connect("pod-1");
+    clock.advance(12);
+    loaded("pod-1");
     const lines = [{ at: 1, level: "info", text: "paid" } as const];
     answer(entry, { lines });
-    loaded("pod-1");
-    const metrics = { durationMs: 3, cpuMs: 1, queueMs: 40, memoryMb: 60, coldStart: true, pod: "pod-1" };
+    const metrics = { durationMs: 3, cpuMs: 1, queueMs: 40, memoryMb: 60, coldStart: true, coldStartMs: 52, pod: "pod-1" };
     expect(settled).toEqual([{ seq: 1, outcome: { value: "7", metrics, lines } }]);
     answer(call());
     expect(settled[1]?.outcome.metrics).toMatchObject({ coldStart: false, queueMs: 0 });
@@ -229,6 +231,21 @@ describe("a timeout", () => {
     expect(cluster.to("pod-1", "abort")).toEqual([{ t: "abort", lease: entry.lease, reason: settled[0]!.outcome.failure!.message }]);
     answer(entry);
     expect(settled).toHaveLength(1);
+  });
+
+  test("is not concluded from a pause of our own: what was answered meanwhile is read first", async () => {
+    const { call, cluster, clock, answer, settled, failures } = await setUp();
+    const [answered] = [call({ timeoutMs: 1_000 }), call({ timeoutMs: 1_000 })];
+    cluster.connect("pod-1");
+    clock.pause(60_000);
+    clock.advance(0);
+    expect(settled).toEqual([]);
+    answer(answered!);
+    clock.advance(10);
+    expect(failures()).toEqual([
+      [1, undefined],
+      [2, "CALL_TIMEOUT"],
+    ]);
   });
 
   test("counts from the dispatch, for each call by its own", async () => {
@@ -428,7 +445,22 @@ describe("withdrawing", () => {
     const entry = call({ solo: true });
     cluster.connect("pod-1");
     scheduler.withdraw(entry, "no longer needed");
-    expect(cluster.deleted).toMatchObject([{ pod: "pod-1", graceMs: 0 }]);
+    expect(cluster.deleted).toMatchObject([{ pod: "pod-1", graceMs: 0, reason: "deleted" }]);
+  });
+
+  test("calls whose code goes on for ever does not keep others from executing: the pod is replaced when they have waited for it", async () => {
+    const { call, clock, cluster, scheduler, executing } = await setUp({ maxPodsPerFunction: 1 });
+    const entries = [call(), call()];
+    cluster.connect("pod-1");
+    for (const entry of entries) scheduler.withdraw(entry, "no longer needed");
+    clock.advance(5_000);
+    expect(cluster.deleted).toEqual([]);
+    call();
+    clock.advance(950);
+    expect(cluster.deleted).toEqual([]);
+    clock.advance(100);
+    cluster.connectAll();
+    expect([cluster.deleted, executing("pod-2")]).toEqual([[{ pod: "pod-1", graceMs: 0, reason: "deleted" }], [3]]);
   });
 });
 
@@ -534,6 +566,15 @@ describe("a pod that does not start", () => {
     expect(failures().map(([, code]) => code)).toEqual(Array(8).fill("POD_FAILED_TO_START"));
     expect(pauses[0]).toBe(0);
     expect(pauses[3]).toBeGreaterThanOrEqual(400);
+  });
+
+  test("because the application does not load gets none of its calls again, also when they are tried again at once", async () => {
+    const { call, cluster, refuse, executing, failures } = await setUp({}, { triesAgain: true });
+    call();
+    call();
+    cluster.connect("pod-1");
+    refuse("pod-1");
+    expect([failures().length, executing("pod-1")]).toEqual([2, [1, 2]]);
   });
 });
 

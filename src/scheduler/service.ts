@@ -124,6 +124,8 @@ interface Lease {
 const SWEEP_MS = 20;
 const STARVED_MS = 50;
 const BLOCKED_MS = 250;
+/** So long may calls wait for slots whose attempts were withdrawn and have not ended. */
+const CLOGGED_MS = 1_000;
 /** A sweep that comes later than this tells that the platform stood still, and messages with it. */
 const LATE_MS = 50;
 
@@ -144,6 +146,7 @@ export class Scheduler {
   readonly #heartbeats: Heartbeats;
   #lease = 0;
   #nextSweep = Number.POSITIVE_INFINITY;
+  #wasSpared = false;
   #cancelSweep = () => {};
   #cancelTick = () => {};
   #draining = false;
@@ -232,7 +235,8 @@ export class Scheduler {
     this.#attempts?.withdrawn(entry);
     held.pod.zombies++;
     held.host.source.send(held.pod, { t: "abort", lease, reason });
-    if (entry.solo) held.host.source.end(held.pod, 0, "killed");
+    // Nobody wants it any more, which is no fault of the pod.
+    if (entry.solo) held.host.source.end(held.pod, 0);
     this.#matchFreed(held.host, now);
   }
 
@@ -258,8 +262,15 @@ export class Scheduler {
   }
 
   /** Whether the function has pods, or they are on their way. */
-  hasPods(fn: string, version: string): boolean {
+  #hasPods(fn: string, version: string): boolean {
     return (this.#hosts.get(layerKey(fn, version))?.pods.size ?? 0) > 0;
+  }
+
+  /** Whether the function's next call would take a warm pod. */
+  takesWarm(fn: string, version: string): boolean {
+    const home = this.#home(fn, version);
+    if (home === undefined || isReplicated(home) || this.#hasPods(fn, version)) return false;
+    return this.#fleet.fitsWarm(this.#templateOf({ fn, version }, home));
   }
 
   views(): LayerView[] {
@@ -288,7 +299,7 @@ export class Scheduler {
     });
   }
 
-  #templateOf({ fn, version }: Layer, home: FunctionHome): PodTemplate {
+  #templateOf({ fn, version }: Pick<Layer, "fn" | "version">, home: FunctionHome): PodTemplate {
     const { spec } = home;
     const { slotsPerPod: slots, defaultMemoryMb } = this.#options;
     if (isReplicated(home)) return { slots: SET_SLOTS, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
@@ -367,8 +378,7 @@ export class Scheduler {
   #provide(host: LayerHost, now: number): void {
     if (host.retryAt > now) return;
     // One pod serves many calls at a time, and every further process costs all of them; more come when calls have to be patient (tick).
-    const usable = [...host.pods.values()].some((pod) => pod.state !== "draining" && !host.solo.has(pod));
-    if (usable) return;
+    for (const pod of host.pods.values()) if (pod.state !== "draining" && !host.solo.has(pod)) return;
     if (this.#placement === undefined || host.isReplicated) this.#addPod(host, now);
     else this.#placement.activate(host, now);
   }
@@ -381,7 +391,7 @@ export class Scheduler {
   }
 
   /** For its placement: takes no calls any more, and ends when those that it executes have ended, by their timeouts at the latest. */
-  drainPod(pod: Pod): void {
+  drainPod(host: LayerHost, pod: Pod): void {
     const now = this.#clock.now();
     let graceMs = 0;
     if (pod.inFlight > 0) {
@@ -389,7 +399,7 @@ export class Scheduler {
         if (held.pod === pod) graceMs = Math.max(graceMs, held.entry.leasedAt + held.entry.timeoutMs - now + LATE_MS);
       }
     }
-    this.#fleet.end(pod, graceMs);
+    host.source.end(pod, graceMs);
   }
 
   /** Whether somebody else decides how many pods there are. */
@@ -446,11 +456,14 @@ export class Scheduler {
       this.#settled(held.entry, { failure, lines: [] });
     }
     this.#matchFreed(host, now);
-    if (host.layer.waiting === 0) this.#closeIfIdle(host);
+    // One that has a placement is forgotten when that does: it still holds the set.
+    if (host.layer.waiting === 0 && (this.#placement === undefined || host.isReplicated)) this.#closeIfIdle(host);
   }
 
   #refuse(host: LayerHost, pod: Pod, cause: Failure): void {
     const now = this.#clock.now();
+    // First of all: a call that may be tried again at once must not come back to it.
+    pod.state = "draining";
     const failure: Failure = { code: "POD_FAILED_TO_START", message: `the application does not load: ${cause.message}`, cause };
     if (this.#placement !== undefined) this.#placement.refused(host, failure, now);
     else host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
@@ -506,6 +519,7 @@ export class Scheduler {
       },
       lines: message.lines,
     };
+    if (held.cold && outcome.metrics !== undefined && pod.coldStartMs !== undefined) outcome.metrics.coldStartMs = pod.coldStartMs;
     if (message.writes !== undefined) outcome.writes = message.writes;
     if (message.objects !== undefined) outcome.objects = message.objects;
     this.#settled(entry, outcome);
@@ -536,12 +550,15 @@ export class Scheduler {
   #sweep(): void {
     const now = this.#clock.now();
     const isLate = now - this.#nextSweep > LATE_MS;
+    // What attempts have answered while this process stood still is yet to be read: they are looked at once more, and then judged.
+    const isSpared = isLate && !this.#wasSpared;
+    this.#wasSpared = isSpared;
     this.#nextSweep = Number.POSITIVE_INFINITY;
     let next = Number.POSITIVE_INFINITY;
     for (const [timeoutMs, leases] of this.#deadlines) {
       for (const [lease, held] of leases) {
         const deadline = held.entry.leasedAt + timeoutMs;
-        if (deadline > now) {
+        if (deadline > now || isSpared) {
           next = Math.min(next, deadline);
           break;
         }
@@ -549,7 +566,7 @@ export class Scheduler {
       }
       if (leases.size === 0) this.#deadlines.delete(timeoutMs);
     }
-    const silent = this.#heartbeats.sweep(now, isLate, (lease, { fn }, heartbeatMs) => {
+    const silent = this.#heartbeats.sweep(now, isSpared, (lease, { fn }, heartbeatMs) => {
       const message = `function "${fn}" told no progress for ${heartbeatMs} ms, its heartbeatMs: call ctx.progress() more often or raise it`;
       this.#giveUp(lease, this.#leases.get(lease)!, message, now);
     });
@@ -570,10 +587,21 @@ export class Scheduler {
     pod.zombies++;
     this.#fleet.send(pod, { t: "abort", lease, reason: message });
     this.#settled(entry, { failure: { code: "CALL_TIMEOUT", message }, lines: [] });
-    // A suspect has its pod to itself also after it was given up; and when half of the slots are taken by attempts that never end, the pod
-    // serves what it has and is replaced.
+    // A suspect has its pod to itself also after it was given up.
     if (entry.solo) this.#fleet.end(pod, 0, "killed");
-    else if (pod.zombies * 2 >= host.template.slots) this.#fleet.end(pod, entry.timeoutMs);
+    else this.#replaceClogged(host, pod);
+  }
+
+  /** When half of the slots are taken by attempts that never end, the pod serves what it has and is replaced. */
+  #replaceClogged(host: LayerHost, pod: Pod): void {
+    if (pod.state === "ready" && pod.zombies * 2 >= host.template.slots) this.drainPod(host, pod);
+  }
+
+  /** Calls were withdrawn and their code goes on, which is harmless until others wait for its slots for too long. */
+  #unclog(host: LayerHost, now: number): void {
+    const { layer } = host;
+    if (layer.oldestWaitingMs(now) < CLOGGED_MS || layer.peek(now) === undefined) return;
+    for (const pod of host.pods.values()) this.#replaceClogged(host, pod);
   }
 
   #tick(): void {
@@ -581,6 +609,7 @@ export class Scheduler {
     for (const host of [...this.#hosts.values()]) {
       const { layer } = host;
       if (layer.waiting === 0) continue;
+      this.#unclog(host, now);
       this.#match(host, now);
       if (this.#placement !== undefined || host.isReplicated) continue;
       const room =
@@ -592,7 +621,7 @@ export class Scheduler {
   }
 
   #closeIfIdle(host: LayerHost): void {
-    if (host.pods.size > 0 || host.isKept) return;
+    if (host.pods.size > 0 || host.isKept || this.#hosts.get(host.layer.key) !== host) return;
     this.#layers.close(host.layer);
     if (this.#layers.find(host.layer.fn, host.layer.version) === undefined) this.#hosts.delete(host.layer.key);
   }
@@ -663,7 +692,7 @@ class LayerHost implements Tenant, PodSet {
   }
 
   drain(pod: Pod): void {
-    this.#scheduler.drainPod(pod);
+    this.#scheduler.drainPod(this, pod);
   }
 
   connected(pod: Pod): void {
