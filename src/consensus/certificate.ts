@@ -31,3 +31,35 @@ export interface Certificate {
   /** At least 2f + 1, by replica, each replica once. */
   votes: Vote[];
 }
+
+/**
+ * A certificate as it is kept and handed on. A certificate has this one text: `verifyCertificate` refuses every other, so that whatever is
+ * changed in a file is found.
+ */
+export const certificateText = ({ format, membership: { membership: m, signature }, statement: s, path, votes }: Certificate): string =>
+  JSON.stringify({
+    format,
+    membership: {
+      membership: {
+        set: m.set,
+        application: m.application,
+        function: m.function,
+        version: m.version,
+        epoch: m.epoch,
+        faults: m.faults,
+        replicas: m.replicas,
+        clients: m.clients,
+      },
+      signature,
+    },
+    statement: {
+      operation: s.operation,
+      key: s.key,
+      inputHash: s.inputHash,
+      resultHash: s.resultHash,
+      sequence: s.sequence,
+      position: s.position,
+    },
+    path,
+    votes: votes.map((vote) => ({ replica: vote.replica, view: vote.view, signature: vote.signature })),
+  });
