@@ -52,6 +52,7 @@ describe("the plan", () => {
     const old = [pod("a", { outdated: true, inFlight: 1 }), pod("b", { outdated: true })];
     expect(plan(2, old, NO_CRASH, 100).inPlace).toBe("b");
     expect(plan(2, [...old, pod("c", { state: "draining" })], NO_CRASH, 100).inPlace).toBeUndefined();
+    expect(plan(2, [...old, pod("c", { state: "starting" })], NO_CRASH, 100).inPlace).toBeUndefined();
     expect(plan(2, old, paused(0), 100).inPlace).toBeUndefined();
     expect(plan(2, [pod("a")], NO_CRASH, 100).inPlace).toBeUndefined();
   });

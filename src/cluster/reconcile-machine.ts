@@ -64,7 +64,7 @@ export const plan = (desired: number, pods: readonly ObservedPod[], crash: Crash
   const drain = [...fitting.slice(0, surplus), ...outdated.slice(0, replaced)].map(({ id }) => id);
   const start = crash.retryAt > now ? 0 : Math.max(0, desired - fitting.length);
   // One at a time, and none for pods of which it is known that they crash.
-  const isReplacing = crash.count === 0 && drain.length === 0 && pods.every(({ state }) => state !== "draining");
+  const isReplacing = crash.count === 0 && drain.length === 0 && pods.every(({ state }) => state === "ready");
   return { start, drain, inPlace: isReplacing ? outdated[0]?.id : undefined };
 };
 

@@ -173,7 +173,7 @@ export class Reconciler implements Placement {
     if (start === 0) target.lacks = undefined;
     for (let started = 0; started < start && this.#mayStart(set); started++) {
       if (this.add(target, set, false) !== undefined) continue;
-      const old = inPlace === undefined ? undefined : set.pods.get(inPlace);
+      const old = inPlace === undefined || started > 0 ? undefined : set.pods.get(inPlace);
       if (old !== undefined && this.#parts.fleet.fits(set.template.memoryMb, (pod) => pod === old)) set.drain(old);
       return;
     }
