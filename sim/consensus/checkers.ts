@@ -1,0 +1,206 @@
+import { checkpointText, leafText, membershipText, outcomeText, voteText } from "../../src/consensus/canonical.ts";
+import type { Certificate, Statement } from "../../src/consensus/certificate.ts";
+import type { Digest, PublicKey } from "../../src/consensus/crypto.ts";
+import type { Effect } from "../../src/consensus/effects.ts";
+import { quorumOf } from "../../src/consensus/membership.ts";
+import { rootFromPath } from "../../src/consensus/merkle.ts";
+import type { Operation, Reply } from "../../src/consensus/messages.ts";
+import { Bank } from "./bank.ts";
+import type { CryptoWorld } from "./crypto.ts";
+
+export type Property =
+  | "agreement"
+  | "checkpoints"
+  | "validity"
+  | "at-most-once"
+  | "certificates"
+  | "results"
+  | "linearizability"
+  | "progress"
+  | "convergence"
+  | "memory"
+  | "accusation"
+  | "divergence"
+  | "order"
+  | "exception"
+  | "determinism";
+
+/** A property that doesn't hold. */
+export class Violation extends Error {
+  readonly property: Property;
+
+  constructor(property: Property, detail: string) {
+    super(`${property}: ${detail}`);
+    this.property = property;
+  }
+}
+
+export const violated = (property: Property, detail: string): never => {
+  throw new Violation(property, detail);
+};
+
+type Execution = Extract<Effect, { t: "execute" }>;
+
+/** What one client's call went through. */
+export interface Call {
+  operation: Operation;
+  invokedMs: number;
+  completedMs: number | undefined;
+  statement: Statement | undefined;
+  outcome: string | undefined;
+}
+
+/** What correct replicas and clients have done so far, and whether it fits together. Liars' deeds never come here. */
+export class Ledger {
+  readonly #crypto: CryptoWorld;
+  readonly #admin: PublicKey;
+  readonly #set: string;
+  readonly #executed = new Map<number, { text: string; execution: Execution; by: string }>();
+  readonly #orderedAt = new Map<string, number>();
+  readonly #roots = new Map<number, { root: Digest; by: string }>();
+  readonly #checkpoints = new Map<number, { digest: Digest; by: string }>();
+  readonly calls = new Map<string, Call>();
+
+  constructor(crypto: CryptoWorld, admin: PublicKey, set: string) {
+    this.#crypto = crypto;
+    this.#admin = admin;
+    this.#set = set;
+  }
+
+  /** Agreement, validity and at-most-once, as a correct replica hands a batch to its executor. */
+  executes(by: string, execution: Execution): void {
+    const { seq, time, seed, operations } = execution;
+    const text = JSON.stringify([time, seed, operations]);
+    const first = this.#executed.get(seq);
+    if (first !== undefined) {
+      if (first.text !== text) violated("agreement", `number ${seq}: ${first.by} executes ${first.text}, ${by} ${text}`);
+      return;
+    }
+    this.#executed.set(seq, { text, execution, by });
+    for (const operation of operations) this.#checkOperation(by, seq, operation);
+  }
+
+  #checkOperation(by: string, seq: number, { id, key, input }: Operation): void {
+    const made = this.calls.get(id)?.operation;
+    if (made === undefined) violated("validity", `number ${seq}: ${by} executes ${id}, which no client has asked for`);
+    else if (made.key !== key || made.input !== input)
+      violated("validity", `number ${seq}: ${by} executes ${id} as ${input}, not ${made.input}`);
+    const earlier = this.#orderedAt.get(id);
+    if (earlier !== undefined) violated("at-most-once", `${id} is executed at ${earlier} and, by ${by}, at ${seq}`);
+    this.#orderedAt.set(id, seq);
+  }
+
+  /** Correct replicas vote for one root at each number. */
+  votes(by: string, { seq, root }: Reply): void {
+    const first = this.#roots.get(seq);
+    if (first === undefined) this.#roots.set(seq, { root, by });
+    else if (first.root !== root) violated("results", `number ${seq}: ${first.by} votes for ${first.root}, ${by} for ${root}`);
+  }
+
+  checkpoints(by: string, seq: number, digest: Digest): void {
+    const first = this.#checkpoints.get(seq);
+    if (first === undefined) this.#checkpoints.set(seq, { digest, by });
+    else if (first.digest !== digest) violated("checkpoints", `number ${seq}: ${first.by} has ${first.digest}, ${by} ${digest}`);
+  }
+
+  /** A client has a certificate: it has to be one, and the only one. */
+  certified(call: Call, certificate: Certificate, outcome: string, nowMs: number): void {
+    const { statement } = certificate;
+    const { operation } = call;
+    const { hash } = this.#crypto;
+    if (statement.operation !== operation.id || statement.key !== operation.key)
+      violated("certificates", `${operation.id} got the certificate of ${statement.operation}`);
+    if (this.#hash(outcomeText(outcome)) !== statement.resultHash)
+      violated("certificates", `${operation.id}: the outcome ${outcome} is not the one that is certified`);
+    this.#checkCertificate(certificate);
+    const earlier = call.statement;
+    if (earlier !== undefined && JSON.stringify(earlier) !== JSON.stringify(statement))
+      violated("certificates", `${operation.id} has two: ${JSON.stringify(earlier)} and ${JSON.stringify(statement)}`);
+    call.statement = statement;
+    call.outcome = outcome;
+    call.completedMs ??= nowMs;
+    void hash;
+  }
+
+  #hash(text: string): Digest {
+    return this.#crypto.hash(text);
+  }
+
+  #checkCertificate({ membership, statement, path, votes }: Certificate): void {
+    const { membership: members } = membership;
+    if (!this.#crypto.verify(this.#admin, membershipText(members), membership.signature))
+      violated("certificates", `${statement.operation}: the membership is not the admin's`);
+    const leaf = this.#hash(leafText(this.#set, statement));
+    const root = rootFromPath(leaf, statement.position, path, (text) => this.#hash(text));
+    if (root === undefined) return violated("certificates", `${statement.operation}: the path leads nowhere`);
+    const signers = votes.filter(({ replica, view, signature }) => {
+      const key = members.replicas[replica];
+      return key !== undefined && this.#crypto.verify(key, voteText(this.#set, members.epoch, view, statement.sequence, root), signature);
+    });
+    if (new Set(signers.map(({ replica }) => replica)).size < quorumOf(members.faults))
+      violated("certificates", `${statement.operation}: only ${signers.length} votes are valid`);
+  }
+
+  /** Replays what was agreed on, in its order, on a machine of its own: results, and the order of calls in real time. */
+  replay(): Bank {
+    const bank = new Bank();
+    for (const seq of [...this.#executed.keys()].sort((a, b) => a - b)) {
+      const { time, seed, operations } = this.#executed.get(seq)!.execution;
+      for (const [position, operation] of operations.entries()) {
+        const outcome = bank.apply(operation, time, seed);
+        this.#checkResult(operation.id, seq, position, outcome);
+      }
+    }
+    this.#checkRealTime();
+    return bank;
+  }
+
+  #checkResult(id: string, seq: number, position: number, outcome: string): void {
+    const call = this.calls.get(id)!;
+    if (call.statement === undefined) return;
+    if (call.statement.sequence !== seq)
+      violated("results", `${id} was executed at ${seq}, its certificate says ${JSON.stringify(call.statement)}`);
+    if (call.outcome !== outcome)
+      violated("results", `${id} at ${seq}/${position}: certified is ${call.outcome}, correct would be ${outcome}`);
+  }
+
+  /** A call that began after another one's end comes after it. */
+  #checkRealTime(): void {
+    const calls = [...this.calls.values()];
+    const done = calls.filter(({ completedMs }) => completedMs !== undefined).sort((a, b) => a.completedMs! - b.completedMs!);
+    for (const { operation, statement } of done)
+      if (statement !== undefined && !this.#orderedAt.has(operation.id))
+        violated("results", `${operation.id} is certified, but no correct replica has executed it`);
+    let next = 0;
+    let latest = -1;
+    let latestId = "";
+    for (const { operation, invokedMs } of calls.toSorted((a, b) => a.invokedMs - b.invokedMs)) {
+      for (; next < done.length && done[next]!.completedMs! < invokedMs; next++) {
+        const at = orderOf(done[next]!.statement!);
+        if (at > latest) [latest, latestId] = [at, done[next]!.operation.id];
+      }
+      const { statement } = this.calls.get(operation.id)!;
+      if (statement !== undefined && orderOf(statement) < latest)
+        violated("linearizability", `${operation.id} began after the end of ${latestId}, but comes before it`);
+    }
+  }
+
+  get unfinished(): string[] {
+    return [...this.calls.values()].filter(({ completedMs }) => completedMs === undefined).map(({ operation }) => operation.id);
+  }
+
+  get lastExecuted(): number {
+    return Math.max(0, ...this.#executed.keys());
+  }
+
+  get executions(): number {
+    return this.#executed.size;
+  }
+
+  checkpointText(epoch: number, seq: number, digest: Digest): string {
+    return checkpointText(this.#set, epoch, seq, digest);
+  }
+}
+
+const POSITIONS = 65_536;
+const orderOf = ({ sequence, position }: Statement): number => sequence * POSITIONS + position;

@@ -1,0 +1,62 @@
+import { checkpointText } from "../../../src/consensus/canonical.ts";
+import type { Stage, Tactic } from "./tactic.ts";
+import { chance, randomDigest } from "./tactic.ts";
+
+/** Lies about checkpoints and in transfers of state. */
+export const stateTactics = {
+  /** Signs checkpoints that are none. */
+  "wrong-checkpoints": (stage: Stage): Tactic => ({
+    outgoing: (_, message) => {
+      if (message.t !== "checkpoint") return [message];
+      const digest = randomDigest(stage);
+      return [{ ...message, digest, signature: stage.crypto.sign(checkpointText(stage.set, stage.epoch(), message.seq, digest)) }];
+    },
+  }),
+
+  /** Its machine's snapshots are of another state, so that all that it signs fits to them. */
+  "wrong-snapshots": (): Tactic => ({ page: (data) => data.replace(/\d+/, (digits) => `${Number(digits) + 1}`) }),
+
+  /** Pages that don't fit to the checkpoint, or none. */
+  "corrupt-pages": (stage: Stage): Tactic => ({
+    outgoing: (_, message) => {
+      if (message.t !== "page" || chance(stage, 0.2)) return [message];
+      if (chance(stage, 0.3)) return [];
+      return [{ ...message, data: chance(stage, 0.5) ? "[]" : message.data.replace(/\d/, (digit) => `${(Number(digit) + 1) % 10}`) }];
+    },
+  }),
+
+  /** Proofs with votes too few, votes of nobody, another digest, or another list of pages. */
+  "false-proofs": (stage: Stage): Tactic => ({
+    outgoing: (_, message) => {
+      if (message.t !== "checkpoint-proof" || chance(stage, 0.2)) return [message];
+      const { stable } = message;
+      const digest = randomDigest(stage);
+      const self = { replica: stage.me, signature: stage.crypto.sign(checkpointText(stage.set, stable.epoch, stable.seq, digest)) };
+      const lies = [
+        { ...message, stable: { ...stable, votes: stable.votes.slice(1) } },
+        { ...message, stable: { ...stable, votes: stable.votes.map(() => stable.votes[0]!) } },
+        { ...message, stable: { ...stable, digest, votes: stable.votes.map(() => self) } },
+        { ...message, stable: { ...stable, seq: stable.seq + 100, votes: [...stable.votes, self] } },
+        { ...message, pages: message.pages.slice(1) },
+        { ...message, pages: [...message.pages, digest] },
+        { ...message, pages: message.pages.map(() => digest) },
+      ];
+      return [lies[stage.random.below(lies.length)]!];
+    },
+  }),
+
+  /** Says to be far ahead or far behind. */
+  "false-status": (stage: Stage): Tactic => ({
+    outgoing: (_, message) => {
+      if (message.t !== "status") return [message];
+      const shift = stage.random.below(400) - 200;
+      const moved = (seq: number): number => Math.max(0, seq + shift);
+      return [{ ...message, stable: moved(message.stable), committed: moved(message.committed), executed: moved(message.executed) }];
+    },
+  }),
+
+  /** Never gives what it is asked for. */
+  "no-content": (): Tactic => ({
+    outgoing: (_, message) => (["content", "page", "checkpoint-proof"].includes(message.t) ? [] : [message]),
+  }),
+} satisfies Record<string, (stage: Stage) => Tactic>;
