@@ -10,6 +10,7 @@ export default defineConfig({
       { find: /^lockstep$/, replacement: source("index.ts") },
       { find: /^lockstep\/client$/, replacement: source("client/index.ts") },
       { find: /^lockstep\/testing$/, replacement: source("testing/index.ts") },
+      { find: /^lockstep\/verify$/, replacement: source("verify/index.ts") },
     ],
   },
   test: {

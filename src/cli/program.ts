@@ -19,6 +19,7 @@ import { servicesVerb } from "./commands/services.ts";
 import { startVerb } from "./commands/start.ts";
 import { stateVerb } from "./commands/state.ts";
 import { triggersVerb } from "./commands/triggers.ts";
+import { verifyVerb } from "./commands/verify.ts";
 import type { CommonOptions } from "./context.ts";
 import { contextOf } from "./context.ts";
 import type { ExitCode } from "./exit-codes.ts";
@@ -47,6 +48,7 @@ const VERBS: readonly Verb[] = [
   objectsVerb,
   faultsVerb,
   drillVerb,
+  verifyVerb,
   doctorVerb,
 ];
 
