@@ -1,5 +1,5 @@
 /**
- * Builds the package into dist/: the compiled sources with their types, and the pod's program as one file.
+ * Builds the package into dist/: the compiled sources with their types, and the programs of pods and of the command line as few files.
  *
  * Usage: node scripts/build.ts [--if-stale]. With --if-stale nothing is done when dist/ is newer than all that it is made from.
  *
@@ -10,6 +10,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, globSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { bundlePod } from "./bundle-pod.ts";
+import { bundleProgram } from "./bundle-program.ts";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -25,6 +26,7 @@ const isStale = (): boolean => {
     "tsconfig.build.json",
     "scripts/build.ts",
     "scripts/bundle-pod.ts",
+    "scripts/bundle-program.ts",
   ];
   const inputs = [...globSync("src/**/*.ts", { cwd: root }), ...settings];
   return inputs.some((path) => statSync(join(root, path)).mtimeMs > built);
@@ -65,6 +67,7 @@ const build = async (): Promise<void> => {
     rewriteDeclarations(fresh);
     const pod = ["main.ts", "liveness-thread.ts"].map((entry) => join(root, "src/pod", entry));
     await bundlePod(pod, join(fresh, "pod"));
+    await bundleProgram(root, fresh);
     // What is saved while the build runs may not be in it, so the build is as old as its start.
     utimesSync(join(fresh, "index.js"), startedAt, startedAt);
     replaceDist(fresh);

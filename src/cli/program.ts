@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { applicationsVerb } from "./commands/applications.ts";
 import { callVerb } from "./commands/call.ts";
@@ -102,10 +102,8 @@ export const programOf = (io: Io, does: Does): Command => {
   return program;
 };
 
-const version = (): string => {
-  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
-  return manifest.version;
-};
+/** By the package's name: where this code is after it was bundled is the build's affair. */
+const version = (): string => (createRequire(import.meta.url)("lockstep/package.json") as { version: string }).version;
 
 /** To people on standard error, and with --json also to programs on standard output. */
 const report = (io: Io, error: unknown, { json, expression }: { json: boolean; expression?: string }): void => {
