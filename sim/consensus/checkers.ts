@@ -1,12 +1,13 @@
-import { checkpointText, leafText, membershipText, outcomeText, voteText } from "../../src/consensus/canonical.ts";
+import { leafText, membershipText, outcomeText, seedText, voteText } from "../../src/consensus/canonical.ts";
 import type { Certificate, Statement } from "../../src/consensus/certificate.ts";
 import type { Digest, PublicKey } from "../../src/consensus/crypto.ts";
 import type { Effect } from "../../src/consensus/effects.ts";
 import { quorumOf } from "../../src/consensus/membership.ts";
 import { rootFromPath } from "../../src/consensus/merkle.ts";
-import type { Operation, Reply } from "../../src/consensus/messages.ts";
+import type { Batch, Operation, Reply } from "../../src/consensus/messages.ts";
 import { Bank } from "./bank.ts";
 import type { CryptoWorld } from "./crypto.ts";
+import { EPOCH_MS } from "./timeline.ts";
 
 export type Property =
   | "agreement"
@@ -22,6 +23,8 @@ export type Property =
   | "accusation"
   | "divergence"
   | "order"
+  | "time"
+  | "seed"
   | "exception"
   | "determinism";
 
@@ -55,20 +58,36 @@ export class Ledger {
   readonly #crypto: CryptoWorld;
   readonly #admin: PublicKey;
   readonly #set: string;
+  /** How far an agreed time may be from the true one. */
+  readonly #toleranceMs: number;
+  readonly #committed = new Map<number, { digest: Digest; by: string }>();
   readonly #executed = new Map<number, { text: string; execution: Execution; by: string }>();
   readonly #orderedAt = new Map<string, number>();
   readonly #roots = new Map<number, { root: Digest; by: string }>();
   readonly #checkpoints = new Map<number, { digest: Digest; by: string }>();
   readonly calls = new Map<string, Call>();
 
-  constructor(crypto: CryptoWorld, admin: PublicKey, set: string) {
+  constructor(crypto: CryptoWorld, admin: PublicKey, set: string, skewMs: number) {
+    this.#toleranceMs = MAX_CLOCK_SKEW_MS + skewMs + 1;
     this.#crypto = crypto;
     this.#admin = admin;
     this.#set = set;
   }
 
-  /** Agreement, validity and at-most-once, as a correct replica hands a batch to its executor. */
-  executes(by: string, execution: Execution): void {
+  /** A correct replica has committed: the earliest moment at which a disagreement shows. */
+  commits(by: string, seq: number, digest: Digest): void {
+    const first = this.#committed.get(seq);
+    if (first === undefined) this.#committed.set(seq, { digest, by });
+    else if (first.digest !== digest) violated("agreement", `number ${seq}: ${first.by} commits ${first.digest}, ${by} ${digest}`);
+  }
+
+  /** What a correct replica votes for has a seed that nobody has chosen. */
+  prePrepares(by: string, seq: number, { time, seed, requests }: Batch): void {
+    if (seed !== this.#hash(seedText(this.#set, seq, time, requests))) violated("seed", `number ${seq}: ${by} accepts the seed ${seed}`);
+  }
+
+  /** Agreement, validity, at-most-once and time, as a correct replica hands a batch to its executor. */
+  executes(by: string, execution: Execution, nowMs: number): void {
     const { seq, time, seed, operations } = execution;
     const text = JSON.stringify([time, seed, operations]);
     const first = this.#executed.get(seq);
@@ -77,7 +96,12 @@ export class Ledger {
       return;
     }
     this.#executed.set(seq, { text, execution, by });
-    for (const operation of operations) this.#checkOperation(by, seq, operation);
+    if (!Number.isSafeInteger(time) || time > EPOCH_MS + nowMs + this.#toleranceMs) violated("time", `number ${seq}: ${by} takes ${time}`);
+    for (const operation of operations) {
+      this.#checkOperation(by, seq, operation);
+      if (time < EPOCH_MS + this.calls.get(operation.id)!.invokedMs - this.#toleranceMs)
+        violated("time", `number ${seq}: ${by} takes ${time}, before ${operation.id} was made`);
+    }
   }
 
   #checkOperation(by: string, seq: number, { id, key, input }: Operation): void {
@@ -107,7 +131,6 @@ export class Ledger {
   certified(call: Call, certificate: Certificate, outcome: string, nowMs: number): void {
     const { statement } = certificate;
     const { operation } = call;
-    const { hash } = this.#crypto;
     if (statement.operation !== operation.id || statement.key !== operation.key)
       violated("certificates", `${operation.id} got the certificate of ${statement.operation}`);
     if (this.#hash(outcomeText(outcome)) !== statement.resultHash)
@@ -119,7 +142,6 @@ export class Ledger {
     call.statement = statement;
     call.outcome = outcome;
     call.completedMs ??= nowMs;
-    void hash;
   }
 
   #hash(text: string): Digest {
@@ -144,8 +166,11 @@ export class Ledger {
   /** Replays what was agreed on, in its order, on a machine of its own: results, and the order of calls in real time. */
   replay(): Bank {
     const bank = new Bank();
+    let latest = 0;
     for (const seq of [...this.#executed.keys()].sort((a, b) => a - b)) {
       const { time, seed, operations } = this.#executed.get(seq)!.execution;
+      if (time < latest) violated("time", `number ${seq} has the time ${time}, after ${latest}`);
+      latest = time;
       for (const [position, operation] of operations.entries()) {
         const outcome = bank.apply(operation, time, seed);
         this.#checkResult(operation.id, seq, position, outcome);
@@ -192,15 +217,9 @@ export class Ledger {
   get lastExecuted(): number {
     return Math.max(0, ...this.#executed.keys());
   }
-
-  get executions(): number {
-    return this.#executed.size;
-  }
-
-  checkpointText(epoch: number, seq: number, digest: Digest): string {
-    return checkpointText(this.#set, epoch, seq, digest);
-  }
 }
 
+/** The replicas' default. */
+const MAX_CLOCK_SKEW_MS = 5_000;
 const POSITIONS = 65_536;
 const orderOf = ({ sequence, position }: Statement): number => sequence * POSITIONS + position;

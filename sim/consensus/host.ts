@@ -1,7 +1,7 @@
 import type { PublicKey } from "../../src/consensus/crypto.ts";
 import type { DurableRecord, Effect, Evidence, Input, Notice, TimerName } from "../../src/consensus/effects.ts";
 import { Replica } from "../../src/consensus/machine.ts";
-import type { CertifiedMembership, ReplicaIndex } from "../../src/consensus/membership.ts";
+import type { ReplicaIndex } from "../../src/consensus/membership.ts";
 import type { PeerMessage, Reply } from "../../src/consensus/messages.ts";
 import type { ReplicaOptions } from "../../src/consensus/options.ts";
 import type { Random } from "../../src/lib/random.ts";
@@ -33,7 +33,11 @@ export interface Surroundings {
 
 export interface ProcessOptions {
   name: string;
+  /** In the network. */
+  place: number;
   identity: Identity;
+  /** Whether it may do anything at all: it lies, or shares its key. */
+  isLiar: boolean;
   replica: ReplicaOptions;
   /** Of its clock, in milliseconds. */
   skewMs: number;
@@ -46,8 +50,9 @@ type Life = { replica: Replica; executor: Executor; timers: Map<TimerName, numbe
 export class Process {
   readonly name: string;
   readonly index: ReplicaIndex;
+  readonly place: number;
+  readonly isLiar: boolean;
   readonly identity: Identity;
-  readonly membership: CertifiedMembership;
   readonly #options: ProcessOptions;
   readonly #world: Surroundings;
   /** What is on the disk. */
@@ -63,16 +68,15 @@ export class Process {
   #isPaused = false;
   #held: (() => void)[] = [];
   #timerCount = 0;
-  /** Whether it may do anything at all: it lies, or shares its key. */
-  isLiar = false;
   /** Its key was replaced; it is no part of the set any more. */
   isRemoved = false;
 
   constructor(options: ProcessOptions, world: Surroundings) {
     this.name = options.name;
     this.index = options.replica.index;
+    this.place = options.place;
+    this.isLiar = options.isLiar;
     this.identity = options.identity;
-    this.membership = options.replica.membership;
     this.#options = options;
     this.#world = world;
   }
