@@ -178,6 +178,7 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     drill: (request) => parts.drills.provoke(request),
     pods: () => podViews(fleet, parts.slotsPerPod),
     layers: () => layerViews(parts),
+    position: () => events.position,
     events: (position, limit) => events.after(position, limit),
     onEvents: (listener) => events.listen(listener),
     counters: () => countersOf(parts),

@@ -63,8 +63,10 @@ export interface PlatformOptions {
   limits?: Partial<PlatformLimits>;
   /** Where objects are kept. Default: in files of the data directory. Credentials of S3 are taken from the environment, as by its SDK. */
   objects?: { s3?: S3Options };
-  /** Whether faults may be provoked, from this machine. One of them kills this process. Default: no. */
-  drills?: boolean;
+  /**
+   * Whether faults may be provoked, from this machine. One of them kills this process, or lets `restart` do so and begin it anew. Default: no.
+   */
+  drills?: boolean | { restart(): void };
   /** For tests and other set-ups. */
   adapters?: { clock?: Clock; journal?: Journal; cluster?: Cluster; bytes?: Bytes };
 }
@@ -126,7 +128,8 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const storeOf = s3 === undefined ? (of: StoreParts) => new JournaledObjects(bytes, of) : await storeInS3(s3, clock);
     const pulse = dataDirectory === "" ? undefined : filePulse(join(dataDirectory, "pulse"));
     stops.push(() => pulse?.close());
-    const drills = { allowed: options.drills === true, ownProcess: options.gateway !== false };
+    const restart = typeof options.drills === "object" ? options.drills.restart : undefined;
+    const drills = { allowed: options.drills !== undefined && options.drills !== false, ownProcess: options.gateway !== false, restart };
     const parts = connect({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, pulse, drills, fatal, report, warn });
     const recovered = await start(parts, limits, clock, stops);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
@@ -155,7 +158,7 @@ interface Choices {
   /** Why no work is taken; `undefined` when it is. */
   readiness: { reason: string | undefined };
   pulse: Pulse | undefined;
-  drills: { allowed: boolean; ownProcess: boolean };
+  drills: { allowed: boolean; ownProcess: boolean; restart: (() => void) | undefined };
   fatal(error: unknown): void;
   /** Told of defects that end nothing. */
   report(error: unknown): void;
@@ -287,6 +290,7 @@ const connect = (choices: Choices): Connected => {
     harm: (pod, harm) => fleet.harm(pod, harm),
     position: () => events.position,
     killControlPlane: choices.drills.ownProcess ? () => process.kill(process.pid, "SIGKILL") : undefined,
+    restartControlPlane: choices.drills.restart,
   });
   const parts: Parts = {
     journal,

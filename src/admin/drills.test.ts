@@ -106,6 +106,15 @@ describe("control-plane", () => {
     expect(wasKilled()).toBe(true);
   });
 
+  test("lets it begin anew where that can be, and tells so", () => {
+    let restarts = 0;
+    const { clock, drills, wasKilled } = setUp(PODS, { restartControlPlane: () => void restarts++ });
+    expect(drills.provoke({ kind: "control-plane" })).toMatchObject({ pid: process.pid, restarts: true });
+    expect(restarts).toBe(0);
+    clock.advance(100);
+    expect([restarts, wasKilled()]).toEqual([1, false]);
+  });
+
   test("is refused where the process is somebody else's as well", () => {
     const { drills } = setUp(PODS, { killControlPlane: undefined });
     expect(() => drills.provoke({ kind: "control-plane" })).toThrowError(expect.objectContaining({ code: "DRILLS_DISABLED" }));

@@ -19,6 +19,8 @@ export interface DrillParts {
   position(): number;
   /** Ends this process as `kill -9` would; `undefined` where that would end more than a platform. */
   killControlPlane: (() => void) | undefined;
+  /** Does the same and begins it anew; `undefined` where somebody else has to. */
+  restartControlPlane?: (() => void) | undefined;
 }
 
 const SLOW_MS = 3_000;
@@ -69,18 +71,19 @@ export class Drills {
     this.#slow.clear();
   }
 
-  #killControlPlane(): { pid: number; calls: number } {
-    const { killControlPlane, clock, pods } = this.#parts;
-    if (killControlPlane === undefined) {
+  #killControlPlane(): Pick<Drill, "pid" | "calls" | "restarts"> {
+    const { restartControlPlane, killControlPlane, clock, pods } = this.#parts;
+    const kill = restartControlPlane ?? killControlPlane;
+    if (kill === undefined) {
       throw new LockstepError(
         "DRILLS_DISABLED",
         "this control plane shares its process with something else, which the drill would kill too",
       );
     }
-    clock.after(KILL_AFTER_MS, killControlPlane);
+    clock.after(KILL_AFTER_MS, kill);
     let calls = 0;
     for (const { inFlight } of pods()) calls += inFlight;
-    return { pid: process.pid, calls };
+    return { pid: process.pid, calls, ...(restartControlPlane === undefined ? {} : { restarts: true }) };
   }
 
   #busiest(role: string | undefined): Pod {

@@ -25,4 +25,6 @@ export interface Io {
   readonly clock: Clock;
   readonly fetch: typeof fetch;
   startPlatform(options: PlatformOptions): Promise<Platform>;
+  /** Ends this process as `kill -9` would, and begins it anew with these arguments added. Absent where the system can't. */
+  restart?: ((more: readonly string[]) => void) | undefined;
 }

@@ -12,6 +12,8 @@ export interface OwnPlatformOptions {
   port: string;
   /** Whether faults may be provoked. */
   drills?: boolean;
+  /** Whether it begins anew by itself after the drill that kills it. */
+  restarts?: boolean;
   /** Deployed before the platform is ready. */
   applications?: PlatformOptions["applications"];
 }
@@ -32,17 +34,22 @@ export const withOwnPlatform = async (
   });
   // It may fail while it still starts, before anything awaits this.
   fatal.catch(() => undefined);
+  let url = "";
+  const { restart: beginAnew } = io;
+  // On the port that it has: whoever asked for any free one is to find it again.
+  const restart = options.restarts === true && beginAnew !== undefined ? () => beginAnew(["--port", new URL(url).port]) : undefined;
   const platform = await io.startPlatform({
     dataDirectory: path.resolve(io.cwd, options.data),
     gateway: { host: options.host, port, ...(apiKey === undefined ? {} : { apiKey }) },
     log,
     onFatal: failed,
     ...objectsOf(io.env),
-    drills: options.drills === true,
+    drills: options.drills === true && (restart === undefined ? true : { restart }),
     ...(options.applications === undefined ? {} : { applications: options.applications }),
   });
+  url = platform.url ?? "";
   try {
-    await Promise.race([work(platform, platform.url ?? ""), fatal]);
+    await Promise.race([work(platform, url), fatal]);
   } finally {
     await platform.stop();
   }

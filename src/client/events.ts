@@ -9,6 +9,8 @@ export interface EventsOptions {
   /** The position of the last event that is known: the stream goes on behind it; 0 for all that are kept. Default `latest`: from now on. */
   after?: number | "latest";
   types?: readonly EventBody["type"][];
+  /** Told each time that the stream is there: nothing of what happens from then on is missed. */
+  opened?: () => void;
   /** Ends the iteration. */
   signal?: AbortSignal;
 }
@@ -37,7 +39,12 @@ export async function* followEvents(
       try {
         const response = await http.open("/v1/events", { after, types: options.types?.join(",") }, signal);
         connectedBefore = true;
-        for await (const event of eventsOf(response)) {
+        const seen = (position: number): void => {
+          if (after === "latest") options.opened?.();
+          after = position;
+        };
+        if (after !== "latest") options.opened?.();
+        for await (const event of eventsOf(response, seen)) {
           after = event.position;
           lostAt = undefined;
           pauseMs = FIRST_PAUSE_MS;
@@ -59,11 +66,13 @@ export async function* followEvents(
 
 const isRefusal = (error: unknown): boolean => error instanceof ClientError && error.code !== "NOT_CONNECTED" && error.status < 500;
 
-async function* eventsOf(response: Response): AsyncGenerator<PlatformEvent, void, undefined> {
+/** @param seen told up to which position nothing that the filter lets through is still to come */
+async function* eventsOf(response: Response, seen: (position: number) => void): AsyncGenerator<PlatformEvent, void, undefined> {
   if (response.body === null) return;
   const reader = new StreamReader();
   const text = new TextDecoder();
   for await (const chunk of response.body) {
     for (const message of reader.push(text.decode(chunk, { stream: true }))) yield JSON.parse(message.data) as PlatformEvent;
+    if (reader.seen !== "") seen(Number(reader.seen));
   }
 }

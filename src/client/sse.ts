@@ -11,6 +11,8 @@ export class StreamReader {
   #id = "";
   #event = "";
   #data: string[] = [];
+  /** The id up to which all messages were given out; one whose message is unfinished does not count yet. */
+  seen = "";
 
   /** The messages that `text` completes. */
   push(text: string): StreamMessage[] {
@@ -19,8 +21,12 @@ export class StreamReader {
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
     this.#rest = lines.pop() as string;
     for (const line of lines) {
-      if (line !== "") this.#field(line);
-      else if (this.#data.length > 0) messages.push(this.#message());
+      if (line !== "") {
+        this.#field(line);
+        continue;
+      }
+      this.seen = this.#id;
+      if (this.#data.length > 0) messages.push(this.#message());
       else this.#event = "";
     }
     return messages;

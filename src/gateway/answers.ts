@@ -392,6 +392,7 @@ export const components = {
     at: time,
     position: { ...integer, description: "Of the newest event then." },
     "lastsMs?": integer,
+    "restarts?": { ...yes, description: "The control plane begins anew by itself." },
   }),
   CallLog: object({
     run: runId,

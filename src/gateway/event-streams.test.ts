@@ -196,7 +196,7 @@ describe("a stream", () => {
     plane.emit(audited);
     await turn();
     clock.advance(30_000);
-    expect(filtered.text).toBe(": connected\n\n: heartbeat\nid: 1\n\n: heartbeat\nid: 1\n\n");
+    expect(filtered.text).toBe(": connected\nid: 0\n\n: heartbeat\nid: 1\n\n: heartbeat\nid: 1\n\n");
     expect(latest.text.endsWith(": heartbeat\nid: 1\n\n")).toBe(true);
   });
 

@@ -118,7 +118,7 @@ class EventStream {
   readonly #plane: ControlPlane;
   readonly #settings: StreamSettings;
   #mode: "reading" | "live" | "blocked" | "closed";
-  /** Everything up to this position is shown or filtered out; -1 until the first event of one that began with `latest`. */
+  /** Everything up to this position is shown or filtered out. */
   #position: number;
   /** Events came while the journal was read: they may or may not have been part of the page. */
   #missed = false;
@@ -129,19 +129,19 @@ class EventStream {
     this.#types = request.types;
     this.#plane = plane;
     this.#settings = settings;
-    this.#position = request.after === "latest" ? -1 : request.after;
+    this.#position = request.after === "latest" ? plane.position() : request.after;
     this.#mode = request.after === "latest" ? "live" : "reading";
   }
 
   start(): void {
-    this.#write(": connected\n\n");
+    // Its id is where to go on from when the connection is lost before the first event.
+    this.#write(`: connected\nid: ${this.#position}\n\n`);
     if (this.#mode === "reading") this.#read();
   }
 
   /** New events, in order, with their frames. */
   offer(events: readonly PlatformEvent[], frames: readonly string[]): void {
     const first = (events[0] as PlatformEvent).position;
-    if (this.#position < 0) this.#position = first - 1;
     if (this.#mode !== "live") this.#missed = true;
     else if (first > this.#position + 1) this.#read();
     else this.#show(events, frames);
@@ -149,7 +149,7 @@ class EventStream {
 
   /** A comment, so that nobody on the way takes the connection for dead; its id spares a filtered client to read again what it skipped. */
   beat(): void {
-    if (this.#mode === "live") this.#write(this.#position < 0 ? ": heartbeat\n\n" : `: heartbeat\nid: ${this.#position}\n\n`);
+    if (this.#mode === "live") this.#write(`: heartbeat\nid: ${this.#position}\n\n`);
   }
 
   end(): void {
@@ -200,9 +200,7 @@ class EventStream {
     this.#response.once("drain", () => {
       this.#cancelStall?.();
       this.#cancelStall = undefined;
-      if (this.#mode !== "blocked") return;
-      if (this.#position < 0) this.#mode = "live";
-      else this.#read();
+      if (this.#mode === "blocked") this.#read();
     });
   }
 }

@@ -201,6 +201,8 @@ export interface ControlPlane {
   faults(limit: number): FaultView[];
   /** Provokes a fault. @throws {LockstepError} DRILLS_DISABLED, UNKNOWN_POD */
   drill(request: DrillRequest): Drill;
+  /** Of the newest event. */
+  position(): number;
   /** Events after `position`, oldest first. */
   events(position: number, limit: number): Promise<PlatformEvent[]>;
   /** Calls back after each commit that held events; returns what ends it. */

@@ -57,4 +57,6 @@ export interface Drill {
   position: number;
   /** How long a pod is slowed down. */
   lastsMs?: number;
+  /** The control plane begins anew by itself. */
+  restarts?: boolean;
 }

@@ -228,6 +228,10 @@ export class FakeControlPlane implements ControlPlane {
     ];
   }
 
+  position(): number {
+    return this.all.at(-1)?.position ?? 0;
+  }
+
   async events(position: number, limit: number): Promise<PlatformEvent[]> {
     this.#ask("events", position, limit);
     return this.all.filter((event) => event.position > position).slice(0, limit);
@@ -240,7 +244,7 @@ export class FakeControlPlane implements ControlPlane {
 
   /** Commits events, as one batch. */
   emit(...bodies: EventBody[]): void {
-    const first = (this.all.at(-1)?.position ?? 0) + 1;
+    const first = this.position() + 1;
     const events = bodies.map((body, i) => ({ position: first + i, at: 1_700_000_000_000, ...body }));
     this.all.push(...events);
     for (const listener of this.listeners) listener(events);

@@ -16,7 +16,7 @@ export const devVerb: Verb = (program, does) => {
         const { style, errorStyle } = context;
         const needsKey = (await context.apiKey()) !== undefined;
         const log = (line: string): void => context.note(errorStyle.dim(line));
-        await withOwnPlatform(context, { ...options, drills: true }, log, async ({ controlPlane }, url) => {
+        await withOwnPlatform(context, { ...options, drills: true, restarts: true }, log, async ({ controlPlane }, url) => {
           context.note(`${errorStyle.bold("lockstep")} at ${errorStyle.cyan(url)}, data in ${options.data}; stop it with Ctrl-C`);
           let first = true;
           const onDeployed = (version: ApplicationVersion): void => {

@@ -26,7 +26,7 @@ const WARNINGS: Record<DrillKind, string> = {
   pod: "kills a pod with whatever it executes",
   hang: "stops the process of a pod",
   slow: "slows a pod down for some seconds",
-  "control-plane": "kills the platform itself; somebody has to start it again",
+  "control-plane": "kills the platform itself; unless `lockstep dev` runs it, somebody has to start it again",
 };
 
 export const drillVerb: Verb = (program, does) => {
@@ -40,6 +40,9 @@ export const drillVerb: Verb = (program, does) => {
       does<[DrillKind], Options>(async (context, [kind], options) => {
         if (options.yes !== true) throw new UsageError(`this ${WARNINGS[kind]}`, "Say --yes when that is what you want.");
         const timeoutMs = durationOption("timeout", options.timeout) as number;
+        if (kind === "control-plane" && options.function !== undefined) {
+          throw new UsageError("--function picks a pod, and the control plane is none", "Leave it out.");
+        }
         const client = await context.client();
         const drill = await client.drill({ kind, ...(options.function === undefined ? {} : { function: options.function }) });
         if (!context.json) announce(context, drill);
@@ -49,12 +52,13 @@ export const drillVerb: Verb = (program, does) => {
     );
 };
 
-const announce = ({ note }: Context, { kind, pod, function: role, pid, calls }: Drill): void => {
+const announce = ({ note }: Context, { kind, pod, function: role, pid, calls, restarts }: Drill): void => {
   const whose = pod === undefined ? `the control plane, process ${pid}` : `${pod} (${role}), process ${pid}`;
   const did = { pod: "killed", hang: "stopped", slow: "slowing down", "control-plane": "killed" }[kind];
   note(`${did} ${whose}, with ${calls} ${calls === 1 ? "call" : "calls"} under way`);
   if (kind !== "control-plane") return;
-  note("start it again as it was started, on the same --data: `lockstep dev <app>` or `lockstep start`; this waits for it");
+  const waits = "this waits for it";
+  note(restarts === true ? `it begins anew by itself; ${waits}` : `start it again as it was started, on the same --data; ${waits}`);
 };
 
 /** The fault that the drill has brought about, repaired if it is in time. */
@@ -83,19 +87,22 @@ const tell = (context: Context, drill: Drill, fault: FaultView | undefined): Exi
   const noticedMs = fault === undefined ? undefined : fault.detectedAt - drill.at;
   const repairedMs = fault?.repairedAt === undefined ? undefined : fault.repairedAt - drill.at;
   if (context.json) context.printJson({ drill, noticedMs, repairedMs, fault });
-  if (drill.kind === "slow" && fault === undefined) {
-    if (!context.json) context.print(`${drill.pod} was slow for ${duration(drill.lastsMs ?? 0)} and not taken for dead\n`);
-    return EXIT.ok;
-  }
-  if (noticedMs === undefined || fault === undefined) {
-    if (!context.json) context.note("nothing was noticed in time");
-    return EXIT.timedOut;
-  }
-  if (!context.json) {
-    context.print(`${faultHead(fault)}\n`);
-    context.print(`  noticed after   ${duration(noticedMs)}\n`);
-    context.print(`  repaired after  ${repairedMs === undefined ? "not in time" : duration(repairedMs)}\n`);
-    if (fault.did !== undefined) context.print(`  done            ${fault.did}\n`);
-  }
+  else if (fault === undefined) showNothing(context, drill);
+  else show(context, drill, fault, repairedMs);
+  // Slow is not dead: there it is the fault that is none of the answers one hopes for.
+  if (drill.kind === "slow") return fault === undefined ? EXIT.ok : EXIT.failed;
   return repairedMs === undefined ? EXIT.timedOut : EXIT.ok;
+};
+
+const showNothing = ({ print, note }: Context, { kind, pod, lastsMs = 0 }: Drill): void => {
+  if (kind === "slow") print(`${pod} was slow for ${duration(lastsMs)} and not taken for dead\n`);
+  else note("nothing was noticed in time");
+};
+
+const show = ({ print, note }: Context, { kind, pod, at }: Drill, fault: FaultView, repairedMs: number | undefined): void => {
+  if (kind === "slow") note(`${pod} was only slow, and taken for dead`);
+  print(`${faultHead(fault)}\n`);
+  print(`  noticed after   ${duration(fault.detectedAt - at)}\n`);
+  print(`  repaired after  ${repairedMs === undefined ? "not in time" : duration(repairedMs)}\n`);
+  if (fault.did !== undefined) print(`  done            ${fault.did}\n`);
 };

@@ -1,3 +1,5 @@
+import type { Client } from "../../client/index.ts";
+import type { PlatformEvent } from "../../protocol/events.ts";
 import type { FaultView } from "../../protocol/faults.ts";
 import { integerOption } from "../arguments.ts";
 import type { Context } from "../context.ts";
@@ -23,11 +25,11 @@ export const faultsVerb: Verb = (program, does) => {
       does<[], Options>(async (context, _args, options) => {
         const client = await context.client();
         const limit = integerOption("limit", options.limit, 1, 1_000) as number;
+        if (options.follow === true) return follow(context, client, limit);
         const faults = (await client.faults(limit)).reverse();
-        if (context.json && !options.follow) context.printJson({ faults });
-        else if (!context.json) context.printTable(faults, columns(context), "nothing of the platform has failed");
-        if (options.follow !== true) return EXIT.ok;
-        return follow(context);
+        if (context.json) context.printJson({ faults });
+        else show(context, faults);
+        return EXIT.ok;
       }),
     );
 };
@@ -49,13 +51,35 @@ const columns = ({ style }: Context): Column<FaultView>[] => [
   { title: "DONE", cell: (row) => oneLine(row.did ?? row.detail, 100) },
 ];
 
-/** @throws {Interrupted} */
-const follow = async (context: Context): Promise<never> => {
-  const client = await context.client();
+/** Lists once nothing can be missed any more, and leaves out what was listed. @throws {Interrupted} */
+const follow = async (context: Context, client: Client, limit: number): Promise<never> => {
+  const listed = new Map<string, FaultView>();
+  let isOpen: () => void = () => undefined;
+  const opened = new Promise<void>((resolve) => {
+    isOpen = resolve;
+  });
   const types = ["fault.detected", "fault.repaired"] as const;
-  for await (const event of client.events({ after: "latest", types, signal: context.io.interrupted })) {
-    if (context.json) context.printJson(event);
-    else context.print(eventLine(event, context.style) ?? "");
+  const events = client.events({ after: "latest", types, signal: context.io.interrupted, opened: isOpen });
+  let next = events.next();
+  await Promise.race([opened, next]);
+  if (!context.json) {
+    const faults = (await client.faults(limit)).reverse();
+    for (const fault of faults) listed.set(fault.id, fault);
+    show(context, faults);
+  }
+  for (let event = await next; event.done !== true; event = await next) {
+    next = events.next();
+    if (wasListed(event.value, listed)) continue;
+    if (context.json) context.printJson(event.value);
+    else context.print(eventLine(event.value, context.style) ?? "");
   }
   throw new Interrupted("interrupted");
+};
+
+const show = (context: Context, faults: readonly FaultView[]): void =>
+  context.printTable(faults, columns(context), "nothing of the platform has failed");
+
+const wasListed = (event: PlatformEvent, listed: ReadonlyMap<string, FaultView>): boolean => {
+  if (event.type === "fault.detected") return listed.has(event.fault);
+  return event.type === "fault.repaired" && listed.get(event.fault)?.repairedAt !== undefined;
 };
