@@ -28,6 +28,7 @@ import type { ControlPlane, Counters, LayerView, ObjectPlane, PodView } from "./
 import type { EventBody } from "./protocol/events.ts";
 import type { JournalRecord, RunResult, RunSummary, StartRun } from "./protocol/run.ts";
 import { layerKey } from "./queue/machine.ts";
+import type { ReplicaSets } from "./replicas/service.ts";
 import type { Fleet } from "./scheduler/fleet.ts";
 import type { Scheduler } from "./scheduler/service.ts";
 import type { StateService } from "./state/service.ts";
@@ -47,6 +48,7 @@ export interface Parts {
   cluster: ClusterPlane;
   admin: Admin;
   drills: Drills;
+  replicas: ReplicaSets;
   state: StateService;
   objects: ObjectService;
   slotsPerPod: number;
@@ -187,6 +189,8 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
 };
 
 const clusterPlane = (cluster: ClusterPlane, checkReady: () => void): ClusterPlane => ({
+  podChanges: cluster.podChanges,
+  serviceChanges: cluster.serviceChanges,
   services: () => cluster.services(),
   service: (name) => cluster.service(name),
   createService: async (spec) => {

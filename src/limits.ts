@@ -38,6 +38,8 @@ export interface PlatformLimits {
   podMemoryMb: number;
   /** A pod with nothing to do is ended after this time. */
   podIdleMs: number;
+  /** One replica of a set after the other is replaced by a fresh one, each after this time; 0: never. */
+  replicaRecoveryMs: number;
   /** How long a platform that stops waits for the calls that execute. */
   drainMs: number;
   /** A pod that has been silent for longer hangs. */
@@ -76,6 +78,7 @@ export const DEFAULT_LIMITS: PlatformLimits = {
   coordinatorPods: 1,
   podMemoryMb: 256,
   podIdleMs: 60_000,
+  replicaRecoveryMs: 3_600_000,
   drainMs: 2_000,
   hangMs: 900,
   coordinatorTurnMs: 10_000,

@@ -39,6 +39,7 @@ import type { S3Options } from "./objects/s3-client.ts";
 import { ObjectService } from "./objects/service.ts";
 import type { Bundle } from "./protocol/application.ts";
 import type { ControlPlane } from "./protocol/control-plane.ts";
+import { ReplicaSets } from "./replicas/service.ts";
 import { Fleet, type FleetObserver } from "./scheduler/fleet.ts";
 import { Preloads } from "./scheduler/preloads.ts";
 import { Scheduler } from "./scheduler/service.ts";
@@ -237,6 +238,7 @@ const connect = (choices: Choices): Connected => {
     registry,
     fleet,
     cluster,
+    epoch: journal.epoch,
     clock,
     turn,
     rows: journal.state,
@@ -244,6 +246,29 @@ const connect = (choices: Choices): Connected => {
     defaults: limits,
     mostStarting: MOST_STARTING,
   });
+  const replicas = new ReplicaSets(
+    {
+      fleet,
+      clock,
+      turn,
+      rows: journal.state,
+      nextVersion: () => state.nextVersion(),
+      home: applications.homeOf,
+      pending: (fn, version) => runs.pendingOf(fn, version),
+      admin: {
+        replicaFault: (fault) => admin.replicaFault(fault),
+        replicaRepaired: (set, replica, did) => admin.replicaRepaired(set, replica, did),
+      },
+    },
+    {
+      directory: dataDirectory,
+      epoch: journal.epoch,
+      defaultMemoryMb,
+      defaultTimeoutMs: limits.callTimeoutMs,
+      idleMs: limits.podIdleMs,
+      recoveryEveryMs: limits.replicaRecoveryMs,
+    },
+  );
   const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };
   const scheduler = new Scheduler(
     fleet,
@@ -253,6 +278,8 @@ const connect = (choices: Choices): Connected => {
     (entry, outcome) => runs.settled(entry, outcome),
     invocations,
     services.placement,
+    // Pods of a platform without files are no processes, and their replicas would prove nothing.
+    dataDirectory === "" ? undefined : replicas,
   );
   const autoscaler = new Autoscaler<Target>(services);
   services.connect(scheduler, (now) => autoscaler.look(now));
@@ -308,6 +335,7 @@ const connect = (choices: Choices): Connected => {
     triggers,
     admin,
     drills,
+    replicas,
     counts,
     slotsPerPod,
     maxPayloadBytes: limits.maxPayloadBytes,
@@ -319,11 +347,28 @@ const connect = (choices: Choices): Connected => {
 
 /** Brings the parts to life in order: what was deployed, pods, then the runs that were under way. Returns how many those are. */
 const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, stops: (() => unknown)[]): Promise<number> => {
-  const { journal, applications, fleet, scheduler, runs, monitor, turn, events, state, objects, triggers, counts, admin, drills, cluster } =
-    parts;
+  const {
+    journal,
+    applications,
+    fleet,
+    scheduler,
+    runs,
+    monitor,
+    turn,
+    events,
+    state,
+    objects,
+    triggers,
+    counts,
+    admin,
+    drills,
+    cluster,
+    replicas,
+  } = parts;
   await applications.recover();
   await state.start();
   await cluster.load();
+  await replicas.load();
   stops.push(() => objects.stop());
   await objects.start();
   await triggers.load();
@@ -338,12 +383,14 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
   stops.push(async () => {
     cluster.stop();
     await scheduler.drain(limits.drainMs);
+    replicas.stop();
     scheduler.stop();
     runs.stop();
     monitor.stop();
     state.stop();
   });
   const recovered = await runs.recover();
+  replicas.recovered();
   admin.recovered(recovered);
   stops.push(() => drills.stop());
   triggers.start();

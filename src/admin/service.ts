@@ -11,7 +11,7 @@ import type { PodExit } from "../cluster/port.ts";
 import type { StateRows } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { EventBody } from "../protocol/events.ts";
-import type { FaultView } from "../protocol/faults.ts";
+import type { FaultCause, FaultView } from "../protocol/faults.ts";
 import type { ToPod } from "../protocol/pod.ts";
 import type { StateChange } from "../protocol/state.ts";
 import type { Pod } from "../scheduler/fleet.ts";
@@ -37,6 +37,20 @@ interface OpenFault {
   cancel: () => void;
 }
 
+/** A replica of a set that is not to be counted on any more. */
+export interface ReplicaFault {
+  isLeader: boolean;
+  set: string;
+  replica: number;
+  pod: string;
+  function: string;
+  what: FaultCause;
+  detail: string;
+  /** Of the set, not certified then. */
+  calls: number;
+  detectionMs: number;
+}
+
 const SPACE = "$admin";
 const LIFE_KEY = "life";
 const FAULT_PREFIX = "fault/";
@@ -54,6 +68,8 @@ export class Admin {
   readonly #faults: FaultView[] = [];
   readonly #openByWork = new Map<string, OpenFault>();
   readonly #failingStarts = new Map<string, OpenFault>();
+  /** By set and seat. */
+  readonly #failedSeats = new Map<string, FaultView>();
   #dead: { mark: LifeMark; downMs: number } | undefined;
   #serial = 0;
   #beating = false;
@@ -119,7 +135,8 @@ export class Admin {
 
   podStopped(pod: Pod, exit: PodExit): void {
     const what = podFault(exit);
-    if (what === undefined || !this.#beating) return;
+    // Those of replicas are told with their seat and set.
+    if (what === undefined || !this.#beating || pod.tenant?.isReplica === true) return;
     const now = this.#parts.clock.now();
     const role = pod.tenant?.role ?? "warm";
     const lost = pod.tenant?.held?.(pod) ?? [];
@@ -145,6 +162,38 @@ export class Admin {
     if (what === "failed-to-start") this.#failingStarts.set(role, { view, lost, cancel: () => undefined });
     else if (lost.length === 0) this.#repair(view, podRepair(what, role, 0, undefined), 0);
     else this.#await({ view, lost: lost.slice(0, WORK_KEPT), cancel: () => undefined });
+  }
+
+  // ---------------------------------------------------------------- replicas
+
+  /** A replica is given up: `isLeader` makes it a fault of type II, otherwise it is one of type III. */
+  replicaFault({ isLeader, set, replica, pod, function: role, what, detail, calls, detectionMs: noticedMs }: ReplicaFault): void {
+    if (!this.#beating) return;
+    const view: FaultView = {
+      id: this.#nextId(),
+      type: isLeader ? "II" : "III",
+      what,
+      pod,
+      function: role,
+      set,
+      replica,
+      detectedAt: this.#parts.clock.now(),
+      detectionMs: noticedMs,
+      calls,
+      detail,
+    };
+    // A seat that fails again before it was whole is one fault after the other: the older one is over.
+    this.replicaRepaired(set, replica, "its successor failed too");
+    this.#failedSeats.set(`${set}/${replica}`, view);
+    this.#add(view);
+  }
+
+  /** The seat has a replica that works. */
+  replicaRepaired(set: string, replica: number, did: string): void {
+    const view = this.#failedSeats.get(`${set}/${replica}`);
+    if (view === undefined) return;
+    this.#failedSeats.delete(`${set}/${replica}`);
+    this.#repair(view, did);
   }
 
   podStarted(pod: Pod): void {
@@ -181,13 +230,13 @@ export class Admin {
     this.#faults.push(view);
     const dropped = this.#faults.length > KEPT ? this.#faults.splice(0, this.#faults.length - KEPT) : [];
     this.#parts.turn.state([...dropped.map(({ id }) => ({ space: SPACE, key: keyOf(id), version: 0 })), this.#rowOf(view)]);
-    const { id, type, what, pod, function: fn, detectionMs: noticedMs, calls, detail } = view;
+    const { id, type, what, detectionMs: noticedMs, calls, detail } = view;
     this.#parts.turn.event({
       type: "fault.detected",
       fault: id,
       kind: type,
       what,
-      ...ofPod(pod, fn),
+      ...placeOf(view),
       detectionMs: noticedMs,
       calls,
       detail,
@@ -201,8 +250,8 @@ export class Admin {
     view.repairedAt = now;
     view.did = did;
     this.#parts.turn.state([this.#rowOf(view)]);
-    const { id, type, what, pod, function: fn, detectionMs: noticedMs, calls, repairMs } = view;
-    const body = { fault: id, kind: type, what, ...ofPod(pod, fn), detectionMs: noticedMs, calls, repairMs, did };
+    const { id, type, what, detectionMs: noticedMs, calls, repairMs } = view;
+    const body = { fault: id, kind: type, what, ...placeOf(view), detectionMs: noticedMs, calls, repairMs, did };
     this.#parts.turn.event({ type: "fault.repaired", ...body });
   }
 
@@ -240,9 +289,11 @@ const markOf = (value: string | undefined): LifeMark | undefined => {
 const keyOf = (id: string): string => `${FAULT_PREFIX}${String(serialOf(id)).padStart(12, "0")}`;
 const serialOf = (id: string): number => Number(id.slice("fault-".length));
 
-const ofPod = (pod: string | undefined, fn: string | undefined): { pod?: string; function?: string } => ({
+const placeOf = ({ pod, function: fn, set, replica }: FaultView): Pick<FaultView, "pod" | "function" | "set" | "replica"> => ({
   ...(pod === undefined ? {} : { pod }),
   ...(fn === undefined ? {} : { function: fn }),
+  ...(set === undefined ? {} : { set }),
+  ...(replica === undefined ? {} : { replica }),
 });
 
 const workOf = (message: ToPod): string => {

@@ -59,6 +59,11 @@ const textOf = (event: PlatformEvent, style: Style): string | undefined => {
     }
     case "fault.repaired":
       return `${style.green(faultHead({ ...event, type: event.kind }))} ${repairText(event)}`;
+    case "replicas.changed": {
+      const strength = `${event.serving} of ${event.of}`;
+      const reason = event.reason === "" ? "" : `: ${oneLine(event.reason, 160)}`;
+      return `replicas of ${style.cyan(event.function)} ${event.state} ${style.dim(`(${strength}, epoch ${event.epoch})`)}${reason}`;
+    }
     case "platform.started":
       return event.recovered === 0 ? undefined : `recovered ${event.recovered} runs in ${duration(event.recoveryMs)}`;
     case "platform.audited":

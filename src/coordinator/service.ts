@@ -290,6 +290,17 @@ export class RunService implements HostEvents {
     }
   }
 
+  /** Attempts of a function's version that are under way, or will be: `run/seq/attempt`. */
+  pendingOf(fn: string, version: string): string[] {
+    const found: string[] = [];
+    for (const { head, entries } of this.#memory.values()) {
+      for (const entry of entries.values()) {
+        if (entry.fn === fn && entry.version === version) found.push(`${head.id}/${entry.seq}/${entry.attempt}`);
+      }
+    }
+    return found;
+  }
+
   /** How often in a row the call's attempts have met a conflict in the state store. */
   conflictsOf({ run, seq }: Entry): number {
     return this.#memory.get(run)?.conflicts?.get(seq) ?? 0;

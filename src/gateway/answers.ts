@@ -23,6 +23,13 @@ const variants = (tag: string, shapes: Record<string, Record<string, DocumentSch
   oneOf: Object.entries(shapes).map(([name, members]) => object({ [tag]: { const: name }, ...members })),
 });
 
+/** What is told of something that is watched. */
+const watched = (name: string, item: DocumentSchema): DocumentSchema =>
+  object(
+    { position: { type: "integer" }, type: { enum: ["reset", "added", "modified", "deleted"] }, [`${name}?`]: item },
+    { description: `\`reset\`, which has no ${name}, begins anew: all that there is follows as \`added\`.` },
+  );
+
 /** A reference to one of `components`. */
 export const ref = (name: keyof typeof components): DocumentSchema => ({ $ref: `#/components/schemas/${name}` });
 const failure = { $ref: "#/components/schemas/Failure" };
@@ -187,8 +194,14 @@ const ofRun = { position: integer, ...at, run: runId };
 const ofPod = { position: integer, ...at, pod: text, function: text };
 const ofPlatform = { position: integer, ...at };
 const FaultKind = { enum: ["I", "II", "III", "IV"], description: "I a pod, II a leader, III a follower, IV a control plane." };
-const FaultCause = { enum: ["crash", "hang", "stuck", "out-of-memory", "failed-to-start", "control-plane-down"] };
-const detected = { what: FaultCause, "pod?": text, "function?": text, detectionMs: number, calls: integer };
+const FaultCause = {
+  enum: [
+    ...["crash", "hang", "stuck", "out-of-memory", "failed-to-start", "control-plane-down"],
+    ...["lie", "equivocation", "silence", "slow"],
+  ],
+};
+const seat = { "set?": text, "replica?": integer };
+const detected = { what: FaultCause, "pod?": text, "function?": text, ...seat, detectionMs: number, calls: integer };
 const ofFault = { ...ofPlatform, fault: text, kind: FaultKind, ...detected };
 const ofService = { ...ofPlatform, service: text, function: text };
 const forecast = object({ arrivalsPerS: number, serviceMs: number, delayMs: number, responseMs: number });
@@ -229,6 +242,14 @@ const eventShapes: Record<(typeof EVENT_TYPES)[number], Record<string, DocumentS
   "pod.lost": { ...ofPod, reason: text, calls: integer },
   "fault.detected": { ...ofFault, detail: text },
   "fault.repaired": { ...ofFault, repairMs: number, did: text },
+  "replicas.changed": {
+    ...ofPlatform,
+    set: text,
+    function: text,
+    version: text,
+    state: { enum: ["serving", "waiting"] },
+    ...{ epoch: integer, serving: integer, of: integer, reason: text },
+  },
   "platform.started": { ...ofPlatform, epoch: integer, recovered: integer, recoveryMs: number },
   "platform.audited": { ...ofPlatform, checked: integer, repaired: integer },
 };
@@ -348,6 +369,8 @@ export const components = {
       }),
     ),
   }),
+  PodWatchEvent: watched("pod", { $ref: "#/components/schemas/ClusterPod" }),
+  ServiceWatchEvent: watched("service", { $ref: "#/components/schemas/Service" }),
   Layer: object({
     function: text,
     application: text,

@@ -346,6 +346,7 @@ const UNJUDGED: ErrorCode[] = [
     "FUNCTION_FAILED",
     "IDEMPOTENCY_CONFLICT",
     "INTERNAL",
+    "KEYS_UNREADABLE",
     "MAP_FAILED",
   ] as const),
   ...([

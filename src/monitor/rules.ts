@@ -94,6 +94,7 @@ const LOCKSTEP: readonly Row[] = [
   listed("STORAGE_UNAVAILABLE STORAGE_FULL JOURNAL_UNAVAILABLE NOT_CONNECTED SHUTTING_DOWN OVERLOADED", UNAVAILABLE, true, "It may answer, or have room, again."),
   listed("STATE_CONFLICT PRECONDITION_FAILED", "execution", true, "The next attempt reads what is there now."),
   listed("OUTPUT_INVALID RESULT_NOT_JSON PAYLOAD_TOO_LARGE STATE_KEY_INVALID STATE_VALUE_INVALID PROCESS_EXIT", "execution", false, "The function's code does it each time."),
+  listed("REPLICAS_DIVERGED", "consensus", false, "Its code is not deterministic, and would differ again."),
   listed("REPLAY_DIVERGED COORDINATOR_STUCK RECOVERY_INVALID RECOVERY_FAILED COMPENSATION_FAILED ESCALATED CALL_CANCELLED RUN_CANCELLED", "execution", false, "A person, or new code, has to decide."),
   listed("OBJECT_CORRUPT", UNAVAILABLE, false, "The stored bytes stay as they are."),
 ];

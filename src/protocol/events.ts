@@ -53,6 +53,18 @@ export type EventBody =
   | ({ type: "fault.detected"; detail: string } & FaultFacts)
   /** What was lost with it is under way again. */
   | ({ type: "fault.repaired"; repairMs: number; did: string } & FaultFacts)
+  /** A replica set works, waits for a quorum of its replicas, or has other members. */
+  | {
+      type: "replicas.changed";
+      set: string;
+      function: string;
+      version: string;
+      state: "serving" | "waiting";
+      epoch: number;
+      serving: number;
+      of: number;
+      reason: string;
+    }
   | { type: "platform.started"; epoch: number; recovered: number; recoveryMs: number }
   | { type: "platform.audited"; checked: number; repaired: number };
 
@@ -62,6 +74,8 @@ interface FaultFacts {
   what: FaultCause;
   pod?: string;
   function?: string;
+  set?: string;
+  replica?: number;
   detectionMs: number;
   calls: number;
 }
@@ -92,6 +106,7 @@ export const EVENT_TYPES: readonly EventBody["type"][] = [
   "pod.lost",
   "fault.detected",
   "fault.repaired",
+  "replicas.changed",
   "platform.started",
   "platform.audited",
 ];

@@ -3,9 +3,20 @@ export type FaultType = "I" | "II" | "III" | "IV";
 
 /**
  * What happened. `stuck`: the pod was ended because its event loop stood still while something in it was overdue. `control-plane-down`: it
- * was found dead when it was started again.
+ * was found dead when it was started again. Of replicas besides `crash`: `lie`, its vote or word was false; `equivocation`, it told different
+ * replicas different things; `silence`, it votes no more although its process lives; `slow`, it held calls back as the leader.
  */
-export type FaultCause = "crash" | "hang" | "stuck" | "out-of-memory" | "failed-to-start" | "control-plane-down";
+export type FaultCause =
+  | "crash"
+  | "hang"
+  | "stuck"
+  | "out-of-memory"
+  | "failed-to-start"
+  | "control-plane-down"
+  | "lie"
+  | "equivocation"
+  | "silence"
+  | "slow";
 
 /** A fault, and what became of it. Times are Unix milliseconds. */
 export interface FaultView {
@@ -15,6 +26,9 @@ export interface FaultView {
   pod?: string;
   /** The pod's function, `coordinator`, or `warm`. */
   function?: string;
+  /** Of a replica: its set, `application/function@version`, and its seat. */
+  set?: string;
+  replica?: number;
   detectedAt: number;
   /** From its first sign (the stream that closed, the last heartbeat) until it was certain. */
   detectionMs: number;

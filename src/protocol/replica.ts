@@ -57,3 +57,31 @@ export type FromReplica =
   | { t: "replica-lines"; id: string; lines: LogLine[] }
   /** What it measures and where it stands, for people and benchmarks. */
   | { t: "replica-inspected"; id: number; state: Json };
+
+/** A replica set at work, as it is shown. */
+export interface ReplicaSetView {
+  /** `application/function@version` */
+  set: string;
+  application: string;
+  function: string;
+  version: string;
+  faults: number;
+  /** Whether its replicas keep state on disk. */
+  durable: boolean;
+  /** `forming`: its replicas begin. `waiting`: fewer than 2f + 1 work, so that calls wait. */
+  state: "forming" | "serving" | "waiting";
+  /** 0 before it was founded. */
+  epoch: number;
+  view: number;
+  /** Replicas that work. */
+  serving: number;
+  /** Calls that are not certified yet. */
+  underWay: number;
+  replicas: {
+    index: ReplicaIndex;
+    state: "empty" | "starting" | "ready" | "serving";
+    pod?: string;
+    key?: PublicKey;
+    leader: boolean;
+  }[];
+}

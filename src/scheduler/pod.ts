@@ -15,6 +15,8 @@ export interface Tenant {
   readonly keepsIdle?: boolean;
   /** It should not lose this pod although the pod has nothing to do. */
   reserves?(pod: Pod): boolean;
+  /** Its pods are replicas of a set. */
+  readonly isReplica?: boolean;
   /** `false`: it tells its pods itself what to execute. */
   readonly loads?: boolean;
   /** Where the pod finds the bundle. */

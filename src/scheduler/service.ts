@@ -32,6 +32,20 @@ export interface Outcome {
   lines: LogLine[];
   writes?: StateWrite[];
   objects?: ObjectWrite[];
+  /** Text of the certificate by which a quorum of replicas vouches for it. */
+  certificate?: string;
+}
+
+/** What a replica set says of a call: exactly one of `value` and `failure`. */
+export interface CertifiedAnswer {
+  lease: number;
+  value?: Json;
+  failure?: Failure;
+  /** From the moment at which the set was given the call. */
+  durationMs: number;
+  lines: LogLine[];
+  /** Absent only where the replicas have come to different results. */
+  certificate?: string;
 }
 
 /** Who serves attempts while they execute: what they ask for and tell, each under the lease that it holds. */
@@ -246,7 +260,7 @@ export class Scheduler {
    */
   podSet(fn: string, version: string): PodSet | undefined {
     const home = this.#home(fn, version);
-    if (home === undefined || isReplicated(home)) return undefined;
+    if (home === undefined || this.#isReplicated(home)) return undefined;
     const { concurrency, limits } = home.spec;
     return this.#hostOf(this.#layers.open(fn, version, concurrency, limits), home);
   }
@@ -269,7 +283,7 @@ export class Scheduler {
   /** Whether the function's next call would take a warm pod. */
   takesWarm(fn: string, version: string): boolean {
     const home = this.#home(fn, version);
-    if (home === undefined || isReplicated(home) || this.#hasPods(fn, version)) return false;
+    if (home === undefined || this.#isReplicated(home) || this.#hasPods(fn, version)) return false;
     return this.#fleet.fitsWarm(this.#templateOf({ fn, version }, home));
   }
 
@@ -294,15 +308,20 @@ export class Scheduler {
 
   #hostOf(layer: Layer, home: FunctionHome): LayerHost {
     return getOrMake(this.#hosts, layer.key, () => {
-      const source = isReplicated(home) ? this.#replicas : this.#fleet;
-      return new LayerHost(layer, home, this.#templateOf(layer, home), source ?? this.#fleet, this);
+      const source = this.#isReplicated(home) ? this.#replicas : undefined;
+      return new LayerHost(layer, home, this.#templateOf(layer, home), this, source ?? this.#fleet, source !== undefined);
     });
+  }
+
+  /** Whether a quorum of replicas certifies the function's results. Where there are no sets (in memory, for tests), a pod's word is taken. */
+  #isReplicated({ spec }: FunctionHome): boolean {
+    return spec.trust === "quorum" && this.#replicas !== undefined;
   }
 
   #templateOf({ fn, version }: Pick<Layer, "fn" | "version">, home: FunctionHome): PodTemplate {
     const { spec } = home;
     const { slotsPerPod: slots, defaultMemoryMb } = this.#options;
-    if (isReplicated(home)) return { slots: SET_SLOTS, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
+    if (this.#isReplicated(home)) return { slots: SET_SLOTS, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
     return this.#placement?.template(fn, version) ?? { slots, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
   }
 
@@ -526,6 +545,23 @@ export class Scheduler {
     this.#matchFreed(host, now);
   }
 
+  /** What a set's replicas have agreed on takes the place of a pod's word. */
+  certified(host: LayerHost, pod: Pod, { lease, certificate, durationMs, lines, ...result }: CertifiedAnswer): void {
+    const now = this.#clock.now();
+    const held = this.#endLease(lease, result.failure !== undefined, now);
+    if (held === undefined) return this.#match(host, now);
+    pod.answered++;
+    const { entry } = held;
+    host.layer.settle(entry, result.failure === undefined, now);
+    const queueMs = entry.leasedAt - entry.waitingSince;
+    // Time on the processor and memory are spent several times, in processes of their own: no number stands for the call.
+    const metrics: CallMetrics = { durationMs, cpuMs: 0, queueMs, memoryMb: 0, coldStart: held.cold, pod: pod.id };
+    const outcome: Outcome = { ...result, metrics, lines };
+    if (certificate !== undefined) outcome.certificate = certificate;
+    this.#settled(entry, outcome);
+    this.#matchFreed(host, now);
+  }
+
   #endLease(lease: number, failed: boolean, now: number): Lease | undefined {
     const held = this.#leases.get(lease);
     if (held === undefined) return undefined;
@@ -627,9 +663,6 @@ export class Scheduler {
   }
 }
 
-/** Whether a quorum of replicas certifies the function's results. */
-const isReplicated = ({ spec }: FunctionHome): boolean => spec.trust === "quorum";
-
 /** A layer as the tenant of its pods. */
 class LayerHost implements Tenant, PodSet {
   readonly source: PodSource;
@@ -652,9 +685,9 @@ class LayerHost implements Tenant, PodSet {
   failures = 0;
   readonly #scheduler: Scheduler;
 
-  constructor(layer: Layer, home: FunctionHome, template: PodTemplate, source: PodSource, scheduler: Scheduler) {
+  constructor(layer: Layer, home: FunctionHome, template: PodTemplate, scheduler: Scheduler, source: PodSource, isReplicated: boolean) {
     this.source = source;
-    this.isReplicated = isReplicated(home);
+    this.isReplicated = isReplicated;
     this.layer = layer;
     this.role = layer.fn;
     this.application = home.application;
@@ -701,6 +734,10 @@ class LayerHost implements Tenant, PodSet {
 
   message(pod: Pod, message: FromPod): void {
     this.#scheduler.message(this, pod, message);
+  }
+
+  certified(pod: Pod, answer: CertifiedAnswer): void {
+    this.#scheduler.certified(this, pod, answer);
   }
 
   beat(pod: Pod, beat: Beat & { t: "beat" }): void {

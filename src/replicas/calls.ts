@@ -1,0 +1,188 @@
+/**
+ * The calls of one replica set: what was submitted and is not certified yet, and the client that gathers the votes.
+ *
+ * Owns: which calls are under way under which lease, their names, the client's timers. Does not own: who the replicas are (set.ts), what a
+ * certificate is (src/consensus), leases themselves (the scheduler).
+ *
+ * G1  Nothing is answered but with a certificate, or with the word that the replicas have come to different results.
+ * G2  A call is submitted under the same name until its outcome is durable in the journal; only then the replicas may forget it.
+ */
+
+import { certificateText } from "../consensus/certificate.ts";
+import { type ClientEffect, type ClientEvidence, type ClientTimer, ReplicaClient } from "../consensus/client-machine.ts";
+import type { Crypto, PublicKey } from "../consensus/crypto.ts";
+import type { CertifiedMembership, ReplicaIndex } from "../consensus/membership.ts";
+import type { Operation, Reply, Request } from "../consensus/messages.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Failure } from "../lib/errors.ts";
+import type { Json } from "../lib/json.ts";
+import type { ToPod } from "../protocol/pod.ts";
+import type { LogLine } from "../protocol/run.ts";
+import type { CertifiedAnswer } from "../scheduler/service.ts";
+import { divergence } from "./divergence.ts";
+import { Timers } from "./timers.ts";
+
+export interface CallParts {
+  fn: string;
+  clock: Clock;
+  crypto: Crypto;
+  clientKey: PublicKey;
+  /** Greater than that of each session before. */
+  nextSession(): number;
+  /** Runs `effect` once all that was recorded before is durable. */
+  afterCommit(effect: () => void): void;
+  send(index: ReplicaIndex, request: Request): void;
+  answer(answer: CertifiedAnswer): void;
+  accuse(evidence: ClientEvidence): void;
+}
+
+interface Pending {
+  readonly operation: Operation;
+  readonly submittedAt: number;
+  /** `undefined` once nobody waits for it. */
+  lease: number | undefined;
+  readonly lines: LogLine[];
+  /** The seat whose lines these are: each replica has logged them. */
+  linesOf: ReplicaIndex | undefined;
+}
+
+export class SetCalls {
+  readonly #parts: CallParts;
+  readonly #pending = new Map<string, Pending>();
+  readonly #byLease = new Map<number, Pending>();
+  readonly #timers: Timers<ClientTimer>;
+  #client: ReplicaClient | undefined;
+  #settled: string[] = [];
+
+  constructor(parts: CallParts) {
+    this.#parts = parts;
+    this.#timers = new Timers(parts.clock);
+  }
+
+  /** Calls that are not certified yet. */
+  get underWay(): number {
+    return this.#pending.size;
+  }
+
+  get isOpen(): boolean {
+    return this.#client !== undefined;
+  }
+
+  /** @param keep calls of an earlier life whose outcomes are not in the journal: the replicas keep what they know of them */
+  open(membership: CertifiedMembership, keep: readonly string[]): void {
+    const { crypto, clientKey: key, clock } = this.#parts;
+    const session = this.#parts.nextSession();
+    this.#client = new ReplicaClient({ membership, key, session, keep: [...new Set([...this.#pending.keys(), ...keep])] }, crypto);
+    this.#carryOut(this.#client.start(clock.now()));
+    const operations = [...this.#pending.values()].map(({ operation }) => operation);
+    if (operations.length > 0) this.#step({ t: "submit", operations });
+  }
+
+  /** What is not certified is submitted again to those who come next. */
+  close(): void {
+    this.#client = undefined;
+    this.#timers.clear();
+  }
+
+  submit({ lease, run, seq, attempt, input }: ToPod & { t: "invoke" }): void {
+    const operation: Operation = { id: `${run}/${seq}/${attempt}`, key: "", input };
+    const known = this.#pending.get(operation.id);
+    const pending: Pending = known ?? { operation, submittedAt: this.#parts.clock.now(), lease, lines: [], linesOf: undefined };
+    pending.lease = lease;
+    this.#byLease.set(lease, pending);
+    if (known !== undefined) return;
+    this.#pending.set(operation.id, pending);
+    this.#step({ t: "submit", operations: [operation] });
+  }
+
+  /** Nobody waits for it any more. It may be executed all the same: what is ordered can't be called back. */
+  abort(lease: number): void {
+    const pending = this.#byLease.get(lease);
+    if (pending === undefined) return;
+    this.#byLease.delete(lease);
+    pending.lease = undefined;
+  }
+
+  heard(from: ReplicaIndex, reply: Reply): void {
+    this.#step({ t: "reply", from, reply });
+  }
+
+  /** Of the first replica that tells any. */
+  logged(from: ReplicaIndex, id: string, lines: readonly LogLine[]): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined || (pending.linesOf ?? from) !== from) return;
+    pending.linesOf = from;
+    pending.lines.push(...lines);
+  }
+
+  reconfigure(next: CertifiedMembership): void {
+    this.#step({ t: "reconfigure", next });
+  }
+
+  changed(membership: CertifiedMembership): void {
+    this.#step({ t: "epoch", membership });
+  }
+
+  #step(input: Parameters<ReplicaClient["step"]>[0]): void {
+    if (this.#client !== undefined) this.#carryOut(this.#client.step(input, this.#parts.clock.now()));
+  }
+
+  #carryOut(effects: readonly ClientEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.t) {
+        case "send":
+          for (const index of effect.to) this.#parts.send(index, effect.request);
+          break;
+        case "certified":
+          this.#answer(effect.operation, { ...outcomeOf(effect.outcome), certificate: certificateText(effect.certificate) });
+          break;
+        case "diverged":
+          this.#answer(effect.operation, { failure: divergence(this.#parts.fn, effect.outcomes) });
+          break;
+        case "evidence":
+          this.#parts.accuse(effect.evidence);
+          break;
+        case "timer":
+          this.#timer(effect.timer, effect.afterMs);
+          break;
+        case "reconfigured":
+        // The replicas themselves say when the epoch has begun.
+      }
+    }
+  }
+
+  #answer(id: string, outcome: Pick<CertifiedAnswer, "value" | "failure" | "certificate">): void {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    if (pending?.lease !== undefined) {
+      this.#byLease.delete(pending.lease);
+      const durationMs = this.#parts.clock.now() - pending.submittedAt;
+      this.#parts.answer({ lease: pending.lease, durationMs, lines: pending.lines, ...outcome });
+    }
+    // Its outcome is in this turn's commit, if it counts (G2).
+    this.#settled.push(id);
+    if (this.#settled.length === 1) this.#parts.afterCommit(() => this.#settle());
+  }
+
+  #settle(): void {
+    const operations = this.#settled;
+    this.#settled = [];
+    this.#step({ t: "settle", operations });
+  }
+
+  #timer(timer: ClientTimer, afterMs: number | undefined): void {
+    if (afterMs === undefined) return this.#timers.cancel(timer);
+    const fire = (): void => this.#step({ t: "timer", timer });
+    if (afterMs === 0) this.#timers.atEndOfTurn(timer, fire);
+    else this.#timers.after(timer, afterMs, fire);
+  }
+}
+
+const VALUE = '{"value":';
+
+const outcomeOf = (outcome: Json): { value: Json } | { failure: Failure } => {
+  // Canonical, so that the value's text needs no parsing.
+  if (outcome.startsWith(VALUE)) return { value: outcome.slice(VALUE.length, -1) };
+  const { failure } = JSON.parse(outcome) as { failure?: Failure };
+  return failure === undefined ? { value: "" } : { failure };
+};

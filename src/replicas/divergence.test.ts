@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { divergence, firstDifference } from "./divergence.ts";
+
+const told = (replica: number, outcome: string, hash = outcome) => ({ replica, resultHash: hash, outcome });
+
+describe("a divergence", () => {
+  it("names the replicas that differ from the most, and the first field", () => {
+    const failure = divergence("quote", [
+      told(0, '{"value":{"id":1,"total":5}}'),
+      told(1, "", '{"value":{"id":1,"total":5}}'),
+      told(2, '{"value":{"id":1,"total":6}}'),
+      told(3, "", "another"),
+    ]);
+    expect(failure).toMatchObject({ code: "REPLICAS_DIVERGED", terminal: true, details: { replicas: [2, 3], field: "value.total" } });
+    expect(failure.message).toContain("replicas 2 and 3");
+  });
+
+  it("says nothing of the field when only hashes are known", () => {
+    expect(divergence("quote", [told(0, "", "a"), told(1, "", "b")]).details).toEqual({ replicas: [1] });
+  });
+
+  it.each([
+    ["1", "2", "the result"],
+    ['{"value":[1,2,3]}', '{"value":[1,5,3]}', "value[1]"],
+    ['{"value":{"a":{"b":null}}}', '{"value":{"a":{}}}', "value.a.b"],
+    ['{"value":1}', '{"failure":{"code":"X"}}', "value"],
+    ['{"value":[]}', '{"value":{}}', "value"],
+  ])("of %s and %s begins at %s", (a, b, path) => {
+    expect(firstDifference(a, b)).toBe(path);
+  });
+
+  it("goes no deeper than a bound", () => {
+    const deep = (end: number): string => `${"[".repeat(5_000)}${end}${"]".repeat(5_000)}`;
+    expect(firstDifference(deep(1), deep(2))).toBeDefined();
+  });
+});

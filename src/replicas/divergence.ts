@@ -1,0 +1,55 @@
+/**
+ * What is to be said of a function whose replicas have come to different results (pure).
+ */
+import type { ReplicaIndex } from "../consensus/membership.ts";
+import type { Failure } from "../lib/errors.ts";
+import type { Json } from "../lib/json.ts";
+
+export interface ReplicaOutcome {
+  replica: ReplicaIndex;
+  resultHash: string;
+  /** Empty where the replica has only told its hash. */
+  outcome: Json;
+}
+
+const DEPTH = 64;
+
+/** The failure of a call whose replicas disagree: it names those that differ from the most, and the first field in which they do. */
+export const divergence = (fn: string, outcomes: readonly ReplicaOutcome[]): Failure => {
+  const groups = new Map<string, ReplicaOutcome[]>();
+  for (const each of outcomes) groups.set(each.resultHash, [...(groups.get(each.resultHash) ?? []), each]);
+  const [most, ...others] = [...groups.values()].sort((a, b) => b.length - a.length);
+  const differing = others.flat().map(({ replica }) => replica);
+  const field = firstDifference(textOf(most), textOf(others.find((group) => textOf(group) !== "")));
+  const where = field === undefined ? "" : `; they first differ at ${field}`;
+  return {
+    code: "REPLICAS_DIVERGED",
+    message: `the replicas of "${fn}" came to ${groups.size} different results: those of ${listOf(differing)} differ from the others'${where}`,
+    terminal: true,
+    details: { replicas: differing, ...(field === undefined ? {} : { field }) },
+  };
+};
+
+const textOf = (group: readonly ReplicaOutcome[] | undefined): Json => group?.find(({ outcome }) => outcome !== "")?.outcome ?? "";
+
+const listOf = (replicas: readonly ReplicaIndex[]): string =>
+  replicas.length === 1 ? `replica ${replicas[0]}` : `replicas ${replicas.slice(0, -1).join(", ")} and ${replicas.at(-1)}`;
+
+/** The path of the first part in which two JSON texts differ, such as `value.total`; `undefined` where that can't be said. */
+export const firstDifference = (a: Json, b: Json): string | undefined => {
+  if (a === "" || b === "") return undefined;
+  return differenceOf(JSON.parse(a), JSON.parse(b), "", 0);
+};
+
+const differenceOf = (a: unknown, b: unknown, path: string, depth: number): string | undefined => {
+  if (Object.is(a, b)) return undefined;
+  if (!isObject(a) || !isObject(b) || Array.isArray(a) !== Array.isArray(b) || depth > DEPTH) return path === "" ? "the result" : path;
+  for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+    const step = Array.isArray(a) ? `${path}[${key}]` : path === "" ? key : `${path}.${key}`;
+    const found = differenceOf(a[key], b[key], step, depth + 1);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+};
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;

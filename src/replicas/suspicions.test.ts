@@ -1,0 +1,49 @@
+import { describe, expect, it } from "vitest";
+import type { Evidence } from "../consensus/effects.ts";
+import { Suspicions } from "./suspicions.ts";
+
+const lie = (about: number): Evidence => ({ about, kind: "bad-proposal", view: 1, seq: 5, detail: "runs backwards" });
+const late = (about: number, view: number): Evidence => ({ about, kind: "silent-leader", view, seq: 0, detail: "no progress" });
+
+describe("suspicions", () => {
+  it("believe f + 1 replicas, and tell it once", () => {
+    const suspicions = new Suspicions(1);
+    expect(suspicions.heard(0, lie(2), 0)).toBeUndefined();
+    expect(suspicions.heard(1, lie(2), 1)).toEqual({ about: 2, accusation: "lie", detail: "runs backwards" });
+    expect(suspicions.heard(3, lie(2), 2)).toBeUndefined();
+  });
+
+  it("believe nobody who only repeats himself, or speaks of himself", () => {
+    const suspicions = new Suspicions(1);
+    for (let i = 0; i < 5; i++) expect(suspicions.heard(0, lie(2), i)).toBeUndefined();
+    expect(suspicions.heard(2, lie(2), 9)).toBeUndefined();
+  });
+
+  it("need more voices where more replicas may lie", () => {
+    const suspicions = new Suspicions(2);
+    expect(suspicions.heard(0, lie(2), 0)).toBeUndefined();
+    expect(suspicions.heard(1, lie(2), 0)).toBeUndefined();
+    expect(suspicions.heard(4, lie(2), 0)).toBeDefined();
+  });
+
+  it("give up a leader that is late in three views within a minute, not in one", () => {
+    const suspicions = new Suspicions(1);
+    const told = (view: number, at: number) => [0, 1].map((from) => suspicions.heard(from, late(2, view), at)).find(Boolean);
+    expect(told(2, 0)).toBeUndefined();
+    expect(told(6, 1_000)).toBeUndefined();
+    expect(told(10, 2_000)).toMatchObject({ accusation: "silence" });
+    expect(told(14, 3_000)).toBeUndefined();
+    expect(told(18, 120_000)).toBeUndefined();
+    expect(told(22, 240_000)).toBeUndefined();
+  });
+
+  it("forget what was said of a replica, and by it, when its seat has another one", () => {
+    const suspicions = new Suspicions(1);
+    suspicions.heard(0, lie(2), 0);
+    suspicions.heard(2, lie(3), 0);
+    suspicions.forget(2);
+    expect(suspicions.heard(1, lie(2), 1)).toBeUndefined();
+    expect(suspicions.heard(0, lie(3), 1)).toBeUndefined();
+    expect(suspicions.heard(1, lie(3), 1)).toBeDefined();
+  });
+});

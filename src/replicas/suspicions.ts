@@ -1,0 +1,81 @@
+/**
+ * Whom to believe when replicas accuse each other (pure).
+ *
+ * Owns: what has been said, by whom, in the present epoch. Does not own: what follows from an accusation (machine.ts).
+ *
+ * U1  What f + 1 replicas say, a correct one says. What fewer say may be slander.
+ * U2  A leader that is only late is given up after several views in a short time: on a busy machine, correct leaders are late too.
+ */
+import type { Evidence } from "../consensus/effects.ts";
+import type { ReplicaIndex } from "../consensus/membership.ts";
+import type { Accusation } from "./machine.ts";
+
+const ACCUSATIONS: Readonly<Record<Evidence["kind"], Accusation>> = {
+  equivocation: "equivocation",
+  "wrong-checkpoint": "lie",
+  "invalid-view-change": "lie",
+  "invalid-new-view": "lie",
+  "bad-proposal": "lie",
+  "bad-page": "lie",
+  "silent-leader": "silence",
+  "slow-leader": "slow",
+};
+
+const STRIKES = 3;
+const STRIKES_MS = 60_000;
+/** What is remembered of one set: the accusers are at most as many as its replicas, and so are the accused. */
+const MOST_VIEWS = 64;
+
+export interface Conviction {
+  about: ReplicaIndex;
+  accusation: Accusation;
+  detail: string;
+}
+
+export class Suspicions {
+  readonly #needed: number;
+  readonly #accusers = new Map<string, Set<ReplicaIndex>>();
+  readonly #strikes = new Map<ReplicaIndex, number[]>();
+
+  constructor(faults: number) {
+    this.#needed = faults + 1;
+  }
+
+  /** What one replica says of another; returned once, with the word that makes it certain. */
+  heard(from: ReplicaIndex, { about, kind, view, detail }: Evidence, now: number): Conviction | undefined {
+    if (from === about) return undefined;
+    const accusation = ACCUSATIONS[kind];
+    const isLate = accusation === "silence" || accusation === "slow";
+    // Each view is its own accusation of lateness; a lie is one whenever it was told.
+    const accusers = this.#accusersOf(isLate ? `${about}/${accusation}/${view}` : `${about}/${accusation}`);
+    if (accusers.has(from)) return undefined;
+    accusers.add(from);
+    if (accusers.size !== this.#needed) return undefined;
+    if (isLate && !this.#strike(about, now)) return undefined;
+    return { about, accusation, detail };
+  }
+
+  /** The seat has another replica: what was said of the one before it is void. */
+  forget(about: ReplicaIndex): void {
+    for (const key of this.#accusers.keys()) if (key.startsWith(`${about}/`)) this.#accusers.delete(key);
+    for (const accusers of this.#accusers.values()) accusers.delete(about);
+    this.#strikes.delete(about);
+  }
+
+  #accusersOf(key: string): Set<ReplicaIndex> {
+    let accusers = this.#accusers.get(key);
+    if (accusers === undefined) {
+      accusers = new Set();
+      this.#accusers.set(key, accusers);
+      if (this.#accusers.size > MOST_VIEWS) this.#accusers.delete(this.#accusers.keys().next().value!);
+    }
+    return accusers;
+  }
+
+  #strike(about: ReplicaIndex, now: number): boolean {
+    const recent = (this.#strikes.get(about) ?? []).filter((at) => now - at < STRIKES_MS);
+    recent.push(now);
+    this.#strikes.set(about, recent.length >= STRIKES ? [] : recent);
+    return recent.length >= STRIKES;
+  }
+}
