@@ -9,8 +9,11 @@ export type {
   ObjectBody,
   Objects,
   RecoveryContext,
+  ReplicaContext,
   RunHandle,
   State,
+  StatefulOptions,
+  StateMachine,
   StateRecord,
   StateStore,
 } from "./application/context.ts";

@@ -24,7 +24,7 @@ export const rules: StructureRules = {
     "src/coordinator/run-{state,effects}.ts",
     "src/coordinator/restart.ts",
     "src/admin/classify.ts",
-    "src/application/permissions.ts",
+    "src/application/{permissions,state-key}.ts",
     "src/invocation/patterns.ts",
     "src/lib/**",
     "src/protocol/**",

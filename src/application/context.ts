@@ -1,6 +1,6 @@
 import type { Failure } from "../lib/errors.ts";
 import type { Verdict } from "../lib/verdict.ts";
-import type { CallLimits, Permissions, ScaleOptions, Trigger } from "../protocol/application.ts";
+import type { CallLimits, Permissions, ScaleOptions, Trigger, Trust } from "../protocol/application.ts";
 import type { ByteRange, ObjectInfo, ObjectPage, PutOptions } from "../protocol/objects.ts";
 import type { Decision } from "../protocol/recovery.ts";
 import type { CallMetrics, CallOptions, LogLine, RetryPolicy } from "../protocol/run.ts";
@@ -240,7 +240,47 @@ export interface FunctionOptions<Input, Output> {
   heartbeatMs?: number;
   /** How many pods there are, and what decides it. Default: as many as the load needs, and none without calls. */
   scale?: ScaleOptions;
+  /**
+   * Whose word a result is. `one` (default): that of the pod that executed it. `compare`: two pods must agree. `quorum`: 3 × `faults` + 1
+   * replicas execute it, and a result counts only with the certificate of 2 × `faults` + 1 of them.
+   */
+  trust?: Trust;
+  /** With trust `quorum`: how many replicas may crash, lie or be silent without harm. 1 to 10, default 1. */
+  faults?: number;
 }
+
+/** What `apply` of a stateful function may use: nothing in which replicas could differ. */
+export interface ReplicaContext {
+  readonly runId: string;
+  /** Identifies the operation: the same at all replicas. */
+  readonly key: string;
+  /** The time on which the replicas have agreed, in Unix milliseconds; never less than that of an earlier operation. */
+  now(): number;
+  /** A float in [0, 1), from a sequence that belongs to the operation and that all replicas share: it is no secret. */
+  random(): number;
+  /** A version 4 UUID from the same sequence. */
+  uuid(): string;
+  readonly log: Logger;
+}
+
+/** A deterministic state machine: what it begins with, and what an input makes of it. States and values must be JSON. */
+export interface StateMachine<State, Input, Output> {
+  /** The state of a key before its first operation. */
+  initial: (key: string) => State;
+  /**
+   * Gives the next state and the call's result. Throwing leaves the state as it was, and fails the call. Whatever it decides must follow
+   * from its arguments alone: replicas that come to different results certify none.
+   */
+  apply: (state: State, input: Input, ctx: ReplicaContext) => { state: State; value: Output } | Promise<{ state: State; value: Output }>;
+  /** The path of the input's field that tells which state it concerns, such as `account` or `customer.id`. Default: all calls share one state. */
+  key?: string;
+}
+
+/** Options of a stateful function: those that a replicated function has. */
+export type StatefulOptions<Input, Output> = Omit<
+  FunctionOptions<Input, Output>,
+  "trust" | "scale" | "heartbeatMs" | "writes" | "permissions" | "deterministic"
+>;
 
 export interface CoordinatorOptions<Input, Output> {
   input?: StandardSchemaV1<unknown, Input>;
@@ -281,6 +321,9 @@ export interface FunctionDefinition<Input = unknown, Output = unknown> {
   readonly name: string;
   readonly options: FunctionOptions<Input, Output>;
   readonly handler: (input: Input, ctx: FunctionContext) => Output | Promise<Output>;
+  /** Of a function that `fn.stateful` has made. */
+  // biome-ignore lint/suspicious/noExplicitAny: nobody outside `apply` knows what its state is
+  readonly stateful?: StateMachine<any, Input, Output>;
 }
 
 export interface CoordinatorDefinition<Input = unknown, Output = unknown> {

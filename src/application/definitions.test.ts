@@ -74,6 +74,17 @@ describe("a function is refused, by the name of what is wrong, for", () => {
     ["retry.backoff.initial", { retry: { backoff: { initial: 200 } } }],
     ["retry.nonRetryable", { retry: { nonRetryable: ["x".repeat(201)] } }],
     ["deterministic", { deterministic: "yes" }],
+    ["trust", { trust: "all" }],
+    ["faults", { faults: 1 }],
+    ["faults", { trust: "compare", faults: 1 }],
+    ["faults", { trust: "quorum", faults: 0 }],
+    ["faults", { trust: "quorum", faults: 11 }],
+    ["faults", { trust: "quorum", faults: 1.5 }],
+    ["scale", { trust: "quorum", scale: { min: 1 } }],
+    ["heartbeatMs", { trust: "quorum", heartbeatMs: 5 }],
+    ["writes", { trust: "quorum", writes: ["orders/{id}"] }],
+    ["permissions.state", { trust: "quorum", permissions: { state: ["orders/*"] } }],
+    ["permissions.objects", { trust: "quorum", permissions: { objects: ["orders/*"] } }],
   ])("%s in %j", (field, options) => {
     const error = refusal(() => fn("pay", () => 1, options as never));
     expect(error).toBeInstanceOf(LockstepError);
@@ -89,6 +100,48 @@ describe("a function is refused, by the name of what is wrong, for", () => {
   test("no handler", () => {
     expect(refusal(() => fn("pay", undefined as never)).details).toEqual({ field: "handler" });
     expect(refusal(() => coordinator("book", {} as never)).details).toEqual({ field: "handler" });
+  });
+});
+
+describe("a stateful function", () => {
+  const initial = () => ({ balance: 0 });
+  const apply = (state: { balance: number }, { amount }: { account: string; amount: number }) => ({
+    state: { balance: state.balance + amount },
+    value: state.balance + amount,
+  });
+
+  test("is a function that a quorum of replicas executes", () => {
+    const account = fn.stateful("account", { initial, apply, key: "account" }, { faults: 2, timeoutMs: 500, compensate: () => undefined });
+    expect(isFunction(account)).toBe(true);
+    expect(account).toMatchObject({
+      name: "account",
+      options: { trust: "quorum", faults: 2, timeoutMs: 500 },
+      stateful: { initial, apply },
+    });
+    const typed: (input: { account: string; amount: number }, ctx: never) => number | Promise<number> = account.handler;
+    expect(() => typed({ account: "alice", amount: 1 }, undefined as never)).toThrow("executed by its replicas only");
+  });
+
+  test.each<[string, unknown, unknown]>([
+    ["apply", undefined, {}],
+    ["apply", { initial }, {}],
+    ["initial", { apply, initial: { balance: 0 } }, {}],
+    ["key", { initial, apply, key: "a..b" }, {}],
+    ["key", { initial, apply, key: () => "a" }, {}],
+    ["snapshot", { initial, apply, snapshot: () => "" }, {}],
+    ["trust", { initial, apply }, { trust: "one" }],
+    ["scale", { initial, apply }, { scale: { max: 1 } }],
+    ["faults", { initial, apply }, { faults: 20 }],
+  ])("is refused, by the name of what is wrong, for %s in %j and %j", (field, machine, options) => {
+    const error = refusal(() => fn.stateful("account", machine as never, options as never));
+    expect([error.code, error.details]).toEqual(["APPLICATION_INVALID", { field }]);
+    expect(error.message).toContain(field);
+  });
+
+  test("has no check that nobody would execute", () => {
+    const watch = fn.stateful("account", { initial, apply });
+    expect(refusal(() => check({ watch, test: () => true })).details).toEqual({ field: "test" });
+    expect(check({ watch, bounds: { durationMs: 5 } })).toMatchObject({ name: "account-check" });
   });
 });
 

@@ -11,6 +11,8 @@ import type {
   FunctionDefinition,
   FunctionOptions,
   Resource,
+  StatefulOptions,
+  StateMachine,
   TableDefinition,
 } from "./context.ts";
 import { KIND } from "./context.ts";
@@ -65,6 +67,8 @@ const FUNCTION_OPTIONS = Object.keys({
   limits: true,
   heartbeatMs: true,
   scale: true,
+  trust: true,
+  faults: true,
 } satisfies Record<keyof FunctionOptions<unknown, unknown>, true>);
 
 /**
@@ -72,7 +76,7 @@ const FUNCTION_OPTIONS = Object.keys({
  * one attempt's result is committed.
  * @throws {LockstepError} APPLICATION_INVALID when the name or an option is wrong
  */
-export const fn = <Input = void, Output = void>(
+const define = <Input = void, Output = void>(
   name: string,
   handler: (input: Input, ctx: FunctionContext) => Output | Promise<Output>,
   options: FunctionOptions<Input, Output> = {},
@@ -86,6 +90,51 @@ export const fn = <Input = void, Output = void>(
   nameHandler(name, handler);
   return { [KIND]: "function", name, handler, options };
 };
+
+const MACHINE = Object.keys({ initial: true, apply: true, key: true } satisfies Record<
+  keyof StateMachine<unknown, unknown, unknown>,
+  true
+>);
+
+/**
+ * Defines a function that keeps state, by key, at a set of replicas that agree on each operation and its result: up to `faults` of them may
+ * crash, lie or be silent, and neither state nor results are lost or wrong.
+ * @throws {LockstepError} APPLICATION_INVALID when the name or an option is wrong
+ */
+const stateful = <State, Input = void, Output = void>(
+  name: string,
+  machine: StateMachine<State, Input, Output>,
+  options: StatefulOptions<Input, Output> = {},
+): FunctionDefinition<Input, Output> => {
+  checkName("function", name);
+  const owner = `function "${name}"`;
+  if (typeof machine !== "object" || machine === null) {
+    throw invalid(`${owner} needs { initial, apply } as its second argument`, "apply");
+  }
+  checkOptionNames(owner, machine, MACHINE);
+  for (const field of ["initial", "apply"] as const) {
+    if (typeof machine[field] !== "function") throw invalid(`${owner}: ${field} must be a function`, field);
+  }
+  const given = options as { trust?: unknown };
+  if (given.trust !== undefined && given.trust !== "quorum") {
+    throw invalid(`${owner}: trust is always "quorum" for a stateful function: leave it out`, "trust");
+  }
+  const replicated: FunctionOptions<Input, Output> = { ...options, trust: "quorum" };
+  checkFunctionSpec({ ...replicaSpec(machine), trust: "quorum" }, owner);
+  const handler = (): never => {
+    // A pod has no state: only a replica executes `apply`.
+    throw invalid(`${owner} is stateful: it is executed by its replicas only`);
+  };
+  return { ...define(name, handler, replicated), stateful: machine };
+};
+
+export const fn: typeof define & { stateful: typeof stateful } = Object.assign(define, { stateful });
+
+/** What a manifest tells of a stateful function besides its options. */
+export const replicaSpec = ({ key }: Pick<StateMachine<unknown, never, unknown>, "key">): Pick<FunctionSpec, "stateful" | "stateKey"> => ({
+  stateful: true,
+  ...(key === undefined ? {} : { stateKey: key }),
+});
 
 /**
  * Defines a coordinator: durable code. It is replayed from its journal after a crash, so it must do the same again when given the same
@@ -215,5 +264,11 @@ const checkCheck = (name: string | undefined, options: Unchecked): void => {
   checkOptional(owner, "test", test, "tells whether an execution did its work");
   checkDuration(owner, "timeoutMs", options.timeoutMs);
   if (bounds !== undefined) checkBounds(bounds, owner, "bounds");
+  if (test !== undefined && watch.options.trust === "quorum") {
+    throw invalid(
+      `${owner}: replicas of function "${watch.name}" execute no checks: give bounds, or look at the result where it is used`,
+      "test",
+    );
+  }
   if (test === undefined && bounds === undefined) throw invalid(`${owner} checks nothing: give it a test, bounds, or both`, "test");
 };

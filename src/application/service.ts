@@ -13,7 +13,14 @@ import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { getOrMake } from "../lib/map.ts";
-import { APPLICATION_NAME, type ApplicationVersion, type Bundle, type FunctionSpec, type Manifest } from "../protocol/application.ts";
+import {
+  APPLICATION_NAME,
+  type ApplicationVersion,
+  type Bundle,
+  type FunctionSpec,
+  type Manifest,
+  type Trust,
+} from "../protocol/application.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
 import { checkSchedules } from "../triggers/schedule.ts";
@@ -26,6 +33,8 @@ export interface ApplicationOptions {
   memoryMb: number;
   /** The longest that an application may take to load. */
   inspectTimeoutMs: number;
+  /** What functions may have as their `trust`. Default: `one`, as nothing but replicas can certify results. */
+  trust?: readonly Trust[];
 }
 
 export class Applications {
@@ -89,10 +98,23 @@ export class Applications {
    */
   check({ application, version: named }: Bundle, manifest: Manifest): ApplicationVersion {
     checkManifest(manifest);
+    this.#checkTrust(manifest);
     const version: ApplicationVersion = { application, version: named, manifest, deployedAt: this.#clock.now(), current: true };
     checkSchedules(version);
     this.#registry.checkNames(version);
     return version;
+  }
+
+  /** A function of which certified results are asked must never be executed without. */
+  #checkTrust({ functions }: Manifest): void {
+    const offered = this.#options.trust ?? ["one"];
+    const asking = functions.find(({ trust = "one" }) => !offered.includes(trust));
+    if (asking === undefined) return;
+    throw new LockstepError(
+      "APPLICATION_INVALID",
+      `function "${asking.name}" asks for trust "${asking.trust}", and this platform offers ${offered.map((trust) => `"${trust}"`).join(" and ")}`,
+      { details: { field: "trust", function: asking.name } },
+    );
   }
 
   /** Puts a bundle where pods find it, without deploying it; `discard` takes it away again. @throws {LockstepError} APPLICATION_INVALID */

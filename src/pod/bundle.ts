@@ -10,7 +10,7 @@ import type {
   Resource,
   TableDefinition,
 } from "../application/definitions.ts";
-import { isDefinition, isResource, kindOf, triggersOf } from "../application/definitions.ts";
+import { isDefinition, isResource, kindOf, replicaSpec, triggersOf } from "../application/definitions.ts";
 import * as sdk from "../index.ts";
 import { LockstepError } from "../lib/errors.ts";
 import type { AlertSpec, CoordinatorSpec, FunctionSpec, Manifest } from "../protocol/application.ts";
@@ -163,7 +163,7 @@ export const manifestOf = ({ functions, coordinators, tables, buckets, checks }:
   throw new LockstepError("APPLICATION_INVALID", "the application has more definitions, or longer lists and names in one, than is allowed");
 };
 
-const specOf = ({ name, options }: FunctionDefinition): FunctionSpec => {
+const specOf = ({ name, options, stateful }: FunctionDefinition): FunctionSpec => {
   const { input: _input, output: _output, compensate, recover, on: _on, ...plain } = options;
   const on = triggersOf(options);
   return plainly({
@@ -172,6 +172,7 @@ const specOf = ({ name, options }: FunctionDefinition): FunctionSpec => {
     ...(compensate === undefined ? {} : { compensates: true }),
     ...(recover === undefined ? {} : { recovers: true }),
     ...(on === undefined ? {} : { on }),
+    ...(stateful === undefined ? {} : replicaSpec(stateful)),
   });
 };
 

@@ -4,7 +4,7 @@
  * Owns: the calls that execute here, their logs, measurements and abort signals. Does not own: retries and timeouts (the control plane
  * decides them and says `abort`), or the connection.
  */
-import type { CheckDefinition, CheckedExecution, FunctionDefinition } from "../application/context.ts";
+import type { CheckDefinition, CheckedExecution, FunctionContext, FunctionDefinition } from "../application/context.ts";
 import { ChurnMap } from "../lib/churn-map.ts";
 import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import { fromJson, toJson } from "../lib/json.ts";
@@ -129,7 +129,8 @@ export class FunctionHost {
   }
 }
 
-const run = (definition: FunctionDefinition, input: unknown, call: Call): unknown => {
+/** Calls the handler with the input as its schema makes it; what it returns is checked by its own schema. */
+export const run = (definition: FunctionDefinition, input: unknown, call: FunctionContext & { input: unknown }): unknown => {
   const { options, handler, name } = definition;
   call.input = input;
   if (options.input === undefined && options.output === undefined) return handler(input, call);
@@ -158,7 +159,7 @@ const compensate = (definition: FunctionDefinition, input: unknown, output: stri
     : undo(call, { input: checked, output: done });
 };
 
-const isThenable = (value: unknown): value is Promise<unknown> =>
+export const isThenable = (value: unknown): value is Promise<unknown> =>
   typeof value === "object" && value !== null && typeof (value as Promise<unknown>).then === "function";
 
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;

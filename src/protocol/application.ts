@@ -25,12 +25,16 @@ export interface FunctionSpec {
   heartbeatMs?: number;
   scale?: ScaleOptions;
   /** `one` (default): a pod's word. `compare`: two pods must agree. `quorum`: 3 × `faults` + 1 replicas certify each result. */
-  trust?: "one" | "compare" | "quorum";
+  trust?: Trust;
   /** Replicas that may fail in any way, with `quorum`. Default 1. */
   faults?: number;
   /** Its replicas keep state by key. */
   stateful?: boolean;
+  /** Where the key is in the input: the path of a field, such as `customer.id`. Without it, all calls share one state. */
+  stateKey?: string;
 }
+
+export type Trust = "one" | "compare" | "quorum";
 
 /** How many pods a function has, and what decides it. */
 export interface ScaleOptions {

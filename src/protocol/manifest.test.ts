@@ -14,6 +14,7 @@ test.each<[string, unknown]>([
   ["with a function without a name", { functions: [{}], coordinators: [] }],
   ["with a name as long as a book", { functions: [{ name: "a".repeat(10_000) }], coordinators: [] }],
   ["with an option that is unknown", withFunction({ trust: "me" })],
+  ["with a state's key that is none", withFunction({ stateKey: 1 })],
   ["with a number that is none", withFunction({ timeoutMs: Number.NaN })],
   ["with a BigInt", withFunction({ timeoutMs: 1n })],
   ["with too many patterns", withFunction({ writes: many("a/b", 101) })],

@@ -23,6 +23,11 @@ const isText =
   (value) =>
     typeof value === "string" && value.length <= longest;
 
+const isOneOf =
+  (...texts: readonly unknown[]): Check =>
+  (value) =>
+    texts.includes(value);
+
 const isName = isText(LONGEST_NAME);
 const isPattern = isText(LONGEST_PATTERN);
 
@@ -98,6 +103,10 @@ const isFunction = isRecord(
     limits: isRecord({}, { perSecond: isNumber, key: isName }),
     heartbeatMs: isNumber,
     scale: isRecord({}, { min: isNumber, max: isNumber, policy: isName, targetMs: isNumber, coolDownMs: isNumber }),
+    trust: isOneOf("one", "compare", "quorum"),
+    faults: isNumber,
+    stateful: isBoolean,
+    stateKey: isName,
   },
 );
 

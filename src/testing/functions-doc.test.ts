@@ -4,10 +4,11 @@ import { stripTypeScriptTypes } from "node:module";
 import * as sdk from "lockstep";
 import { createTestPlatform } from "lockstep/testing";
 import { expect, test } from "vitest";
+import { collect, manifestOf } from "../pod/bundle.ts";
 
-const applicationOf = (page: string): Record<string, never> => {
+const applicationOf = (page: string, block = 0): Record<string, never> => {
   const text = readFileSync(new URL(`../../docs/${page}`, import.meta.url), "utf8");
-  const script = stripTypeScriptTypes(/^```ts\n(.*?)^```$/ms.exec(text)?.[1] ?? "").replaceAll(/^import .*$/gm, "");
+  const script = stripTypeScriptTypes([...text.matchAll(/^```ts\n(.*?)^```$/gms)][block]?.[1] ?? "").replaceAll(/^import .*$/gm, "");
   const names = [...script.matchAll(/^export const (\w+)/gm)].map(([, name]) => name);
   const body = `${script.replaceAll("export const", "const")}; return { ${names.join(", ")} };`;
   return new Function(...Object.keys(sdk), body)(...Object.values(sdk)) as Record<string, never>;
@@ -21,6 +22,18 @@ test("the function of docs/functions.md goes on where it was, and is checked", a
   const run = await t.startExpression("transcode(film)", { film: { film: "g", parts: 9 } });
   await t.advance(60_000);
   expect((await t.controlPlane.result(run.id, 0)).failure).toMatchObject({ code: "CHECK_FAILED", details: { check: "transcode-check" } });
+});
+
+test("the stateful function of docs/functions.md keeps an account", () => {
+  const { account } = applicationOf("functions.md", 1) as unknown as Record<string, sdk.FunctionDefinition>;
+  const { initial, apply, key } = account!.stateful!;
+  const ctx = { now: () => 5 } as sdk.ReplicaContext;
+  const input = { account: "alice", amount: 7 };
+  expect(apply(initial("alice"), input, ctx)).toEqual({ state: { balance: 7, last: 5 }, value: 7 });
+  expect(() => apply(initial("alice"), { ...input, amount: -1 }, ctx)).toThrow("alice has only 0");
+  expect(manifestOf(collect({ account })).functions).toEqual([
+    { name: "account", trust: "quorum", faults: 1, stateful: true, stateKey: key },
+  ]);
 });
 
 test("the application of docs/permissions.md may do what it does, and says what it may not as the page does", async () => {
