@@ -2,14 +2,14 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Client } from "lockstep/client";
+import { type Client, createClient } from "lockstep/client";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Drill, FaultView } from "../src/protocol/faults.ts";
 import { eventually } from "./support/eventually.ts";
 import { ask } from "./support/http.ts";
 import type { PlatformProcess } from "./support/platform-process.ts";
 import { startPlatformProcess } from "./support/platform-process.ts";
-import { isAlive } from "./support/processes.ts";
+import { isAlive, signal } from "./support/processes.ts";
 import { createSandbox, type Sandbox } from "./support/sandbox.ts";
 
 const bin = fileURLToPath(new URL("../bin/lockstep.js", import.meta.url));
@@ -115,22 +115,74 @@ test("a platform that was not started for drills refuses them", async () => {
   expect(answer.text).toContain("DRILLS_DISABLED");
 });
 
-test("lockstep drill and lockstep faults tell of it on the command line", async () => {
-  const { platform } = await begin();
-  const lockstep = (...argv: string[]): Promise<{ code: number | null; out: string; error: string }> =>
-    new Promise((resolve) => {
-      const child = spawn(process.execPath, [bin, ...argv, "--url", platform.url], { stdio: ["ignore", "pipe", "pipe"] });
-      let [out, error] = ["", ""];
-      child.stdout.on("data", (chunk) => (out += chunk));
-      child.stderr.on("data", (chunk) => (error += chunk));
-      child.once("close", (code) => resolve({ code, out, error }));
-    });
-  expect(await lockstep("drill", "pod")).toMatchObject({ code: 2, error: expect.stringContaining("--yes") });
-  expect(await platform.client.call("nap", 1)).toBe(1);
-  const drill = await lockstep("drill", "pod", "--yes", "--function", "nap");
-  expect(drill).toMatchObject({ code: 0, error: expect.stringMatching(/^killed pod-\d+ \(nap\), process \d+/) });
-  expect(drill.out).toMatch(/^fault I crash pod-\d+ \(nap\)\n {2}noticed after .*\n {2}repaired after .*\n {2}done .*\n$/);
-  expect((await lockstep("faults")).out).toMatch(/^AT .*\n.* I {5}crash/);
-  const { faults } = JSON.parse((await lockstep("faults", "--json")).out) as { faults: FaultView[] };
-  expect(faults).toMatchObject([{ id: "fault-1", what: "crash" }]);
+interface Command {
+  readonly pid: number;
+  out(): string;
+  error(): string;
+  readonly ended: Promise<{ code: number | null; out: string; error: string }>;
+}
+
+const lockstepIn = (sandbox: Sandbox, ...argv: string[]): Command => {
+  const environment = { PATH: process.env.PATH, HOME: sandbox.root, TMPDIR: sandbox.temporary };
+  const child = spawn(process.execPath, [bin, ...argv], { cwd: sandbox.root, env: environment, stdio: ["ignore", "pipe", "pipe"] });
+  let [out, error] = ["", ""];
+  child.stdout.on("data", (chunk) => (out += chunk));
+  child.stderr.on("data", (chunk) => (error += chunk));
+  const ended = new Promise<{ code: number | null; out: string; error: string }>((resolve) => {
+    child.once("close", (code) => resolve({ code, out, error }));
+  });
+  return { pid: child.pid as number, out: () => out, error: () => error, ended };
+};
+
+describe("on the command line", () => {
+  test("lockstep drill and lockstep faults tell of it", async () => {
+    const { sandbox, platform } = await begin();
+    const lockstep = (...argv: string[]) => lockstepIn(sandbox, ...argv, "--url", platform.url).ended;
+    expect(await lockstep("drill", "pod")).toMatchObject({ code: 2, error: expect.stringContaining("--yes") });
+    expect(await platform.client.call("nap", 1)).toBe(1);
+    const following = lockstepIn(sandbox, "faults", "--follow", "--url", platform.url);
+    await eventually("the list is there", () => following.error().includes("nothing of the platform has failed"));
+    const drill = await lockstep("drill", "pod", "--yes", "--function", "nap");
+    expect(drill).toMatchObject({ code: 0, error: expect.stringMatching(/^killed pod-\d+ \(nap\), process \d+/) });
+    expect(drill.out).toMatch(/^fault I crash pod-\d+ \(nap\)\n {2}noticed after .*\n {2}repaired after .*\n {2}done .*\n$/);
+    expect((await lockstep("faults")).out).toMatch(/^AT .*\n.* I {5}crash/);
+    const { faults } = JSON.parse((await lockstep("faults", "--json")).out) as { faults: FaultView[] };
+    expect(faults).toMatchObject([{ id: "fault-1", what: "crash" }]);
+    await eventually("the fault and its repair are followed", () => following.out().includes("repaired in"));
+    signal(following.pid, "SIGINT");
+    const followed = await following.ended;
+    expect(followed.code).toBe(130);
+    expect(followed.out).toMatch(/fault I crash pod-\d+ \(nap\) noticed in .*\n.*fault I crash pod-\d+ \(nap\) repaired in .*\n$/);
+  });
+
+  test("lockstep drill slow tells that slow is not dead", async () => {
+    const { sandbox, platform, client } = await begin();
+    const run = await client.startFunction<number>("nap", 3_000);
+    await eventually("the call executes", async () => (await client.pods()).some((pod) => pod.role === "nap" && pod.inFlight > 0));
+    const drill = await lockstepIn(sandbox, "drill", "slow", "--yes", "--function", "nap", "--url", platform.url).ended;
+    expect(drill).toMatchObject({ code: 0, out: expect.stringMatching(/^pod-\d+ was slow for 3 s and not taken for dead\n$/) });
+    expect(await run.result({ timeoutMs: 20_000 })).toBe(3_000);
+  });
+
+  test("lockstep drill control-plane kills the process of lockstep dev, which begins anew in its place", async () => {
+    const sandbox = createSandbox();
+    sandboxes.push(sandbox);
+    const dev = lockstepIn(sandbox, "dev", fileURLToPath(new URL("apps/work", import.meta.url)), "--port", "0");
+    const url = await eventually("dev listens", () => /http:\/\/127\.0\.0\.1:\d+/.exec(dev.error())?.[0]);
+    await eventually("the application is deployed", () => dev.out().includes("deployed"));
+    const client = createClient({ url, retryForMs: 30_000 });
+    const runs = await Promise.all(Array.from({ length: 5 }, () => client.startFunction<number>("nap", 1_500)));
+    await eventually("the calls execute", async () => (await client.pods()).some((pod) => pod.role === "nap" && pod.inFlight === 5));
+    const pods = (await client.pods()).map(({ pid }) => pid);
+    const drill = await lockstepIn(sandbox, "drill", "control-plane", "--yes", "--url", url).ended;
+    expect(drill).toMatchObject({ code: 0, error: expect.stringContaining(`process ${dev.pid}, with 5 calls under way\nit begins anew`) });
+    expect(drill.out).toMatch(
+      /^fault IV control-plane-down\n {2}noticed after .*\n {2}repaired after .*\n {2}done {12}journal replayed, 5 runs/,
+    );
+    for (const run of runs) expect(await run.result({ timeoutMs: 20_000 })).toBe(1_500);
+    for (const pid of pods) await eventually("the pods of the life before have ended", () => !isAlive(pid));
+    // The same process: whoever has started it waits for it, and Ctrl-C reaches it.
+    signal(dev.pid, "SIGINT");
+    expect((await dev.ended).code).toBe(0);
+  });
 });

@@ -180,6 +180,19 @@ describe("a start", () => {
     ]);
   });
 
+  test("that is given up before its runs are back leaves the fault to the next one, which tells of it once", async () => {
+    const { clock, events, live } = setUp();
+    await live(1);
+    clock.pause(10_000);
+    (await live(2)).stop();
+    expect(faults(events)).toEqual([]);
+    const admin = await live(3);
+    admin.recovered(12);
+    admin.stop();
+    (await live(4)).recovered(12);
+    expect(faults(events).map(({ type }) => type)).toEqual(["fault.detected", "fault.repaired"]);
+  });
+
   test("closes what the last life had left open, and goes on counting", async () => {
     const { live, events } = setUp();
     (await live(1)).podStopped(podOf("pod-1", "pay", ["run_a/1"]), CRASH);

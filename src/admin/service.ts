@@ -122,7 +122,8 @@ export class Admin {
   stop(): void {
     this.#cancelBeat();
     for (const open of [...this.#openByWork.values(), ...this.#failingStarts.values()]) open.cancel();
-    if (this.#beating) this.#mark(true);
+    // A start that was given up before it could tell of the dead one leaves that to the next.
+    if (this.#beating && this.#dead === undefined) this.#mark(true);
     this.#beating = false;
   }
 

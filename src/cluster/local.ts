@@ -174,8 +174,13 @@ export class LocalCluster implements Cluster {
   delete(id: string, graceMs: number, reason: PodExit["reason"] = "deleted"): void {
     const pod = this.#pods.get(id);
     if (pod === undefined) return;
+    if (graceMs > 0) return void pod.cancelTimers.push(this.#clock.after(graceMs, () => this.#end(pod, reason)));
+    this.#end(pod, reason);
+  }
+
+  // The reason counts from now on and not from the request: a pod that dies while it finishes what it has was lost.
+  #end(pod: LocalPod, reason: PodExit["reason"]): void {
     pod.ending ??= reason;
-    if (graceMs > 0) return void pod.cancelTimers.push(this.#clock.after(graceMs, () => this.#kill(pod)));
     this.#kill(pod);
   }
 

@@ -113,9 +113,12 @@ export class MemoryCluster implements Cluster {
   delete(id: string, graceMs: number, reason: PodExit["reason"] = "deleted"): void {
     const member = this.#pods.get(id);
     if (member === undefined) return;
-    member.ending ??= reason;
-    if (graceMs <= 0) return this.#end(member, reason);
-    member.cancels.push(this.#clock.after(graceMs, () => this.#end(member, reason)));
+    const end = (): void => {
+      member.ending ??= reason;
+      this.#end(member, reason);
+    };
+    if (graceMs <= 0) return end();
+    member.cancels.push(this.#clock.after(graceMs, end));
   }
 
   async stop(): Promise<void> {

@@ -198,6 +198,22 @@ const cases: ClusterCases = {
     await listener.until("gone", "a");
   },
 
+  "a pod that is killed within its grace is gone as one that was killed": async (bench, listener) => {
+    const status = await readyPod(bench, listener, "a");
+    bench.cluster.send("a", invoke("wait"));
+    bench.cluster.delete("a", 60_000);
+    bench.kill(status);
+    const { exit } = await listener.until("gone", "a");
+    ok(exit.reason === "exited" || exit.reason === "disconnected", exit.reason);
+  },
+
+  "a pod that hangs within its grace can be ended for that": async (bench, listener) => {
+    await readyPod(bench, listener, "a");
+    bench.cluster.delete("a", 60_000);
+    bench.cluster.delete("a", 0, "hung");
+    equal((await listener.until("gone", "a")).exit.reason, "hung");
+  },
+
   "a pod that is deleted before it has connected is gone and never connects": async ({ cluster }, listener) => {
     cluster.create({ id: "a", memoryMb: 64 });
     cluster.delete("a", 0);
