@@ -65,7 +65,7 @@ const build = async (): Promise<void> => {
   try {
     compile(fresh);
     rewriteDeclarations(fresh);
-    const pod = ["main.ts", "liveness-thread.ts"].map((entry) => join(root, "src/pod", entry));
+    const pod = ["main.ts", "liveness-thread.ts", "replica-host.ts", "replica-worker.ts"].map((entry) => join(root, "src/pod", entry));
     await bundlePod(pod, join(fresh, "pod"));
     await bundleProgram(root, fresh);
     // What is saved while the build runs may not be in it, so the build is as old as its start.

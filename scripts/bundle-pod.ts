@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { build } from "esbuild";
 
 /**
- * Bundles each of the programs inside a pod (its main thread's and its liveness thread's) into one file: loading one file is what makes a
+ * Bundles each of the programs inside a pod (its main thread's, its other threads', and that of a replica) into one file: loading one file is what makes a
  * pod start fast.
  * @throws {Error} when an entry is missing or does not bundle
  */

@@ -22,6 +22,11 @@ export class Link<Incoming, Outgoing> {
     this.#socket.once("close", () => handlers.closed());
   }
 
+  /** Where this end of the connection is; undefined on a socket of this machine. */
+  get localAddress(): string | undefined {
+    return this.#socket.localAddress;
+  }
+
   send(message: Outgoing): void {
     this.#outbox.push(message);
     this.schedule();

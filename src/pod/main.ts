@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { failureOf, LockstepError } from "../lib/errors.ts";
 import type { Beat, FromPod, PodBootstrap, ToPod } from "../protocol/pod.ts";
+import type { ToReplica } from "../protocol/replica.ts";
 import { loadBundle, manifestOf, preloadBundle } from "./bundle.ts";
 import { captureOutput, owner } from "./capture.ts";
 import { CoordinatorHost } from "./coordinator-host.ts";
@@ -15,6 +16,8 @@ import { FunctionHost } from "./function-host.ts";
 import { Link } from "./link.ts";
 import { createPulse, startLiveness } from "./liveness.ts";
 import { coordinatorsOf } from "./recovery.ts";
+import { listenBeside } from "./replica-address.ts";
+import type { ReplicaHost } from "./replica-host.ts";
 import { nameUserFiles } from "./stack-trace.ts";
 import { warmUp } from "./warm-up.ts";
 
@@ -25,6 +28,7 @@ const pulse = createPulse();
 
 let functions: FunctionHost | undefined;
 let coordinators: CoordinatorHost | undefined;
+let replica: ReplicaHost | Promise<ReplicaHost> | undefined;
 
 const usage = (() => {
   let at = -1;
@@ -73,6 +77,33 @@ const watch = (): void => {
   startLiveness({ address, pod, token, heartbeatMs, buffer: pulse.buffer });
 };
 
+/** A program of its own, so that pods which are no replicas don't load it. User code has a thread of its own there: this one beats for itself. */
+const loadReplica = async (): Promise<ReplicaHost> => {
+  const program = new URL("./replica-host.js", import.meta.url).href;
+  const { ReplicaHost: Host } = (await import(program)) as typeof import("./replica-host.ts");
+  const { address, pod, memoryMb, maxPayloadBytes, maxLogBytes, drills } = bootstrap;
+  const listen = listenBeside(address, pod, link.localAddress);
+  const crash = () => process.kill(process.pid, "SIGKILL");
+  const host = new Host(
+    { listen, memoryMb, maxPayloadBytes, maxLogBytes, drills: drills === true, crash },
+    {
+      send: (message) => link.send(message),
+      flush: () => link.flush(),
+      failed: (failure) =>
+        link.send({ t: "refused", version: "", failure: typeof failure === "string" ? failure : JSON.stringify(failure) }),
+    },
+  );
+  replica = host;
+  return host;
+};
+
+const takeAsReplica = (message: ToReplica): void => {
+  if (functions !== undefined) return;
+  replica ??= loadReplica();
+  if (replica instanceof Promise) void replica.then((host) => host.take(message));
+  else replica.take(message);
+};
+
 const take = (message: ToPod): void => {
   switch (message.t) {
     case "invoke":
@@ -100,6 +131,13 @@ const take = (message: ToPod): void => {
       return preloadBundle(message.path);
     case "exit":
       return exit(0);
+    case "replica-prepare":
+    case "replicate":
+    case "membership":
+    case "request":
+    case "replica-inspect":
+    case "misbehave":
+      return takeAsReplica(message);
   }
 };
 

@@ -1,8 +1,8 @@
 /**
- * The shapes of what replicas say: to the control plane, and to each other. All of it comes from processes that execute user code and may be
- * taken over, so that nothing is relied on that is not checked here: kinds, lengths and counts. What it means is checked by who takes it.
+ * The shapes of what replicas say to the control plane. It comes from processes that execute user code and may be taken over, so that nothing is
+ * relied on that is not checked here: kinds, lengths and counts. What they say to each other is checked by the replica's machine.
  */
-import type { Batch, CheckpointVote, PeerMessage, Reply, Request, StableCheckpoint } from "../consensus/messages.ts";
+import type { Reply } from "../consensus/messages.ts";
 import type { FromReplica } from "./replica.ts";
 
 type Shape = Record<string, unknown>;
@@ -15,14 +15,10 @@ const KEY_CHARACTERS = 43;
 const TEXT_CHARACTERS = 1_024;
 /** As many as the replicas of a set may be. */
 const MAX_REPLICAS = 64;
-/** Leaves of one batch, and digests that it names. */
+/** Of one batch. */
 const MAX_LEAVES = 4_096;
 /** Of a way from the leaf to the root: for so many leaves. */
 const MAX_PATH = 13;
-/** Claims of one view change, and whatever else there is one of for each number in the window. */
-const MAX_SLOTS = 4_096;
-const MAX_PAGES = 65_536;
-const MAX_KEPT = 65_536;
 /** Of one replica's proof or account of itself. */
 const MAX_DETAIL = 1_048_576;
 
@@ -33,8 +29,6 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 const isText = (value: unknown, limit = TEXT_CHARACTERS): value is string => typeof value === "string" && value.length <= limit;
 
 const isDigest = (value: unknown): value is string => typeof value === "string" && value.length === DIGEST_CHARACTERS;
-
-const isSignature = (value: unknown): value is string => typeof value === "string" && value.length === SIGNATURE_CHARACTERS;
 
 const isKey = (value: unknown): value is string => typeof value === "string" && value.length === KEY_CHARACTERS;
 
@@ -47,16 +41,6 @@ const isList = (value: unknown, most: number, check: Check): boolean =>
   Array.isArray(value) && value.length <= most && value.every((each) => check(each));
 
 const isOneOf = (value: unknown, of: readonly string[]): boolean => typeof value === "string" && of.includes(value);
-
-const isMembership: Check = (value) =>
-  isObject(value) &&
-  [value.set, value.application, value.function, value.version].every((text) => isText(text)) &&
-  isCount(value.epoch) &&
-  isCount(value.faults) &&
-  isList(value.replicas, MAX_REPLICAS, isKey) &&
-  isList(value.clients, MAX_REPLICAS, isKey);
-
-export const isCertifiedMembership: Check = (value) => isObject(value) && isMembership(value.membership) && isSignature(value.signature);
 
 const isResult: Check = (r) =>
   isObject(r) &&
@@ -79,96 +63,7 @@ export const isReply = (value: unknown): value is Reply =>
   value.signature.length <= SIGNATURE_CHARACTERS &&
   isList(value.results, MAX_LEAVES, isResult);
 
-const isOperation: Check = (o) => isObject(o) && isText(o.id) && isText(o.key) && typeof o.input === "string";
-
-const isBody: Check = (b) => {
-  if (!isObject(b)) return false;
-  if (b.t === "call") return isList(b.operations, MAX_LEAVES, isOperation);
-  if (b.t === "session") return isList(b.keep, MAX_KEPT, (id) => isText(id));
-  return b.t === "reconfigure" && isCertifiedMembership(b.next);
-};
-
-export const isRequest = (value: unknown): value is Request =>
-  isObject(value) &&
-  isKey(value.client) &&
-  isCount(value.session) &&
-  isCount(value.number) &&
-  isCount(value.settled) &&
-  isSignature(value.signature) &&
-  isBody(value.body);
-
-const isBatch = (value: unknown): value is Batch =>
-  isObject(value) && isCount(value.time) && isContent(value.seed) && isList(value.requests, MAX_LEAVES, isDigest);
-
-const isCheckpointVote = (value: unknown): value is CheckpointVote =>
-  isObject(value) && isReplica(value.replica) && isSignature(value.signature);
-
-const isStable = (value: unknown): value is StableCheckpoint =>
-  isObject(value) &&
-  isCount(value.epoch) &&
-  isCount(value.seq) &&
-  isContent(value.digest) &&
-  isList(value.votes, MAX_REPLICAS, isCheckpointVote);
-
-const isCheckpoint: Check = (value) => isObject(value) && isCount(value.seq) && isContent(value.digest);
-
-const isClaim: Check = (value) => isObject(value) && isCount(value.seq) && isContent(value.digest) && isCount(value.view);
-
-const isViewChange: Check = (v) =>
-  isObject(v) &&
-  isReplica(v.replica) &&
-  isCount(v.epoch) &&
-  isCount(v.view) &&
-  isStable(v.stable) &&
-  isList(v.checkpoints, MAX_SLOTS, isCheckpoint) &&
-  isList(v.prepared, MAX_SLOTS, isClaim) &&
-  isList(v.preprepared, MAX_SLOTS, isClaim) &&
-  isSignature(v.signature);
-
-const isNewView: Check = (v) =>
-  isObject(v) &&
-  isCount(v.epoch) &&
-  isCount(v.view) &&
-  isList(v.viewChanges, MAX_REPLICAS, isViewChange) &&
-  isList(v.slots, MAX_SLOTS, isCheckpoint) &&
-  isCheckpoint(v.checkpoint) &&
-  isSignature(v.signature);
-
-/** Whether a peer's message is one of the protocol. */
-export const isPeerMessage = (m: unknown): m is PeerMessage => {
-  if (!isObject(m)) return false;
-  switch (m.t) {
-    case "pre-prepare":
-      return isCount(m.view) && isCount(m.seq) && isBatch(m.batch);
-    case "prepare":
-    case "commit":
-      return isCount(m.view) && isCount(m.seq) && isContent(m.digest);
-    case "checkpoint":
-      return isCount(m.seq) && isDigest(m.digest) && isSignature(m.signature);
-    case "view-change":
-      return isViewChange(m.viewChange);
-    case "new-view":
-      return isNewView(m.newView);
-    case "status":
-      return isCount(m.view) && typeof m.active === "boolean" && isCount(m.stable) && isCount(m.committed) && isCount(m.executed);
-    case "fetch":
-      return isList(m.requests, MAX_LEAVES, isDigest) && isList(m.batches, MAX_LEAVES, isDigest);
-    case "content":
-      return isList(m.requests, MAX_LEAVES, isRequest) && isList(m.batches, MAX_LEAVES, isBatch);
-    case "fetch-checkpoint":
-      return isCount(m.above);
-    case "checkpoint-proof":
-      return isStable(m.stable) && isList(m.pages, MAX_PAGES, isDigest) && (m.next === undefined || isCertifiedMembership(m.next));
-    case "fetch-page":
-      return isCount(m.seq) && isCount(m.page);
-    case "page":
-      return isCount(m.seq) && isCount(m.page) && typeof m.data === "string";
-    default:
-      return false;
-  }
-};
-
-const NOTICES = ["view-changing", "view", "stable", "transferring", "transferred", "epoch"];
+const NOTICES = ["view-changing", "view", "stable", "transferring", "transferred", "epoch", "retired"];
 const NOTICE_NUMBERS = ["view", "leader", "seq", "epoch"];
 
 const isNotice: Check = (n) =>

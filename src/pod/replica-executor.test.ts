@@ -1,0 +1,133 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import type { Json } from "../lib/json.ts";
+import type { LogLine } from "../protocol/run.ts";
+import { ReplicaExecutor } from "./replica-executor.ts";
+
+const BUNDLE = `
+const { fn } = require("lockstep");
+const crypto = require("node:crypto");
+const loadedAt = Date.now();
+exports.add = fn("add", (input) => input.a + input.b);
+exports.look = fn("look", async (input, ctx) => {
+  const before = [Date.now(), new Date().getTime(), performance.now(), Number(process.hrtime.bigint() / 1000000n), loadedAt];
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  const chance = [Math.random(), crypto.randomUUID(), globalThis.crypto.randomUUID(), crypto.randomBytes(4).toString("hex")];
+  const bytes = crypto.getRandomValues(new Uint8Array(4)).join();
+  ctx.log.info("looked", input);
+  return { before, after: Date.now(), isDate: new Date() instanceof Date, year: new Date(0).getUTCFullYear(), chance, bytes, int: crypto.randomInt(10) };
+});
+exports.bad = fn("bad", (input, ctx) => {
+  if (input === "state") return ctx.state;
+  if (input === "fetch") return fetch("http://127.0.0.1:1/");
+  if (input === "exit") process.exit(3);
+  if (input === "bigint") return 1n;
+  if (input === "loop") while (true);
+  if (input === "never") return new Promise(() => {});
+  if (input === "later") return new Promise(() => setTimeout(() => { while (true); }, 1));
+  if (input === "large") return "x".repeat(5000);
+  if (input === "throw") throw Object.assign(new TypeError("no"), { details: { a: 1 } });
+  return "fine";
+});
+`;
+
+const directory = mkdtempSync(join(tmpdir(), "replica-executor-"));
+const path = join(directory, "bundle.cjs");
+writeFileSync(path, BUNDLE);
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const SEED = "5".repeat(64);
+let executor: ReplicaExecutor | undefined;
+afterEach(() => executor?.stop());
+
+/** Executes each list of inputs as one batch. */
+const execute = async (name: string, batches: unknown[][], timeoutMs = 2_000): Promise<{ outcomes: unknown[][]; lines: LogLine[] }> => {
+  const outcomes: Json[][] = [];
+  const lines: LogLine[] = [];
+  await new Promise<void>((resolve, reject) => {
+    const options = { function: name, path, timeoutMs, maxPayloadBytes: 4_096, maxLogBytes: 4_096, memoryMb: 64 };
+    executor = new ReplicaExecutor(options, {
+      loaded: () => {},
+      executed: (_seq, told) => {
+        outcomes.push(told);
+        if (outcomes.length === batches.length) resolve();
+      },
+      snapshotted: () => {},
+      installed: () => {},
+      lines: (_id, told) => lines.push(...told),
+      failed: (failure) => reject(new Error(typeof failure === "string" ? failure : failure.message)),
+    });
+    for (const [i, inputs] of batches.entries()) {
+      const operations = inputs.map((input, n) => ({ id: `run_${i}/${n}`, key: "", input: JSON.stringify(input) }));
+      executor.execute({ t: "execute", seq: i + 1, time: 1_700_000_000_000 + i, seed: SEED, operations });
+    }
+  });
+  return { outcomes: outcomes.map((batch) => batch.map((outcome) => JSON.parse(outcome) as unknown)), lines };
+};
+
+const codeOf = (outcome: unknown): string | undefined => (outcome as { failure?: { code: string } }).failure?.code;
+
+describe("the execution of a replica's operations", () => {
+  test("outcomes come in the order of their batches and operations", async () => {
+    const { outcomes } = await execute("add", [
+      [
+        { a: 1, b: 2 },
+        { a: 2, b: 2 },
+      ],
+      [{ a: 3, b: 3 }],
+    ]);
+    expect(outcomes).toEqual([[{ value: 3 }, { value: 4 }], [{ value: 6 }]]);
+  });
+
+  test("clock and chance are what was agreed on, at every replica, and timers still run", async () => {
+    const one = await execute("look", [["a", "b"]]);
+    await executor?.stop();
+    const other = await execute("look", [["a", "b"]]);
+    expect(other).toEqual(one);
+    const [first, second] = (one.outcomes[0] as { value: Record<string, unknown> }[]).map(({ value }) => value);
+    const time = 1_700_000_000_000;
+    expect(first).toMatchObject({ before: [time, time, time, time, 0], after: time, isDate: true, year: 1970 });
+    expect(first?.chance).not.toEqual(second?.chance);
+    expect(one.lines).toEqual([
+      { at: time, level: "info", text: "looked a" },
+      { at: time, level: "info", text: "looked b" },
+    ]);
+  });
+
+  test("what fails is an outcome without a stack", async () => {
+    const { outcomes } = await execute("bad", [["throw", "bigint", "large", "state", "fetch", "exit", "else"]]);
+    const [thrown, ...others] = outcomes[0] as unknown[];
+    const cause = { code: "ERROR", name: "TypeError", message: "no", details: { a: 1 } };
+    expect(thrown).toEqual({ failure: { code: "FUNCTION_FAILED", name: "TypeError", message: "no", cause } });
+    expect(others.map(codeOf)).toEqual([
+      "RESULT_NOT_JSON",
+      "PAYLOAD_TOO_LARGE",
+      "ACCESS_DENIED",
+      "ACCESS_DENIED",
+      "PROCESS_EXIT",
+      undefined,
+    ]);
+  });
+
+  test("an operation that never answers ends with its timeout, beside others", async () => {
+    const { outcomes } = await execute("bad", [["never", "else"], ["else"]], 50);
+    expect(outcomes.map((batch) => batch.map(codeOf))).toEqual([["CALL_TIMEOUT", undefined], [undefined]]);
+  });
+
+  test("an operation that keeps the thread is ended, and only that one", async () => {
+    const { outcomes } = await execute("bad", [["else", "loop", "else"], ["else"]], 100);
+    expect(outcomes.map((batch) => batch.map(codeOf))).toEqual([[undefined, "CALL_TIMEOUT", undefined], [undefined]]);
+    expect(executor?.restarts).toBe(1);
+  });
+
+  test("one that keeps the thread after it has waited is found out, and only that one ended", async () => {
+    const { outcomes } = await execute("bad", [["else", "later", "else"], ["else"]], 100);
+    expect(outcomes.map((batch) => batch.map(codeOf))).toEqual([[undefined, "CALL_TIMEOUT", undefined], [undefined]]);
+  });
+
+  test("a function that the bundle doesn't have is refused", async () => {
+    await expect(execute("nobody", [["x"]])).rejects.toThrow(/UNKNOWN_FUNCTION/);
+  });
+});
