@@ -177,6 +177,7 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
     },
     applications: async () => registry.list(),
     faults: (limit) => parts.admin.faults(limit),
+    replicaSets: () => parts.replicas.views(),
     drill: (request) => parts.drills.provoke(request),
     pods: () => podViews(fleet, parts.slotsPerPod),
     layers: () => layerViews(parts),

@@ -114,7 +114,9 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const dataDirectory = openDataDirectory(options.dataDirectory, stops);
     const journal = options.adapters?.journal ?? (await openSqliteJournal(dataDirectory, { inlineLimit: limits.inlinePayloadBytes }));
     stops.push(() => journal.close());
-    const cluster = options.adapters?.cluster ?? localCluster(limits, clock, dataDirectory, (line) => options.log?.(`warning: ${line}`));
+    const areDrillsAllowed = options.drills !== undefined && options.drills !== false;
+    const ownCluster = () => localCluster(limits, clock, dataDirectory, areDrillsAllowed, (line) => options.log?.(`warning: ${line}`));
+    const cluster = options.adapters?.cluster ?? ownCluster();
     const readiness = { reason: "the platform is starting" as string | undefined };
     const fatal = (error: unknown): void => {
       readiness.reason = "the journal can't be written";
@@ -130,7 +132,7 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const pulse = dataDirectory === "" ? undefined : filePulse(join(dataDirectory, "pulse"));
     stops.push(() => pulse?.close());
     const restart = typeof options.drills === "object" ? options.drills.restart : undefined;
-    const drills = { allowed: options.drills !== undefined && options.drills !== false, ownProcess: options.gateway !== false, restart };
+    const drills = { allowed: areDrillsAllowed, ownProcess: options.gateway !== false, restart };
     const parts = connect({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, pulse, drills, fatal, report, warn });
     const recovered = await start(parts, limits, clock, stops);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
@@ -315,6 +317,7 @@ const connect = (choices: Choices): Connected => {
     allowed: choices.drills.allowed,
     pods: () => fleet.pods.values(),
     harm: (pod, harm) => fleet.harm(pod, harm),
+    replica: (kind, fn) => replicas.provoke(kind, fn, (pod) => fleet.harm(pod.id, "kill")),
     position: () => events.position,
     killControlPlane: choices.drills.ownProcess ? () => process.kill(process.pid, "SIGKILL") : undefined,
     restartControlPlane: choices.drills.restart,
@@ -434,9 +437,16 @@ const storeInS3 = async (options: S3Options, clock: Clock): Promise<Choices["sto
   return (parts, buckets) => new S3Objects(client, parts, clock, buckets);
 };
 
-const localCluster = (limits: PlatformLimits, clock: Clock, dataDirectory: string, warn: (line: string) => void): Cluster =>
+const localCluster = (
+  limits: PlatformLimits,
+  clock: Clock,
+  dataDirectory: string,
+  drills: boolean,
+  warn: (line: string) => void,
+): Cluster =>
   new LocalCluster(
     {
+      drills,
       program: fileURLToPath(new URL("./pod/main.js", import.meta.url)),
       heartbeatMs: HEARTBEAT_MS,
       maxPayloadBytes: limits.maxPayloadBytes,

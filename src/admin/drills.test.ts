@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { PodHarm } from "../cluster/port.ts";
+import { REPLICA_DRILLS } from "../protocol/faults.ts";
 import type { Pod, Tenant } from "../scheduler/fleet.ts";
 import { createStepClock } from "../testing/step-clock.ts";
 import { type DrillParts, Drills } from "./drills.ts";
@@ -20,6 +21,7 @@ const setUp = (pods: Pod[], parts: Partial<DrillParts> = {}) => {
       if (there.has(pod)) harms.push([pod, harm, clock.now() - 1_000]);
       return there.has(pod);
     },
+    replica: () => ({ pod: podOf("pod-9", "add", 1), replica: 2, calls: 3 }),
     position: () => 17,
     killControlPlane: () => {
       killed = true;
@@ -37,6 +39,12 @@ const PODS = [
 ];
 
 describe("a drill", () => {
+  test.each(REPLICA_DRILLS)("%s hits a replica, and tells which seat it has", (kind) => {
+    const { drills, harms } = setUp(PODS);
+    expect(drills.provoke({ kind, function: "add" })).toMatchObject({ kind, pod: "pod-9", function: "add", replica: 2, calls: 3 });
+    expect(harms).toEqual([]);
+  });
+
   test("hits the busiest pod of a function, and tells which and since when", () => {
     const { drills, harms } = setUp(PODS);
     expect(drills.provoke({ kind: "pod" })).toEqual({

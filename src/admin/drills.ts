@@ -6,7 +6,7 @@
 import type { PodHarm } from "../cluster/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
-import type { Drill, DrillRequest } from "../protocol/faults.ts";
+import { type Drill, type DrillRequest, REPLICA_DRILLS, type ReplicaDrillKind } from "../protocol/faults.ts";
 import type { Pod } from "../scheduler/fleet.ts";
 
 export interface DrillParts {
@@ -15,6 +15,8 @@ export interface DrillParts {
   allowed: boolean;
   pods(): Iterable<Pod>;
   harm(pod: string, harm: PodHarm): boolean;
+  /** Lets a replica misbehave, of this function's set or of the one that was made last. @throws {LockstepError} UNKNOWN_POD */
+  replica(kind: ReplicaDrillKind, fn: string | undefined): { pod: Pod; replica: number; calls: number };
   /** Of the newest event. */
   position(): number;
   /** Ends this process as `kill -9` would; `undefined` where that would end more than a platform. */
@@ -45,6 +47,10 @@ export class Drills {
     const { clock, position } = this.#parts;
     const told = { kind, at: clock.now(), position: position() };
     if (kind === "control-plane") return { ...told, ...this.#killControlPlane() };
+    if (isOfReplicas(kind)) {
+      const { pod, replica, calls } = this.#parts.replica(kind, role);
+      return { ...told, pod: pod.id, function: pod.tenant?.role ?? "", replica, pid: pod.pid, calls };
+    }
     const pod = this.#busiest(role);
     const { id, pid, inFlight } = pod;
     const drill: Drill = { ...told, pod: id, function: pod.tenant?.role ?? "warm", pid, calls: inFlight };
@@ -112,6 +118,8 @@ export class Drills {
     stop();
   }
 }
+
+const isOfReplicas = (kind: DrillRequest["kind"]): kind is ReplicaDrillKind => (REPLICA_DRILLS as readonly string[]).includes(kind);
 
 // A function's pod that works, then any that works, then one of a function, then any.
 const rank = ({ inFlight, tenant }: Pod): number => {

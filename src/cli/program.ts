@@ -13,6 +13,7 @@ import { layersVerb } from "./commands/layers.ts";
 import { logsVerb } from "./commands/logs.ts";
 import { objectsVerb } from "./commands/objects.ts";
 import { podsVerb } from "./commands/pods.ts";
+import { replicasVerb } from "./commands/replicas.ts";
 import { runVerb } from "./commands/run.ts";
 import { runsVerb } from "./commands/runs.ts";
 import { servicesVerb } from "./commands/services.ts";
@@ -47,6 +48,7 @@ const VERBS: readonly Verb[] = [
   stateVerb,
   objectsVerb,
   faultsVerb,
+  replicasVerb,
   drillVerb,
   verifyVerb,
   doctorVerb,

@@ -7,6 +7,7 @@ import type { ApplicationVersion, Bundle } from "../protocol/application.ts";
 import type { CallLog, LayerView, PodView, Rehearsal, Repair, TriggerView } from "../protocol/control-plane.ts";
 import type { PlatformEvent } from "../protocol/events.ts";
 import type { Drill, DrillRequest, FaultView } from "../protocol/faults.ts";
+import type { ReplicaSetView } from "../protocol/replica.ts";
 import type { RunPage, RunSummary } from "../protocol/run.ts";
 import { type ClientCluster, createCluster } from "./cluster.ts";
 import type { EventsOptions } from "./events.ts";
@@ -95,6 +96,8 @@ export interface Client {
   layers(): Promise<LayerView[]>;
   /** What of the platform itself has failed, the newest first. Default: the last 100. */
   faults(limit?: number): Promise<FaultView[]>;
+  /** The replica sets that are at work, with who sits in which seat. */
+  replicaSets(): Promise<ReplicaSetView[]>;
   /** Provokes a fault of a development platform on this machine. */
   drill(request: DrillRequest): Promise<Drill>;
   /** What starts runs by itself: schedules, events, objects, webhooks. */
@@ -169,7 +172,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
       const body = { ...filter, ...(since === undefined ? {} : { since: Number(since) }) };
       return (await http.json<{ runs: Repair[] }>("POST", "/v1/runs/retry", { body, repeatable: filter.dryRun === true })).runs;
     },
-    events: (eventsOptions) => followEvents(http, clock, retryForMs, eventsOptions),
+    events: (eventsOptions) => followEvents({ http, clock, retryForMs }, eventsOptions),
     applications: async () => (await http.json<{ applications: ApplicationVersion[] }>("GET", "/v1/applications")).applications,
     deploy: ({ application, version, code }) =>
       http.json<ApplicationVersion>("POST", "/v1/applications", { body: { application, version, code }, repeatable: true }),
@@ -178,10 +181,11 @@ export const createClient = (options: ClientOptions = {}): Client => {
       return (await http.json<{ runs: Rehearsal[] }>("POST", "/v1/applications/check", request)).runs;
     },
     state: createState(http),
-    cluster: createCluster(http),
+    cluster: createCluster({ http, clock, retryForMs }),
     objects: createObjects(http),
     pods: async () => (await http.json<{ pods: PodView[] }>("GET", "/v1/pods")).pods,
     layers: async () => (await http.json<{ layers: LayerView[] }>("GET", "/v1/layers")).layers,
+    replicaSets: async () => (await http.json<{ replicaSets: ReplicaSetView[] }>("GET", "/v1/replica-sets", {})).replicaSets,
     faults: async (limit) => (await http.json<{ faults: FaultView[] }>("GET", "/v1/faults", { query: { limit } })).faults,
     drill: (request) => http.json<Drill>("POST", "/v1/drills", { body: { ...request }, repeatable: false }),
     triggers: async () => (await http.json<{ triggers: TriggerView[] }>("GET", "/v1/triggers")).triggers,

@@ -35,6 +35,8 @@ export interface LocalClusterOptions {
   records?: string;
   /** Told of the pods of an earlier life that still were there. */
   foundStrays?(pods: readonly string[]): void;
+  /** Replicas do what drills tell them. Default: no. */
+  drills?: boolean;
 }
 
 interface LocalPod {
@@ -218,6 +220,7 @@ export class LocalCluster implements Cluster {
       memoryMb: pod.spec.memoryMb,
       maxPayloadBytes: this.#options.maxPayloadBytes,
       maxLogBytes: this.#options.maxLogBytes,
+      ...(this.#options.drills === true ? { drills: true } : {}),
     };
     // A pod that dies before it reads this is reported by its exit.
     pod.process.stdin?.on("error", () => {});

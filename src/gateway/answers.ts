@@ -1,6 +1,7 @@
 /** Schemas of what the platform answers: the components of the OpenAPI document. */
 import { catalogue } from "../lib/errors.ts";
 import type { EVENT_TYPES } from "../protocol/events.ts";
+import { DRILLS } from "../protocol/faults.ts";
 import type { DocumentSchema } from "./route.ts";
 
 const text = { type: "string" };
@@ -407,15 +408,32 @@ export const components = {
     "did?": { ...text, description: "What was done about it." },
   }),
   Drill: object({
-    kind: { enum: ["pod", "hang", "slow", "control-plane"] },
+    kind: { enum: [...DRILLS] },
     "pod?": text,
     "function?": text,
+    "replica?": { ...integer, description: "The seat of a replica." },
     pid: integer,
     calls: { ...integer, description: "That were under way in it." },
     at: time,
     position: { ...integer, description: "Of the newest event then." },
     "lastsMs?": integer,
     "restarts?": { ...yes, description: "The control plane begins anew by itself." },
+  }),
+  ReplicaSet: object({
+    set: { ...text, description: "`application/function@version`" },
+    application: text,
+    function: text,
+    version: text,
+    faults: { ...integer, description: "Replicas that may fail in any way." },
+    durable: { ...yes, description: "Its replicas keep state on disk." },
+    state: { enum: ["forming", "serving", "waiting"], description: "waiting: fewer than 2f + 1 replicas work, and calls wait." },
+    epoch: { ...integer, description: "Grows with each change of the members." },
+    view: integer,
+    serving: { ...integer, description: "Replicas that work." },
+    underWay: { ...integer, description: "Calls that are not certified yet." },
+    replicas: list(
+      object({ index: integer, state: { enum: ["empty", "starting", "ready", "serving"] }, "pod?": text, "key?": text, leader: yes }),
+    ),
   }),
   CallLog: object({
     run: runId,

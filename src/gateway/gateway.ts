@@ -31,6 +31,7 @@ import { settingsOf } from "./options.ts";
 import { platformRoutes } from "./platform-routes.ts";
 import { problemText, sendProblem } from "./problem.ts";
 import { recoveryRoutes } from "./recovery-routes.ts";
+import { replicaRoutes } from "./replica-routes.ts";
 import type { Route, RouteContext } from "./route.ts";
 import { runRoutes } from "./run-routes.ts";
 import { startRoutes } from "./start-routes.ts";
@@ -63,6 +64,10 @@ export const createGateway = async (plane: ControlPlane, options: GatewayOptions
     settings,
     waits: new Waits(),
     streams: new EventStreams(plane, settings),
+    watches: {
+      pods: new EventStreams(plane.cluster.podChanges, settings),
+      services: new EventStreams(plane.cluster.serviceChanges, settings),
+    },
     uploads: new Uploads(REQUEST_TIMEOUT_MS, settings.uploadTimeoutMs),
     closing: () => closing,
   };
@@ -101,6 +106,7 @@ export const allRoutes = (context: RouteContext): Route[] => {
     ...platformRoutes(context),
     ...clusterRoutes(context),
     ...faultRoutes(context),
+    ...replicaRoutes(context),
     ...hookRoutes(context),
     ...objectRoutes(context),
     ...stateRoutes(context),
@@ -272,8 +278,8 @@ const listen = async (app: FastifyInstance, { host, port }: Settings): Promise<v
   }
 };
 
-const shutDown = async (app: FastifyInstance, { settings, waits, streams }: RouteContext): Promise<void> => {
-  streams.endAll();
+const shutDown = async (app: FastifyInstance, { settings, waits, streams, watches }: RouteContext): Promise<void> => {
+  for (const each of [streams, watches.pods, watches.services]) each.endAll();
   waits.releaseAll();
   const { clock, closeTimeoutMs } = settings;
   let cancelIdle = (): void => undefined;

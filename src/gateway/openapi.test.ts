@@ -46,6 +46,7 @@ const ADDRESSES = [
   "GET /v1/logs",
   "GET /v1/openapi.json",
   "GET /v1/pods",
+  "GET /v1/replica-sets",
   "GET /v1/runs",
   "GET /v1/runs/{id}",
   "GET /v1/runs/{id}/journal",

@@ -6,6 +6,7 @@ import type { PlatformEvent } from "./events.ts";
 import type { Drill, DrillRequest, FaultView } from "./faults.ts";
 import type { ByteRange, ObjectInfo, ObjectPage, PutOptions } from "./objects.ts";
 import type { Resolution } from "./recovery.ts";
+import type { ReplicaSetView } from "./replica.ts";
 import type { ExecutionReport, JournalRecord, LogLine, RunFilter, RunPage, RunResult, RunSummary, StartRun } from "./run.ts";
 import type { StateEntry, StateWrite } from "./state.ts";
 
@@ -199,6 +200,8 @@ export interface ControlPlane {
   layers(): LayerView[];
   /** What of the platform itself has failed, the newest first; at most the last 500. */
   faults(limit: number): FaultView[];
+  /** Replica sets that are at work now. */
+  replicaSets(): ReplicaSetView[];
   /** Provokes a fault. @throws {LockstepError} DRILLS_DISABLED, UNKNOWN_POD */
   drill(request: DrillRequest): Drill;
   /** Of the newest event. */

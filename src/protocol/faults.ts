@@ -45,14 +45,19 @@ export interface FaultView {
   did?: string;
 }
 
-export const DRILLS = ["pod", "hang", "slow", "control-plane"] as const;
+/** What replicas of a set can be made to do. */
+export const REPLICA_DRILLS = ["replica-lie", "replica-crash", "leader-crash", "leader-equivocate", "partition"] as const;
 
-/** A fault that is provoked: a pod is killed, stopped, slowed down; the control plane is killed. */
+export type ReplicaDrillKind = (typeof REPLICA_DRILLS)[number];
+
+export const DRILLS = ["pod", "hang", "slow", "control-plane", ...REPLICA_DRILLS] as const;
+
+/** A fault that is provoked: a pod is killed, stopped, slowed down; the control plane is killed; a replica is killed, cut off, or lies. */
 export type DrillKind = (typeof DRILLS)[number];
 
 export interface DrillRequest {
   kind: DrillKind;
-  /** Whose pod; default: the busiest one. */
+  /** Whose pod, or whose replicas; default: the busiest pod, or the replica set that was made last. */
   function?: string;
 }
 
@@ -62,6 +67,8 @@ export interface Drill {
   /** Absent for the control plane. */
   pod?: string;
   function?: string;
+  /** Of a replica: its seat. */
+  replica?: number;
   pid: number;
   /** Calls that the pod executed then. */
   calls: number;

@@ -17,12 +17,14 @@ import type { StateRows } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
 import type { EventBody } from "../protocol/events.ts";
+import type { ReplicaDrillKind } from "../protocol/faults.ts";
 import type { ToPod } from "../protocol/pod.ts";
 import type { ReplicaSetView } from "../protocol/replica.ts";
 import type { StateChange } from "../protocol/state.ts";
 import type { Fleet } from "../scheduler/fleet.ts";
 import type { Pod, Tenant } from "../scheduler/pod.ts";
 import type { FunctionHome, PodSource } from "../scheduler/service.ts";
+import { provokeReplica } from "./drills.ts";
 import { openKeys, type PlatformKeys } from "./keys.ts";
 import type { SetSpec } from "./machine.ts";
 import { nodeCrypto } from "./node-crypto.ts";
@@ -136,11 +138,14 @@ export class ReplicaSets implements PodSource {
     return this.#openKeys().adminKey;
   }
 
-  /**
-   * The set of a function's newest version that has one.
-   * @throws {LockstepError} UNKNOWN_POD when it has none at work
-   */
-  setOf(fn: string | undefined): ReplicaSet {
+  /** For drills. @throws {LockstepError} UNKNOWN_POD */
+  provoke(kind: ReplicaDrillKind, fn: string | undefined, kill: (pod: Pod) => boolean): { pod: Pod; replica: number; calls: number } {
+    const set = this.#setOf(fn);
+    return { ...provokeReplica(set, kind, kill), calls: set.underWay };
+  }
+
+  /** The function's set that was made last. @throws {LockstepError} UNKNOWN_POD when none is at work */
+  #setOf(fn: string | undefined): ReplicaSet {
     const set = [...this.#sets.values()].reverse().find(({ spec }) => fn === undefined || spec.function === fn);
     if (set?.machine.phase === "serving") return set;
     const whose = fn === undefined ? "" : ` of "${fn}"`;

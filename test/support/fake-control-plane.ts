@@ -16,6 +16,7 @@ import type {
 import type { EventBody, PlatformEvent } from "../../src/protocol/events.ts";
 import type { Drill, DrillRequest, FaultView } from "../../src/protocol/faults.ts";
 import type { Resolution } from "../../src/protocol/recovery.ts";
+import type { ReplicaSetView } from "../../src/protocol/replica.ts";
 import type { JournalRecord, RunFilter, RunKind, RunResult, RunSummary, StartRun } from "../../src/protocol/run.ts";
 import { FINAL } from "../../src/protocol/run.ts";
 import { FakeClusterPlane } from "./fake-cluster-plane.ts";
@@ -199,6 +200,15 @@ export class FakeControlPlane implements ControlPlane {
       { ...pod, id: "pod-2", inFlight: 1 },
       { ...pod, id: "pod-3", role: "warm", inFlight: 0 },
     ];
+  }
+
+  replicaSets(): ReplicaSetView[] {
+    this.#ask("replicaSets");
+    const key = "k".repeat(43);
+    const replicas = [0, 1, 2, 3].map((index) => ({ index, state: "serving" as const, pod: `pod-${index + 5}`, key, leader: index === 1 }));
+    replicas[3] = { ...replicas[3]!, state: "starting" as never };
+    const named = { set: "shop/quote@0123456789abcdef", application: "shop", function: "quote", version: "0123456789abcdef" };
+    return [{ ...named, faults: 1, durable: false, state: "serving", epoch: 2, view: 5, serving: 3, underWay: 4, replicas }];
   }
 
   faults(limit: number): FaultView[] {

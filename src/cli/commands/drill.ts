@@ -27,6 +27,11 @@ const WARNINGS: Record<DrillKind, string> = {
   hang: "stops the process of a pod",
   slow: "slows a pod down for some seconds",
   "control-plane": "kills the platform itself; unless `lockstep dev` runs it, somebody has to start it again",
+  "replica-lie": "lets a replica vote for wrong results",
+  "replica-crash": "kills a replica that follows the leader",
+  "leader-crash": "kills the leader of a replica set",
+  "leader-equivocate": "lets the leader of a replica set propose different things to different replicas",
+  partition: "cuts a replica off from the others of its set",
 };
 
 export const drillVerb: Verb = (program, does) => {
@@ -34,7 +39,7 @@ export const drillVerb: Verb = (program, does) => {
     .description("provoke a fault of a development platform on this machine, and tell how it was noticed and repaired")
     .addArgument(new Argument("<kind>", "what to provoke").choices(DRILLS))
     .option("--yes", "yes, break it")
-    .option("--function <name>", "a pod of this function (default: the busiest pod)")
+    .option("--function <name>", "a pod, or a replica, of this function (default: the busiest pod, the newest replica set)")
     .option("--timeout <duration>", "wait so long for the repair (exit code 4)", "60s")
     .action(
       does<[DrillKind], Options>(async (context, [kind], options) => {
@@ -52,10 +57,21 @@ export const drillVerb: Verb = (program, does) => {
     );
 };
 
+const DID: Record<DrillKind, string> = {
+  pod: "killed",
+  hang: "stopped",
+  slow: "slowing down",
+  "control-plane": "killed",
+  "replica-lie": "lies from now on:",
+  "replica-crash": "killed",
+  "leader-crash": "killed",
+  "leader-equivocate": "equivocates from now on:",
+  partition: "cut off",
+};
+
 const announce = ({ note }: Context, { kind, pod, function: role, pid, calls, restarts }: Drill): void => {
   const whose = pod === undefined ? `the control plane, process ${pid}` : `${pod} (${role}), process ${pid}`;
-  const did = { pod: "killed", hang: "stopped", slow: "slowing down", "control-plane": "killed" }[kind];
-  note(`${did} ${whose}, with ${calls} ${calls === 1 ? "call" : "calls"} under way`);
+  note(`${DID[kind]} ${whose}, with ${calls} ${calls === 1 ? "call" : "calls"} under way`);
   if (kind !== "control-plane") return;
   const waits = "this waits for it";
   note(restarts === true ? `it begins anew by itself; ${waits}` : `start it again as it was started, on the same --data; ${waits}`);
