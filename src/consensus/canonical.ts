@@ -39,6 +39,9 @@ export const seedText = (set: string, seq: number, time: number, requests: reado
 export const checkpointText = (set: string, epoch: number, seq: number, digest: Digest): string =>
   text("checkpoint", set, epoch, seq, digest);
 
+/** Of the state after `seq`: its hash is what a checkpoint's votes are for. Of a page's text it is the plain hash that is listed. */
+export const stateText = (set: string, seq: number, pages: readonly Digest[]): string => text("state", set, seq, pages);
+
 export const viewChangeText = (set: string, v: Omit<ViewChange, "signature">): string =>
   text(
     "view-change",

@@ -22,8 +22,11 @@ export type Input =
   | { t: "missing"; seq: number }
   | { t: "timer"; timer: TimerName };
 
-/** `progress`: the view change timer. `batch`: a batch that waits for more. `status`: retransmission. `transfer`: a peer doesn't answer. */
-export type TimerName = "progress" | "batch" | "status" | "transfer";
+/**
+ * `progress`: the view change timer. `batch`: a batch that waits for more. `fetch`: contents that are missing. `status`: retransmission.
+ * `transfer`: a peer doesn't answer.
+ */
+export type TimerName = "progress" | "batch" | "fetch" | "status" | "transfer";
 
 /** What a replica must not forget when its process starts anew with its memory lost, if it is to come back as itself. */
 export type DurableRecord =
@@ -34,7 +37,14 @@ export type DurableRecord =
   | { t: "committed"; epoch: number; seq: number; digest: Digest }
   /** `core` are the contents of the first pages: those of the client table. */
   | { t: "stable"; checkpoint: StableCheckpoint; pages: Digest[]; core: string[] }
-  | { t: "membership"; next: CertifiedMembership };
+  /** The epoch of `next` has begun, after the number `base.seq`, in its first view. */
+  | {
+      t: "membership";
+      next: CertifiedMembership;
+      previous?: CertifiedMembership;
+      base: { seq: number; digest: Digest };
+      firstView: number;
+    };
 
 /** Carried out in their order: what follows a `persist` leaves only when that is durable. */
 export type Effect =

@@ -104,7 +104,7 @@ export type PeerMessage =
   | { t: "decided"; slots: { seq: number; digest: Digest }[] }
   /** Asks for the contents of digests. */
   | { t: "fetch"; requests: Digest[]; batches: Digest[] }
-  | { t: "content"; requests: Request[]; batches: Batch[] }
+  | { t: "content"; requests: Request[]; batches: { seq: number; batch: Batch }[] }
   /** Asks for a stable checkpoint later than `above`, with the list of its pages. */
   | { t: "fetch-checkpoint"; above: number }
   /** With `membership`, that of the votes, for whoever is in another epoch; with `next` where the checkpoint is the last of its epoch. */

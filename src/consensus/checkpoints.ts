@@ -1,0 +1,168 @@
+import { checkpointText, membershipText, stateText } from "./canonical.ts";
+import type { Ahead, Core, OwnCheckpoint } from "./core.ts";
+import type { Digest } from "./crypto.ts";
+import { leaderOf, type Membership, quorumOf, type ReplicaIndex } from "./membership.ts";
+import type { CheckpointVote, PeerMessage, StableCheckpoint } from "./messages.ts";
+
+// Checkpoints (TOCS 2002, §4.3, "garbage collection"): the state after every K numbers, and after each change of the members. What 2f + 1
+// replicas have signed is stable: it can be shown to anyone, and everything below it is forgotten.
+
+/** Numbers of one replica whose votes are kept: those of the window, and the last of a replica that is far ahead. */
+const MOST_VOTES = 6;
+
+/** Notes the core's part of the state as soon as the number has been executed; the function's pages may come later. */
+export const captureState = (core: Core): void => {
+  const { log, barrier } = core;
+  if (barrier === undefined || log.executed !== barrier) return;
+  core.barrier = undefined;
+  core.table.measure();
+  const { core: pages, digests } = core.writer.write(core.table, headerAt(core, barrier), core.crypto.hash);
+  const own: OwnCheckpoint = { seq: barrier, core: pages, coreDigests: digests, pages: undefined, digest: "" };
+  core.checkpoints.set(barrier, own);
+  const early = core.snapshots.get(barrier);
+  core.snapshots.delete(barrier);
+  if (early !== undefined) completeCheckpoint(core, own, early);
+};
+
+const headerAt = (core: Core, seq: number): Parameters<Core["writer"]["write"]>[1] => {
+  const { ending, base, time } = core;
+  if (ending?.seq !== seq) {
+    const membership = core.crypto.hash(membershipText(core.membership));
+    return { seq, time, epoch: core.epoch, membership, firstView: core.views.first, base };
+  }
+  const next = ending.next.membership;
+  return {
+    seq,
+    time,
+    epoch: next.epoch,
+    membership: core.crypto.hash(membershipText(next)),
+    firstView: firstViewOf(core.membership, next),
+    base: { seq, digest: "" },
+  };
+};
+
+/**
+ * An epoch begins in its first view whose leader was a member before: a newcomer has no state yet, and one that was replaced never leads. All
+ * replicas find the same, whichever views they have come from.
+ */
+export const firstViewOf = (before: Membership, next: Membership): number => {
+  const stays = next.replicas.map((key, i) => key === before.replicas[i]);
+  let view = 0;
+  while (stays[leaderOf(view, next.faults)] === false) view++;
+  return view;
+};
+
+/** The function's pages are written. */
+export const takeSnapshot = (core: Core, seq: number, pages: readonly Digest[]): void => {
+  const own = core.checkpoints.get(seq);
+  if (own !== undefined && own.pages === undefined) completeCheckpoint(core, own, pages);
+  // The executor may be faster than the answer to the operations before.
+  else if (own === undefined && core.barrier === seq) core.snapshots.set(seq, [...pages]);
+};
+
+const completeCheckpoint = (core: Core, own: OwnCheckpoint, pages: readonly Digest[]): void => {
+  own.pages = [...own.coreDigests, ...pages];
+  own.digest = core.crypto.hash(stateText(core.set, own.seq, own.pages));
+  const signature = core.crypto.sign(checkpointText(core.set, core.epoch, own.seq, own.digest));
+  noteVote(core, own.seq, { replica: core.index, signature, digest: own.digest });
+  core.broadcast({ t: "checkpoint", seq: own.seq, digest: own.digest, signature });
+};
+
+type Vote = CheckpointVote & { digest: Digest };
+
+export const takeCheckpoint = (core: Core, from: ReplicaIndex, message: Extract<PeerMessage, { t: "checkpoint" }>): void => {
+  const { seq, digest, signature } = message;
+  if (seq <= core.log.low) {
+    refute(core, from, message);
+    return;
+  }
+  if (core.votes[from]?.has(seq)) return;
+  if (!core.crypto.verify(core.membership.replicas[from]!, checkpointText(core.set, core.epoch, seq, digest), signature)) return;
+  noteVote(core, seq, { replica: from, signature, digest });
+};
+
+/** A signed vote for another state than the stable one is its own proof. */
+const refute = (core: Core, from: ReplicaIndex, { seq, digest, signature }: Extract<PeerMessage, { t: "checkpoint" }>): void => {
+  const { stable } = core;
+  if (seq !== stable.seq || digest === stable.digest || stable.epoch !== core.epoch) return;
+  if (!core.crypto.verify(core.membership.replicas[from]!, checkpointText(core.set, core.epoch, seq, digest), signature)) return;
+  accuseOfVote(core, { replica: from, signature, digest }, stable);
+};
+
+const accuseOfVote = (core: Core, vote: Vote, stable: StableCheckpoint): void => {
+  const { seq } = stable;
+  core.accuse(vote.replica, "wrong-checkpoint", seq, `its state after ${seq} is not the one of 2f + 1 replicas`, [vote, stable]);
+};
+
+const noteVote = (core: Core, seq: number, vote: Vote): void => {
+  core.votes[vote.replica] ??= new Map();
+  const votes = core.votes[vote.replica]!;
+  votes.set(seq, vote);
+  // A replica that floods only overwrites what it has said itself.
+  if (votes.size > MOST_VOTES) votes.delete(votes.keys().next().value!);
+  const same = core.votes.flatMap((of) => {
+    const other = of?.get(seq);
+    return other !== undefined && other.digest === vote.digest ? [{ replica: other.replica, signature: other.signature }] : [];
+  });
+  if (same.length < core.quorum) return;
+  learnStable(core, { epoch: core.epoch, seq, digest: vote.digest, votes: same });
+};
+
+/** 2f + 1 have proven this state. It is stable here once this replica has it too; else it must catch up, or fetch it. */
+export const learnStable = (core: Core, stable: StableCheckpoint, more?: Pick<Ahead, "pages" | "membership" | "next">): void => {
+  const { ahead, certified, log, now } = core;
+  // Who has lost the state needs it even where nothing is new.
+  if (stable.seq < log.low || (stable.seq === log.low && core.state !== "missing") || stable.seq === 0) return;
+  if (ahead !== undefined && (ahead.stable.seq > stable.seq || (ahead.stable.seq === stable.seq && ahead.pages !== undefined))) return;
+  const isKnown = ahead?.stable.seq === stable.seq;
+  core.ahead = { stable, pages: undefined, membership: certified, next: undefined, since: isKnown ? ahead.since : now, ...more };
+};
+
+/** Makes stable what is proven and reached. */
+export const stabilise = (core: Core): boolean => {
+  const stable = core.ahead?.stable;
+  const own = stable === undefined ? undefined : core.checkpoints.get(stable.seq);
+  if (core.state !== "present" || stable === undefined || own?.pages === undefined || own.digest !== stable.digest) return false;
+  makeStable(core, stable, own);
+  return true;
+};
+
+/** Everything up to a stable checkpoint is forgotten. */
+export const makeStable = (core: Core, stable: StableCheckpoint, own: OwnCheckpoint): void => {
+  const { seq } = stable;
+  for (const votes of core.votes) {
+    const vote = votes?.get(seq);
+    if (vote !== undefined && vote.digest !== stable.digest && stable.epoch === core.epoch) accuseOfVote(core, vote, stable);
+  }
+  core.stable = stable;
+  core.ahead = undefined;
+  core.log.low = seq;
+  forget(core, (other) => other <= seq);
+  for (const votes of core.votes) for (const at of votes?.keys() ?? []) if (at <= seq) votes.delete(at);
+  for (const at of core.checkpoints.keys()) if (at < seq) core.checkpoints.delete(at);
+  core.persist({ t: "stable", checkpoint: stable, pages: own.pages!, core: own.core });
+  core.effects.push({ t: "discard", seq });
+  core.notice({ t: "stable", seq });
+};
+
+/** Numbers, their batches, and the requests that nothing else needs. */
+export const forget = (core: Core, fits: (seq: number) => boolean): void => {
+  for (const batch of core.log.drop(fits)) for (const request of batch.requests) core.pool.unname(request);
+  for (const [digest, { seqs }] of core.lacking) {
+    for (const seq of seqs) if (fits(seq)) seqs.delete(seq);
+    if (seqs.size === 0) core.lacking.delete(digest);
+  }
+  // What was executed meanwhile under other requests waits for nothing.
+  for (const [digest, { request }] of core.pool.pendings()) if (core.table.isStale(request)) core.pool.order(digest);
+};
+
+/** Whether 2f + 1 members have signed this state. */
+export const isProven = (core: Core, stable: StableCheckpoint, members: Membership): boolean => {
+  const text = checkpointText(core.set, stable.epoch, stable.seq, stable.digest);
+  const voters = new Set(stable.votes.map(({ replica }) => replica));
+  if (voters.size !== stable.votes.length || voters.size < quorumOf(members.faults)) return false;
+  return stable.votes.every(({ replica, signature }) => {
+    const key = members.replicas[replica];
+    return key !== undefined && core.crypto.verify(key, text, signature);
+  });
+};

@@ -1,0 +1,68 @@
+import { firstViewOf, forget } from "./checkpoints.ts";
+import type { StateHeader } from "./client-pages.ts";
+import type { Core } from "./core.ts";
+import type { CertifiedMembership } from "./membership.ts";
+
+// A change of the members. It has a number like any request; the checkpoint at that number is the old members' last word, and the new epoch
+// begins for a replica when that is stable. What the old epoch has agreed on above it is void: no replica has executed it.
+
+/** The checkpoint that ends the epoch is stable here. */
+export const endEpoch = (core: Core): boolean => {
+  const { ending, log, stable } = core;
+  if (ending === undefined || log.low !== ending.seq) return false;
+  const header = {
+    seq: ending.seq,
+    epoch: ending.next.membership.epoch,
+    firstView: firstViewOf(core.membership, ending.next.membership),
+    base: { seq: ending.seq, digest: stable.digest },
+  };
+  enterEpoch(core, ending.next, core.certified, header);
+  return true;
+};
+
+/** @param voters the members that have signed the state from which this replica goes on */
+export const enterEpoch = (
+  core: Core,
+  next: CertifiedMembership,
+  voters: CertifiedMembership,
+  header: Pick<StateHeader, "seq" | "firstView" | "base">,
+): void => {
+  const { seq, firstView, base } = header;
+  voidAbove(core, seq);
+  if (next !== core.certified) core.enterMembership(next);
+  if (voters.membership.epoch < next.membership.epoch) core.previous = voters;
+  core.ending = undefined;
+  core.joining = false;
+  core.isLate = false;
+  core.ahead = undefined;
+  core.base = { seq: base.seq, digest: base.digest === "" ? core.stable.digest : base.digest };
+  resetViews(core, firstView);
+  for (const votes of core.votes) votes?.clear();
+  core.statuses.length = 0;
+  core.persist({ t: "membership", next, base: core.base, firstView, ...(core.previous === undefined ? {} : { previous: core.previous }) });
+  core.notice(core.retired ? { t: "retired", epoch: core.epoch } : { t: "epoch", epoch: core.epoch });
+};
+
+/** Requests of the void numbers wait for a number again. */
+const voidAbove = (core: Core, seq: number): void => {
+  const { log, pool } = core;
+  const requests = log.slots().flatMap((slot) => (slot.committed === undefined ? [] : (log.batch(slot.committed)?.requests ?? [])));
+  for (const request of requests) pool.reopen(request);
+  forget(core, (other) => other > seq);
+  log.top = seq;
+  log.ordered = seq;
+  log.last = seq;
+  pool.reconsider();
+};
+
+const resetViews = (core: Core, firstView: number): void => {
+  const { views, pace } = core;
+  views.view = firstView;
+  views.first = firstView;
+  views.active = true;
+  views.newView = undefined;
+  views.waitingSince = undefined;
+  views.changes.length = 0;
+  pace.timeoutMs = core.limits.progressTimeoutMs;
+  pace.headSince = core.now;
+};

@@ -1,0 +1,93 @@
+import type { Core } from "./core.ts";
+import { changeView, suspect } from "./view-change.ts";
+
+// Time. A backup's patience with its leader is for the request that has waited longest: each time that this one is ordered, the next one's
+// time begins. So a leader that serves first come first served is never suspected under load, and one that starves a request always is.
+
+/** Requests at the head in a row that must have been slow. */
+const SAMPLES = 8;
+const SLOWER = 8;
+const MOST_BACKOFF_MS = 120_000;
+
+/** Notes which request has waited longest, and how long the last one did. */
+export const watchHead = (core: Core): void => {
+  const { pace, pool } = core;
+  const head = pool.oldest?.digest;
+  if (head === pace.head) return;
+  const tookMs = core.now - pace.headSince;
+  const wasOrdered = pace.head !== undefined && core.takesPart;
+  pace.head = head;
+  pace.headSince = core.now;
+  if (!wasOrdered) return;
+  if (++pace.ordered % SAMPLES === 0) pace.timeoutMs = Math.max(core.limits.progressTimeoutMs, pace.timeoutMs / 2);
+  sample(core, tookMs);
+};
+
+/** A leader just under the timeout would cost almost all of the throughput, and never be replaced. It has its own, growing patience. */
+const sample = (core: Core, tookMs: number): void => {
+  const { pace, limits } = core;
+  pace.samples.push(tookMs);
+  if (pace.samples.length < SAMPLES) return;
+  const { samples } = pace;
+  pace.samples = [];
+  const mean = samples.reduce((sum, each) => sum + each, 0) / SAMPLES;
+  const slow = Math.max(limits.slowLeaderMs, SLOWER * pace.bestMs);
+  pace.bestMs = Math.min(pace.bestMs, mean);
+  if (core.isLeader || core.now < pace.slowUntil || !samples.every((each) => each > slow)) return;
+  pace.slowUntil = core.now + pace.slowBackoffMs;
+  pace.slowBackoffMs = Math.min(2 * pace.slowBackoffMs, MOST_BACKOFF_MS);
+  suspect(core, "slow-leader", `requests took ${Math.round(mean)} ms; they have taken ${Math.round(pace.bestMs)} ms`);
+};
+
+/** When patience ends; `undefined` while there is nothing to wait for. */
+const progressDue = (core: Core): number | undefined => {
+  const { pace, views } = core;
+  if (core.retired || core.joining) return undefined;
+  if (!views.active) return views.waitingSince === undefined ? undefined : views.waitingSince + pace.timeoutMs;
+  return pace.head === undefined || core.isLeader ? undefined : pace.headSince + pace.timeoutMs;
+};
+
+/**
+ * Waiting for a new view begins when 2f + 1 want it (TOCS 2002, §4.5.2): who wants it alone would run ahead of the others, from view to view.
+ */
+const watchViewChange = ({ views, quorum, now }: Core): void => {
+  if (views.active || views.waitingSince !== undefined) return;
+  let count = 0;
+  for (const change of views.changes) if (change !== undefined && change.view >= views.view) count++;
+  if (count >= quorum) views.waitingSince = now;
+};
+
+export const armProgress = (core: Core): void => {
+  const { pace } = core;
+  watchViewChange(core);
+  const due = progressDue(core);
+  if (due === undefined || (pace.progressAt !== undefined && pace.progressAt <= due)) return;
+  pace.progressAt = due;
+  core.effects.push({ t: "timer", timer: "progress", afterMs: Math.max(0, due - core.now) });
+};
+
+export const takeProgressTimer = (core: Core): void => {
+  core.pace.progressAt = undefined;
+  const due = progressDue(core);
+  // It was armed for a request that has been ordered since.
+  if (due === undefined || due > core.now) return;
+  if (!core.views.active) {
+    changeView(core, core.view + 1, "the new view did not come");
+    return;
+  }
+  if (isBehind(core)) {
+    core.pace.headSince = core.now;
+    return;
+  }
+  suspect(core, "silent-leader", `a request has waited for ${Math.round(core.now - core.pace.headSince)} ms`);
+};
+
+/** f + 1 have gone on in this same view: its leader does its work, and the request waits only here. */
+const isBehind = (core: Core): boolean => {
+  if (core.ahead !== undefined || core.transfer !== undefined) return true;
+  const gone = core.others.filter((other) => {
+    const status = core.statuses[other];
+    return status?.view === core.view && status.active && status.committed > core.log.ordered;
+  });
+  return gone.length >= core.weak;
+};

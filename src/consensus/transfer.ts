@@ -1,0 +1,230 @@
+import { membershipText, stateText } from "./canonical.ts";
+import { forget, isProven, learnStable } from "./checkpoints.ts";
+import { PageWriter, readPages } from "./client-pages.ts";
+import type { Ahead, Core, OwnCheckpoint, Transfer } from "./core.ts";
+import { enterEpoch } from "./epochs.ts";
+import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
+import type { PeerMessage } from "./messages.ts";
+
+// State transfer (TOCS 2002, §5.3), for a replica that can't reach a stable checkpoint by the log: one that was away, is new, has lost its
+// state, or has come to a state of its own. The checkpoint's proof lists the digests of its pages, so no peer needs to be trusted.
+
+type Message<T extends PeerMessage["t"]> = Extract<PeerMessage, { t: T }>;
+
+/** Pages under way at a time. */
+const PAGES_AT_ONCE = 4;
+
+// ---------------------------------------------------------------- those who have it
+
+/** Shows the last stable checkpoint; with the members that have signed it, for a peer that may not know them. */
+export const sendProof = (core: Core, to: ReplicaIndex, withMembers = false): void => {
+  const { stable, certified, previous } = core;
+  const pages = core.checkpoints.get(stable.seq)?.pages;
+  if (pages === undefined || core.state !== "present") return;
+  const isOld = stable.epoch < core.epoch;
+  const proof: Message<"checkpoint-proof"> = { t: "checkpoint-proof", stable, pages };
+  if (isOld) proof.next = certified;
+  if (withMembers || isOld) proof.membership = isOld ? previous! : certified;
+  core.send(to, proof);
+};
+
+export const answerFetchPage = (core: Core, to: ReplicaIndex, { seq, page }: Message<"fetch-page">): void => {
+  const own = core.checkpoints.get(seq);
+  if (own?.pages === undefined || page >= own.pages.length || core.state !== "present") return;
+  const data = own.core[page];
+  if (data !== undefined) core.send(to, { t: "page", seq, page, data });
+  else core.effects.push({ t: "read-page", seq, page: page - own.core.length, to });
+};
+
+/** @param page among those of the function */
+export const sendPage = (core: Core, seq: number, page: number, to: ReplicaIndex, data: string): void => {
+  const own = core.checkpoints.get(seq);
+  if (own !== undefined) core.send(to, { t: "page", seq, page: page + own.core.length, data });
+};
+
+// ---------------------------------------------------------------- those who need it
+
+/** A proof from anyone: it proves itself. */
+export const takeProof = (core: Core, message: Message<"checkpoint-proof">): void => {
+  const { stable, pages } = message;
+  if (core.retired || stable.seq < core.log.low || core.transfer?.installing === true) return;
+  if (core.ahead !== undefined && core.ahead.stable.seq >= stable.seq && core.ahead.pages !== undefined) return;
+  const found = membersOf(core, message);
+  if (found === undefined || core.crypto.hash(stateText(core.set, stable.seq, pages)) !== stable.digest) return;
+  if (isProven(core, stable, found.membership.membership)) learnStable(core, stable, { pages, ...found });
+};
+
+/** Whose votes they must be, and who goes on after them; `undefined` where it leads to no epoch that this replica can go to. */
+const membersOf = (core: Core, message: Message<"checkpoint-proof">): Pick<Ahead, "membership" | "next"> | undefined => {
+  const { stable, next } = message;
+  const membership = [core.certified, core.previous].find((known) => known?.membership.epoch === stable.epoch) ?? message.membership;
+  if (membership === undefined || membership.membership.epoch !== stable.epoch || !isCertified(core, membership)) return undefined;
+  if (next !== undefined && (next.membership.epoch !== stable.epoch + 1 || !isCertified(core, next))) return undefined;
+  const leadsTo = next?.membership.epoch ?? stable.epoch;
+  return leadsTo < core.epoch ? undefined : { membership, next };
+};
+
+/** By the admin, and of this set. */
+const isCertified = (core: Core, certified: CertifiedMembership): boolean => {
+  const { membership, signature } = certified;
+  if (certified === core.certified || certified === core.previous) return true;
+  if (membership.set !== core.set || membership.faults !== core.membership.faults || membership.replicas.length !== core.size) return false;
+  return core.crypto.verify(core.admin, membershipText(membership), signature);
+};
+
+/** Fetches what can't be reached in another way. */
+export const pursue = (core: Core): void => {
+  const { ahead, transfer } = core;
+  if (ahead === undefined || transfer?.installing === true || !mustFetch(core, ahead)) return;
+  if (transfer !== undefined) {
+    // The peers go on, and forget the pages of earlier checkpoints.
+    if (ahead.pages !== undefined && ahead.stable.seq > transfer.target.seq && transfer.isStuck) startTransfer(core, ahead, ahead.pages);
+    return;
+  }
+  if (ahead.pages !== undefined) startTransfer(core, ahead, ahead.pages);
+};
+
+const mustFetch = (core: Core, { stable, since }: Ahead): boolean => {
+  if (core.state === "restoring") return false;
+  if (core.state === "missing" || stable.epoch > core.epoch) return true;
+  const own = core.checkpoints.get(stable.seq);
+  // This replica's own state is wrong.
+  if (own?.pages !== undefined) return own.digest !== stable.digest;
+  // What the log has will be executed; for the rest the log may still come.
+  return core.log.ordered < stable.seq && core.now - since >= core.limits.statusEveryMs;
+};
+
+const startTransfer = (core: Core, { stable, membership, next }: Ahead, pages: string[]): void => {
+  const known = new Map<string, string>();
+  core.transfer?.pages.forEach((digest, i) => {
+    const data = core.transfer?.got[i];
+    if (data !== undefined) known.set(digest, data);
+  });
+  const got = pages.map((digest) => known.get(digest));
+  const missing = got.filter((data) => data === undefined).length;
+  const peer = core.transfer?.peer ?? core.index;
+  core.transfer = { target: stable, pages, got, asked: new Map(), membership, next, missing, peer, installing: false, isStuck: false };
+  core.notice({ t: "transferring", seq: stable.seq });
+  askPages(core, core.transfer);
+  armTransfer(core);
+  if (missing === 0) install(core, core.transfer);
+};
+
+const askPages = (core: Core, transfer: Transfer): void => {
+  for (let page = 0; page < transfer.pages.length && transfer.asked.size < PAGES_AT_ONCE; page++) {
+    if (transfer.got[page] !== undefined || transfer.asked.has(page)) continue;
+    transfer.peer = nextPeer(core, transfer.peer);
+    transfer.asked.set(page, transfer.peer);
+    core.send(transfer.peer, { t: "fetch-page", seq: transfer.target.seq, page });
+  }
+};
+
+const nextPeer = ({ others }: Core, peer: ReplicaIndex): ReplicaIndex => others.find((other) => other > peer) ?? others[0]!;
+
+const armTransfer = (core: Core): void => {
+  core.effects.push({ t: "timer", timer: "transfer", afterMs: core.limits.transferTimeoutMs });
+};
+
+/** What has not come is asked of the next peer. */
+export const takeTransferTimer = (core: Core): void => {
+  const { transfer } = core;
+  if (transfer === undefined || transfer.installing) return;
+  transfer.isStuck = true;
+  transfer.asked.clear();
+  core.broadcast({ t: "fetch-checkpoint", above: transfer.target.seq });
+  askPages(core, transfer);
+  armTransfer(core);
+};
+
+export const takePage = (core: Core, from: ReplicaIndex, { seq, page, data }: Message<"page">): void => {
+  const { transfer } = core;
+  if (transfer === undefined || transfer.installing || transfer.target.seq !== seq) return;
+  if (page >= transfer.pages.length || transfer.got[page] !== undefined) return;
+  if (core.flaws.uncheckedPages !== true && core.crypto.hash(data) !== transfer.pages[page]) {
+    if (transfer.asked.get(page) !== from) return;
+    core.accuse(from, "bad-page", seq, `page ${page} of the checkpoint at ${seq} is not the one that was signed`);
+    transfer.asked.delete(page);
+  } else {
+    transfer.got[page] = data;
+    transfer.asked.delete(page);
+    transfer.missing--;
+    transfer.isStuck = false;
+  }
+  askPages(core, transfer);
+  if (transfer.missing === 0) install(core, transfer);
+};
+
+const install = (core: Core, transfer: Transfer): void => {
+  const read = readPages(transfer.got as string[]);
+  const fits = read !== undefined && read.header.seq === transfer.target.seq && read.header.epoch >= core.epoch;
+  if (!fits || !knowsMembers(core, transfer, read.header)) {
+    // 2f + 1 have signed a state that this replica can't go on from: it waits for a later one.
+    core.transfer = undefined;
+    core.ahead = undefined;
+    return;
+  }
+  transfer.installing = true;
+  // Whatever is still being executed is of the state that goes.
+  core.executing.length = 0;
+  core.barrier = undefined;
+  core.ending = undefined;
+  core.snapshots.clear();
+  core.askers.clear();
+  core.effects.push({ t: "install", seq: transfer.target.seq, pages: transfer.got.slice(read.count) as string[] });
+};
+
+/** The members of the epoch after the checkpoint, which the state names by their digest. */
+const knowsMembers = (core: Core, transfer: Transfer, header: { epoch: number; membership: string }): boolean => {
+  const members = membersAfter(core, transfer, header.epoch);
+  return members !== undefined && core.crypto.hash(membershipText(members.membership)) === header.membership;
+};
+
+const membersAfter = (core: Core, { membership, next }: Transfer, epoch: number): CertifiedMembership | undefined =>
+  [core.certified, membership, next].find((known) => known?.membership.epoch === epoch);
+
+/** The executor has put the pages in place: the replica goes on from there. */
+export const takeInstalled = (core: Core, seq: number): void => {
+  const { transfer } = core;
+  if (transfer === undefined || !transfer.installing || transfer.target.seq !== seq) return;
+  const { target, pages } = transfer;
+  const read = readPages(transfer.got as string[])!;
+  core.transfer = undefined;
+  core.ahead = undefined;
+  const count = read.count;
+  const own: OwnCheckpoint = {
+    seq,
+    core: transfer.got.slice(0, count) as string[],
+    coreDigests: pages.slice(0, count),
+    pages,
+    digest: target.digest,
+  };
+  adoptState(core, own, read);
+  core.stable = target;
+  core.persist({ t: "stable", checkpoint: target, pages, core: own.core });
+  core.effects.push({ t: "discard", seq });
+  core.notice({ t: "transferred", seq });
+  const { header } = read;
+  if (header.epoch > core.epoch || core.joining) {
+    enterEpoch(core, membersAfter(core, transfer, header.epoch)!, transfer.membership, header);
+  }
+};
+
+/** The state of a checkpoint is this replica's state now. */
+export const adoptState = (core: Core, own: OwnCheckpoint, read: NonNullable<ReturnType<typeof readPages>>): void => {
+  const { seq } = own;
+  const { log } = core;
+  core.table = core.emptyTable();
+  read.restore(core.table);
+  core.writer = new PageWriter();
+  core.time = read.header.time;
+  core.state = "present";
+  core.checkpoints.clear();
+  core.checkpoints.set(seq, own);
+  for (const votes of core.votes) for (const at of votes?.keys() ?? []) if (at <= seq) votes.delete(at);
+  log.low = seq;
+  log.dispatched = seq;
+  log.executed = seq;
+  log.ordered = Math.max(log.ordered, seq);
+  log.last = Math.max(log.last, seq);
+  forget(core, (other) => other <= seq);
+};
