@@ -1,6 +1,6 @@
 /** A client of a Lockstep platform for any program that has `fetch`. */
 export { type Client, type ClientOptions, createClient } from "./client.ts";
-export type { ClientCluster } from "./cluster.ts";
+export type { ClientCluster, WatchOptions } from "./cluster.ts";
 export { ClientError, RunError } from "./errors.ts";
 export type { EventsOptions } from "./events.ts";
 export type { ClientObject, ClientObjects, ClientPutOptions } from "./objects.ts";

@@ -48,6 +48,7 @@ const setUp = async (limits: Partial<typeof LIMITS> & { maxMemoryMb?: number } =
     registry,
     fleet,
     cluster,
+    epoch: 1,
     clock,
     turn,
     rows: { list: async (_, prefix) => [...kept.values()].filter(({ key }) => key.startsWith(prefix)) },

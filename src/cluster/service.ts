@@ -7,11 +7,22 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
-import type { ClusterPlane, ClusterPodView, ScaleForecast, ServiceSpec, ServiceVersionView, ServiceView } from "../protocol/cluster.ts";
+import type {
+  ChangeFeed,
+  ClusterPlane,
+  ClusterPodView,
+  PodWatchEvent,
+  ScaleForecast,
+  ServiceSpec,
+  ServiceVersionView,
+  ServiceView,
+  ServiceWatchEvent,
+} from "../protocol/cluster.ts";
 import type { EventBody } from "../protocol/events.ts";
 import type { StateChange, StateEntry } from "../protocol/state.ts";
 import type { Fleet, Pod } from "../scheduler/fleet.ts";
 import type { Placement, PodTemplate } from "../scheduler/service.ts";
+import { Feed } from "./feed.ts";
 import type { Cluster } from "./port.ts";
 import type { PodSets } from "./reconciler.ts";
 import { countsOf, Reconciler } from "./reconciler.ts";
@@ -25,7 +36,9 @@ import { DESIRED_PREFIX, Targets } from "./targets.ts";
 export interface ClusterParts {
   registry: ConstructorParameters<typeof Services>[0];
   fleet: Pick<Fleet, "pods" | "lacks" | "fits" | "end">;
-  cluster: Pick<Cluster, "get">;
+  cluster: Pick<Cluster, "get" | "watch">;
+  /** Which life of the data directory this is. */
+  epoch: number;
   clock: Clock;
   turn: {
     state(changes: readonly StateChange[]): void;
@@ -40,6 +53,8 @@ export interface ClusterParts {
 }
 
 const PAGE = 1_000;
+/** More changes than one life has. */
+const CHANGES_PER_LIFE = 2 ** 30;
 const DELETE_GRACE_MS = 30_000;
 
 export class ClusterService implements ClusterPlane {
@@ -47,6 +62,8 @@ export class ClusterService implements ClusterPlane {
   readonly #services: Services;
   readonly #targets: Targets;
   readonly #reconciler: Reconciler;
+  readonly podChanges: ChangeFeed<PodWatchEvent>;
+  readonly serviceChanges: ChangeFeed<ServiceWatchEvent>;
   #revision = -1;
 
   constructor(parts: ClusterParts) {
@@ -55,6 +72,21 @@ export class ClusterService implements ClusterPlane {
     this.#services = new Services(registry, defaults);
     this.#targets = new Targets({ services: this.#services, clock, turn, nextVersion: () => parts.nextVersion() });
     this.#reconciler = new Reconciler({ targets: this.#targets, fleet, clock, turn, mostStarting, refresh: () => this.#refresh() });
+    const base = parts.epoch * CHANGES_PER_LIFE;
+    const hints = (look: () => void) => parts.cluster.watch(look);
+    this.podChanges = new Feed({
+      ...{ field: "pod", base, clock, hints },
+      list: () => this.pods(),
+      keyOf: ({ id }) => id,
+      // What changes with each call is not told: a watcher would be told of nothing else.
+      textOf: ({ inFlight: _, ...pod }) => JSON.stringify(pod),
+    });
+    this.serviceChanges = new Feed({
+      ...{ field: "service", base, clock, hints },
+      list: () => this.services(),
+      keyOf: ({ spec }) => spec.name,
+      textOf: (service) => JSON.stringify(service),
+    });
   }
 
   /** What the scheduler asks for pods. */

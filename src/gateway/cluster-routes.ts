@@ -1,25 +1,52 @@
 /** Pods and services. */
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
-import type { ServiceSpec } from "../protocol/cluster.ts";
+import { LockstepError } from "../lib/errors.ts";
+import type { ChangeFeed, ServiceSpec } from "../protocol/cluster.ts";
 import { pageOf, ref } from "./answers.ts";
+import { openStream, startOf } from "./event-routes.ts";
+import type { EventStreams } from "./event-streams.ts";
 import type { Route, RouteContext } from "./route.ts";
 import { sendJson } from "./route.ts";
-import { ClusterPodBody, IfVersionQuery, NameParams, PodDeleteQuery, PodParams, ServiceBody, ServicePutBody } from "./schemas.ts";
+import {
+  ClusterPodBody,
+  IfVersionQuery,
+  LastEventHeader,
+  NameParams,
+  PodDeleteQuery,
+  PodParams,
+  ServiceBody,
+  ServicePutBody,
+  WatchQuery,
+} from "./schemas.ts";
 import { durationMs } from "./units.ts";
 
 const tag = "cluster";
 const SPEC_ERRORS = ["UNKNOWN_FUNCTION", "SERVICE_EXISTS"] as const;
 
-export const clusterRoutes = ({ plane }: RouteContext): Route[] => [
+const WATCHED = "with `watch`, a stream in which `id` is a change's position, `event` its type and `data` its JSON";
+
+export const clusterRoutes = ({ plane, watches }: RouteContext): Route[] => [
   {
     method: "GET",
     path: "/v1/cluster/services",
     operationId: "listServices",
-    summary: "List the services: the stable names in front of functions' pods",
+    summary: "List or watch the services: the stable names in front of functions' pods",
     tag,
-    responses: { 200: { description: "All services.", schema: pageOf("services", ref("Service")) } },
-    handle: (_, reply) => sendJson(reply, 200, JSON.stringify({ services: plane.cluster.services() })),
+    query: WatchQuery,
+    headers: LastEventHeader,
+    responses: {
+      200: {
+        description: `All services; ${WATCHED}.`,
+        schema: pageOf("services", ref("Service")),
+        streamed: ref("ServiceWatchEvent"),
+      },
+    },
+    errors: ["OVERLOADED"],
+    handle: (request, reply) => {
+      if (isWatch(request)) watch(request, reply, watches.services, plane.cluster.serviceChanges);
+      else sendJson(reply, 200, JSON.stringify({ services: plane.cluster.services() }));
+    },
   },
   {
     method: "POST",
@@ -80,10 +107,18 @@ export const clusterRoutes = ({ plane }: RouteContext): Route[] => [
     method: "GET",
     path: "/v1/cluster/pods",
     operationId: "listClusterPods",
-    summary: "List the pods with their services and labels",
+    summary: "List or watch the pods with their services and labels",
     tag,
-    responses: { 200: { description: "All pods.", schema: pageOf("pods", ref("ClusterPod")) } },
-    handle: (_, reply) => sendJson(reply, 200, JSON.stringify({ pods: plane.cluster.pods() })),
+    query: WatchQuery,
+    headers: LastEventHeader,
+    responses: {
+      200: { description: `All pods; ${WATCHED}.`, schema: pageOf("pods", ref("ClusterPod")), streamed: ref("PodWatchEvent") },
+    },
+    errors: ["OVERLOADED"],
+    handle: (request, reply) => {
+      if (isWatch(request)) watch(request, reply, watches.pods, plane.cluster.podChanges);
+      else sendJson(reply, 200, JSON.stringify({ pods: plane.cluster.pods() }));
+    },
   },
   {
     method: "POST",
@@ -129,6 +164,19 @@ export const clusterRoutes = ({ plane }: RouteContext): Route[] => [
     },
   },
 ];
+
+/** @throws {LockstepError} BAD_REQUEST when it says where a stream begins, and wants none */
+const isWatch = (request: FastifyRequest): boolean => {
+  const { watch, after } = request.query as Static<typeof WatchQuery>;
+  if (watch === true) return true;
+  if (after === undefined) return false;
+  throw new LockstepError("BAD_REQUEST", "after needs watch=true", { details: { field: "after", in: "query" } });
+};
+
+const watch = (request: FastifyRequest, reply: FastifyReply, streams: EventStreams, feed: ChangeFeed<unknown>): void => {
+  const after = Number(startOf(request, (request.query as Static<typeof WatchQuery>).after));
+  openStream(streams, reply, { after: after > feed.position() ? 0 : after });
+};
 
 const nameOf = (request: FastifyRequest): string => (request.params as Static<typeof NameParams>).name;
 const idOf = (request: FastifyRequest): string => (request.params as Static<typeof PodParams>).id;

@@ -2,10 +2,12 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import { LockstepError } from "../lib/errors.ts";
 import { answers, pageOf, ref } from "./answers.ts";
+import type { EventStreams, StreamRequest } from "./event-streams.ts";
 import type { Route, RouteContext } from "./route.ts";
 import { sendJson } from "./route.ts";
 import { EventsQuery, LastEventHeader } from "./schemas.ts";
 
+/** The head of every stream. */
 const HEAD = {
   "content-type": "text/event-stream; charset=utf-8",
   "cache-control": "no-store",
@@ -38,16 +40,22 @@ export const eventRoutes = (context: RouteContext): Route[] => [
       const after = startOf(request, query.after);
       const types = query.types === undefined ? undefined : new Set(query.types.split(","));
       if (query.follow === false) return sendPage(context, reply, after, types, query.limit ?? 100);
-      context.streams.admit();
-      const headers = { ...reply.getHeaders(), ...HEAD };
-      reply.hijack();
-      reply.raw.writeHead(200, headers as Record<string, string>);
-      context.streams.open(reply.raw, types === undefined ? { after } : { after, types });
+      openStream(context.streams, reply, types === undefined ? { after } : { after, types });
     },
   },
 ];
 
-const startOf = (request: FastifyRequest, after: string | undefined): number | "latest" => {
+/** @throws {LockstepError} OVERLOADED when there are too many streams already */
+export const openStream = (streams: EventStreams, reply: FastifyReply, request: StreamRequest): void => {
+  streams.admit();
+  const headers = { ...reply.getHeaders(), ...HEAD };
+  reply.hijack();
+  reply.raw.writeHead(200, headers as Record<string, string>);
+  streams.open(reply.raw, request);
+};
+
+/** Where a stream begins: what the client of a stream that was lost has seen last goes before what it once asked for. */
+export const startOf = (request: FastifyRequest, after: string | undefined): number | "latest" => {
   const last = request.raw.headers["last-event-id"];
   if (last === undefined || last === "") return after === "latest" ? after : Number(after ?? 0);
   if (/^\d{1,15}$/.test(last as string)) return Number(last);

@@ -1,10 +1,10 @@
 /**
- * Server-sent event streams. Owns who listens, where each listener stands and how its backlog is read; the events themselves are the
- * journal's.
+ * Server-sent event streams. Owns who listens, where each listener stands and how its backlog is read; the events themselves are their
+ * source's: the journal, or those who watch over pods and services.
  *
  * Invariants:
  * I1 A stream shows every event after its start that its filter lets through, once, in order.
- * I2 A stream holds at most what the last write gave its socket: a client that reads slowly is served from the journal at its own pace, and
+ * I2 A stream holds at most what the last write gave its socket: a client that reads slowly is served from its source at its own pace, and
  *    one that does not read at all for `stallMs` is disconnected.
  * I3 Without streams, events cost nothing.
  *
@@ -17,8 +17,6 @@
 import type { ServerResponse } from "node:http";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
-import type { ControlPlane } from "../protocol/control-plane.ts";
-import type { PlatformEvent } from "../protocol/events.ts";
 
 const PAGE = 500;
 
@@ -30,6 +28,20 @@ export interface StreamSettings {
   onDefect: (error: unknown, where: string) => void;
 }
 
+interface StreamEvent {
+  readonly position: number;
+  readonly type: string;
+}
+
+/** Where events come from. Positions only grow. */
+export interface StreamSource {
+  /** Of the last event. */
+  position(): number;
+  /** Those behind a position, in order; the others follow when these have been read. */
+  events(after: number, limit: number): Promise<readonly StreamEvent[]>;
+  onEvents(listener: (events: readonly StreamEvent[]) => void): () => void;
+}
+
 export interface StreamRequest {
   /** Begins after this position; `latest` begins with the next event. */
   after: number | "latest";
@@ -38,13 +50,13 @@ export interface StreamRequest {
 }
 
 export class EventStreams {
-  readonly #plane: ControlPlane;
+  readonly #source: StreamSource;
   readonly #settings: StreamSettings;
   readonly #streams = new Set<EventStream>();
   #stop: (() => void) | undefined;
 
-  constructor(plane: ControlPlane, settings: StreamSettings) {
-    this.#plane = plane;
+  constructor(source: StreamSource, settings: StreamSettings) {
+    this.#source = source;
     this.#settings = settings;
   }
 
@@ -61,7 +73,7 @@ export class EventStreams {
 
   /** Serves `response`, whose head is written, until its client or the platform ends it. */
   open(response: ServerResponse, request: StreamRequest): void {
-    const stream = new EventStream(response, request, this.#plane, this.#settings);
+    const stream = new EventStream(response, request, this.#source, this.#settings);
     this.#streams.add(stream);
     response.on("close", () => this.#remove(stream));
     this.#stop ??= this.#listen();
@@ -81,7 +93,7 @@ export class EventStreams {
   }
 
   #listen(): () => void {
-    const stopEvents = this.#plane.onEvents((events) => this.#publish(events));
+    const stopEvents = this.#source.onEvents((events) => this.#publish(events));
     const stopHeartbeat = this.#beat();
     return () => {
       stopEvents();
@@ -89,7 +101,7 @@ export class EventStreams {
     };
   }
 
-  #publish(events: readonly PlatformEvent[]): void {
+  #publish(events: readonly StreamEvent[]): void {
     if (events.length === 0) return;
     const frames = events.map(frameOf);
     for (const stream of this.#streams) stream.offer(events, frames);
@@ -110,12 +122,12 @@ export class EventStreams {
   }
 }
 
-const frameOf = (event: PlatformEvent): string => `id: ${event.position}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+const frameOf = (event: StreamEvent): string => `id: ${event.position}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
 
 class EventStream {
   readonly #response: ServerResponse;
   readonly #types: ReadonlySet<string> | undefined;
-  readonly #plane: ControlPlane;
+  readonly #source: StreamSource;
   readonly #settings: StreamSettings;
   #mode: "reading" | "live" | "blocked" | "closed";
   /** Everything up to this position is shown or filtered out. */
@@ -124,12 +136,12 @@ class EventStream {
   #missed = false;
   #cancelStall: (() => void) | undefined;
 
-  constructor(response: ServerResponse, request: StreamRequest, plane: ControlPlane, settings: StreamSettings) {
+  constructor(response: ServerResponse, request: StreamRequest, source: StreamSource, settings: StreamSettings) {
     this.#response = response;
     this.#types = request.types;
-    this.#plane = plane;
+    this.#source = source;
     this.#settings = settings;
-    this.#position = request.after === "latest" ? plane.position() : request.after;
+    this.#position = request.after === "latest" ? source.position() : request.after;
     this.#mode = request.after === "latest" ? "live" : "reading";
   }
 
@@ -140,8 +152,8 @@ class EventStream {
   }
 
   /** New events, in order, with their frames. */
-  offer(events: readonly PlatformEvent[], frames: readonly string[]): void {
-    const first = (events[0] as PlatformEvent).position;
+  offer(events: readonly StreamEvent[], frames: readonly string[]): void {
+    const first = (events[0] as StreamEvent).position;
     if (this.#mode !== "live") this.#missed = true;
     else if (first > this.#position + 1) this.#read();
     else this.#show(events, frames);
@@ -174,7 +186,7 @@ class EventStream {
   async #readPage(): Promise<void> {
     while (this.#mode === "reading") {
       this.#missed = false;
-      const page = await this.#plane.events(this.#position, PAGE);
+      const page = await this.#source.events(this.#position, PAGE);
       if (this.#mode !== "reading") return;
       // Nothing can come between this check and `live`, so nothing is lost between journal and listener (I1).
       if (page.length === 0 && !this.#missed) this.#mode = "live";
@@ -182,7 +194,7 @@ class EventStream {
     }
   }
 
-  #show(events: readonly PlatformEvent[], frames: readonly string[]): void {
+  #show(events: readonly StreamEvent[], frames: readonly string[]): void {
     let text = "";
     for (const [i, event] of events.entries()) {
       if (event.position <= this.#position) continue;

@@ -50,7 +50,10 @@ export const healthRoutes = (context: RouteContext, all: () => readonly Route[])
       responses: { 200: { description: "The text format.", schema: answers.text, mediaType: "text/plain" } },
       handle: async (_, reply) => {
         metrics ??= createMetrics(context.plane, {
-          lockstep_event_streams: { help: "Event streams that are open.", read: () => context.streams.size },
+          lockstep_event_streams: {
+            help: "Event streams that are open.",
+            read: () => context.streams.size + context.watches.pods.size + context.watches.services.size,
+          },
         });
         const { contentType, text } = await metrics;
         reply.header("content-type", contentType).send(await text());

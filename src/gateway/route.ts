@@ -13,6 +13,8 @@ export interface RouteContext {
   readonly settings: Settings;
   readonly waits: Waits;
   readonly streams: EventStreams;
+  /** Those who watch pods and services. */
+  readonly watches: { readonly pods: EventStreams; readonly services: EventStreams };
   readonly uploads: Uploads;
   /** Why no new work is taken; `undefined` while the gateway is open. */
   closing(): boolean;

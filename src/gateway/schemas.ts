@@ -93,6 +93,18 @@ export const IfVersionQuery = {
   additionalProperties: false,
   properties: { ifVersion: { type: "integer", minimum: 0, description: "Only if the spec has this resource version; 0: there is none." } },
 } as const;
+export const WatchQuery = {
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    watch: { type: "boolean", default: false, description: "Follow what changes, as server-sent events, instead of the list." },
+    after: text({
+      pattern: "^\\d{1,15}$",
+      "x-expects": "the position of a change",
+      description: "Begin after this change; only with `watch`. Default: with all that there is.",
+    }),
+  },
+} as const;
 export const ClusterPodBody = {
   type: "object",
   additionalProperties: false,

@@ -92,8 +92,34 @@ export interface ClusterPodView extends PodView {
   resourceVersion: number;
 }
 
+/**
+ * A change of something that is watched. `reset` begins what is told to a watcher of whom nothing is known: it forgets what it has seen before,
+ * and all that there is follows as `added`. `deleted` has it as it was last. Who comes back is told of the last change of each thing only, so that
+ * `added` and `modified` both mean: it is so now.
+ */
+export type Change<Field extends string, Item> = { position: number } & (
+  | { type: "reset" }
+  | ({ type: "added" | "modified" | "deleted" } & { [F in Field]: Item })
+);
+
+/** Not of calls: `inFlight` is as it is at the change. */
+export type PodWatchEvent = Change<"pod", ClusterPodView>;
+export type ServiceWatchEvent = Change<"service", ServiceView>;
+
+/** Changes that can be followed, and taken up again behind any position. */
+export interface ChangeFeed<T> {
+  /** What to tell whoever knows all up to a position; from 0, `reset` and all that there is. */
+  events(after: number): Promise<T[]>;
+  /** Returns what ends it. */
+  onEvents(listener: (changes: readonly T[]) => void): () => void;
+  /** Of the last change. Whoever claims to know more, of another data directory perhaps, begins from 0. */
+  position(): number;
+}
+
 /** Pods and services as the edges use them. */
 export interface ClusterPlane {
+  readonly podChanges: ChangeFeed<PodWatchEvent>;
+  readonly serviceChanges: ChangeFeed<ServiceWatchEvent>;
   services(): ServiceView[];
   /** @throws {LockstepError} UNKNOWN_SERVICE */
   service(name: string): ServiceView;

@@ -1,3 +1,4 @@
+import { Feed } from "../../src/cluster/feed.ts";
 import { LockstepError } from "../../src/lib/errors.ts";
 import type { ClusterPlane, ClusterPodView, ServiceSpec, ServiceView } from "../../src/protocol/cluster.ts";
 
@@ -5,7 +6,41 @@ import type { ClusterPlane, ClusterPodView, ServiceSpec, ServiceView } from "../
 export class FakeClusterPlane implements ClusterPlane {
   readonly specs = new Map<string, { spec: ServiceSpec; resourceVersion: number }>();
   readonly deleted: [string, number | undefined][] = [];
+  /** Shown after the default one. */
+  readonly more: ClusterPodView[] = [];
+  readonly #hints = new Set<() => void>();
+  readonly #watched = {
+    base: 0,
+    clock: { now: () => 0, after: () => () => {}, endOfTurn: (callback: () => void) => void setImmediate(callback) },
+    hints: (look: () => void) => {
+      this.#hints.add(look);
+      return () => void this.#hints.delete(look);
+    },
+  };
+  readonly podChanges = new Feed<"pod", ClusterPodView>({
+    ...this.#watched,
+    field: "pod",
+    list: () => this.pods(),
+    keyOf: ({ id }) => id,
+    textOf: (pod) => JSON.stringify(pod),
+  });
+  readonly serviceChanges = new Feed<"service", ServiceView>({
+    ...this.#watched,
+    field: "service",
+    list: () => this.services(),
+    keyOf: ({ spec }) => spec.name,
+    textOf: (service) => JSON.stringify(service),
+  });
   #version = 0;
+
+  get watchers(): number {
+    return this.#hints.size;
+  }
+
+  /** Those who watch look at once. */
+  changed(): void {
+    for (const look of this.#hints) look();
+  }
 
   services(): ServiceView[] {
     const given = [...this.specs.values()].map(({ spec, resourceVersion }) => this.#view(spec, resourceVersion));
@@ -38,7 +73,7 @@ export class FakeClusterPlane implements ClusterPlane {
   pods(): ClusterPodView[] {
     const labels = { "lockstep/role": "pay" };
     const state = { state: "ready" as const, ready: true, inFlight: 2, slots: 8, startedAt: 5, memoryMb: 256 };
-    return [{ id: "pod-1", role: "pay", service: "pay", pid: 41, ...state, labels, resourceVersion: 3 }];
+    return [{ id: "pod-1", role: "pay", service: "pay", pid: 41, ...state, labels, resourceVersion: 3 }, ...this.more];
   }
 
   pod(id: string): ClusterPodView {

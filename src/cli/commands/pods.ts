@@ -1,5 +1,7 @@
 import type { Command } from "commander";
+import type { PodWatchEvent } from "../../protocol/cluster.ts";
 import { durationOption } from "../arguments.ts";
+import { podChange, printChanges } from "../cluster-lines.ts";
 import { EXIT } from "../exit-codes.ts";
 import { withConnection } from "../options.ts";
 import { duration } from "../text.ts";
@@ -16,9 +18,16 @@ const ls = (pods: Command, does: Does): void => {
   withConnection(pods.command("ls", { isDefault: true }))
     .description("list the pods")
     .option("--service <name>", "only those of this service")
+    .option("--watch", "go on with what changes, until interrupted")
     .action(
-      does<[], { service?: string }>(async (context, _, { service }) => {
-        const all = await (await context.client()).cluster.pods();
+      does<[], { service?: string; watch?: boolean }>(async (context, _, { service, watch }) => {
+        const { cluster } = await context.client();
+        if (watch === true) {
+          const isShown = (event: PodWatchEvent) => event.type === "reset" || service === undefined || event.pod.service === service;
+          const events = cluster.watchPods({ signal: context.io.interrupted });
+          return printChanges(context, events, (event) => (isShown(event) ? podChange(event) : undefined));
+        }
+        const all = await cluster.pods();
         const shown = service === undefined ? all : all.filter((pod) => pod.service === service);
         const now = context.io.clock.now();
         if (context.json) context.printJson({ pods: shown });

@@ -1,6 +1,7 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { world } from "../../../test/support/fake-io.ts";
 import { open } from "../../../test/support/gateway.ts";
+import type { ClusterPodView, PodWatchEvent } from "../../protocol/cluster.ts";
 
 const connected = async () => {
   const { gateway, plane } = await open();
@@ -61,4 +62,44 @@ test("pods add and rm ask for one more and end one", async () => {
   out.text = "";
   expect(await lockstep("pods", "--service", "nobody", "--json")).toBe(0);
   expect(out.text).toBe('{"pods":[]}\n');
+});
+
+test("services and pods are watched, a line for each change, until interrupted", async () => {
+  const { lockstep, out, plane, interrupt } = await connected();
+  const watching = lockstep("services", "--watch");
+  await out.shows("added pay");
+  await plane.cluster.putService({ name: "money", function: "pay" });
+  plane.cluster.changed();
+  await out.shows("money");
+  interrupt();
+  expect(await watching).toBe(130);
+  const lines = out.text
+    .trim()
+    .split("\n")
+    .map((line) => line.replace(/^\S+ /, ""));
+  expect(lines).toEqual([
+    "all that there is:",
+    "added pay, 0123456789abcdef 1/2 Progressing: 1 of 2 pods are ready, 1 starting",
+    "added money, 0123456789abcdef 1/2 Progressing: 1 of 2 pods are ready, 1 starting",
+  ]);
+});
+
+test("pods are watched by service, as JSON too", async () => {
+  const { lockstep, out, plane, interrupt } = await connected();
+  const watching = lockstep("pods", "--watch", "--service", "ship", "--json");
+  const [pod] = plane.cluster.pods();
+  await vi.waitUntil(() => plane.cluster.watchers > 0, { interval: 1 });
+  plane.cluster.more.push({ ...(pod as ClusterPodView), id: "pod-2", service: "ship" });
+  plane.cluster.changed();
+  await out.shows("pod-2");
+  interrupt();
+  expect(await watching).toBe(130);
+  const events = out.text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as PodWatchEvent);
+  expect(events.map((event) => [event.type, event.type === "reset" ? "" : event.pod.id])).toEqual([
+    ["reset", ""],
+    ["added", "pod-2"],
+  ]);
 });

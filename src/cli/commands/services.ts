@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import type { ServiceSpec, ServiceVersionView, ServiceView } from "../../protocol/cluster.ts";
 import { durationOption, integerOption } from "../arguments.ts";
+import { printChanges, serviceChange } from "../cluster-lines.ts";
 import type { Context } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { withConnection } from "../options.ts";
@@ -19,9 +20,12 @@ export const servicesVerb: Verb = (program, does) => {
 const ls = (services: Command, does: Does): void => {
   withConnection(services.command("ls", { isDefault: true }))
     .description("list the services")
+    .option("--watch", "go on with what changes, until interrupted")
     .action(
-      does(async (context) => {
-        const all = await (await context.client()).cluster.services();
+      does<[], { watch?: boolean }>(async (context, _, { watch }) => {
+        const { cluster } = await context.client();
+        if (watch === true) return printChanges(context, cluster.watchServices({ signal: context.io.interrupted }), serviceChange);
+        const all = await cluster.services();
         if (context.json) context.printJson({ services: all });
         else print(context, all);
         return EXIT.ok;
