@@ -90,10 +90,12 @@ describe("a schedule", () => {
     "misses and doubles nothing when the control plane dies %s each commit in turn",
     async (point) => {
       for (let commits = 1, crashed = true; crashed; commits++) {
-        await begin([every("* * * * *", { catchUp: "all" })]);
+        // Every two seconds: between ticks that are minutes apart the platform's upkeep alone takes so long that a busy machine gives up.
+        await begin([every("*/2 * * * * *", { catchUp: "all" })]);
         t.crashAtCommit(commits, point);
-        await t.advance(5 * MINUTE_MS);
-        expect(await ticksOf("tick"), `crash ${point} commit ${commits}`).toEqual(minutes(1, 5));
+        await t.advance(10_000);
+        const ticks = [2, 4, 6, 8, 10].map((second) => START_MS + second * 1_000);
+        expect(await ticksOf("tick"), `crash ${point} commit ${commits}`).toEqual(ticks);
         crashed = t.crashes > 0;
         if (crashed) await t.stop();
         else expect(commits).toBeGreaterThan(10);
