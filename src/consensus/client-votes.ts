@@ -1,0 +1,153 @@
+import type { Json } from "../lib/json.ts";
+import { leafText, outcomeText, voteText } from "./canonical.ts";
+import type { Certificate, Statement, Vote } from "./certificate.ts";
+import type { Crypto, Digest } from "./crypto.ts";
+import { type CertifiedMembership, quorumOf, type ReplicaIndex } from "./membership.ts";
+import { rootFromPath } from "./merkle.ts";
+import type { Reply, ReplyResult } from "./messages.ts";
+
+// The votes for one operation, until 2f + 1 say the same (TOCS 2002, §4.3: a client of MACs needs f + 1 replies to know a result; who wants to
+// show it to others needs 2f + 1 signatures, so that any two certificates share a correct replica).
+
+/** A replica's answer about one operation. */
+export interface Ballot {
+  readonly reply: Reply;
+  readonly result: ReplyResult;
+  /** Which statement under which root it votes for. */
+  readonly name: string;
+}
+
+export interface Judged {
+  certificate?: Certificate;
+  /** Replicas whose vote was no vote: its signature or its path is wrong. */
+  bad: ReplicaIndex[];
+}
+
+/** Checks of signatures, remembered: one signature stands for all results of a batch. */
+export class Checks {
+  readonly #crypto: Crypto;
+  readonly #known = new Map<string, boolean>();
+
+  constructor(cryptography: Crypto) {
+    this.#crypto = cryptography;
+  }
+
+  /** Whether the replica has signed that root. */
+  isSigned({ membership }: CertifiedMembership, { replica, epoch, view, seq, root, signature }: Reply): boolean {
+    const name = `${replica} ${epoch} ${view} ${seq} ${root} ${signature}`;
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const key = membership.replicas[replica];
+    const isGood = key !== undefined && this.#crypto.verify(key, voteText(membership.set, epoch, view, seq, root), signature);
+    if (this.#known.size >= 4_096) this.#known.clear();
+    this.#known.set(name, isGood);
+    return isGood;
+  }
+
+  /** Whether the result is under the root. */
+  isUnder({ membership }: CertifiedMembership, { reply, result }: Ballot): boolean {
+    const { hash } = this.#crypto;
+    return rootFromPath(hash(leafText(membership.set, statementOf(reply, result))), result.position, result.path, hash) === reply.root;
+  }
+
+  /** Whether this is what the result's hash is of. */
+  isOutcome(outcome: Json, resultHash: Digest): boolean {
+    return outcome !== "" && this.#crypto.hash(outcomeText(outcome)) === resultHash;
+  }
+}
+
+const statementOf = ({ seq }: Reply, { id, key, inputHash, resultHash, position }: ReplyResult): Statement => ({
+  operation: id,
+  key,
+  inputHash,
+  resultHash,
+  sequence: seq,
+  position,
+});
+
+const nameOf = ({ seq, root }: Reply, { key, inputHash, resultHash, position }: ReplyResult): string =>
+  JSON.stringify([seq, root, position, key, inputHash, resultHash]);
+
+export class Votes {
+  readonly #ballots = new Map<ReplicaIndex, Ballot>();
+  readonly #outcomes = new Map<Digest, Json>();
+
+  /** The last answer of each replica counts; what another has said can't be changed. */
+  add(reply: Reply, result: ReplyResult, checks: Checks): void {
+    this.#ballots.set(reply.replica, { reply, result, name: nameOf(reply, result) });
+    const { outcome, resultHash } = result;
+    if (!this.#outcomes.has(resultHash) && checks.isOutcome(outcome, resultHash)) this.#outcomes.set(resultHash, outcome);
+  }
+
+  has(replica: ReplicaIndex): boolean {
+    return this.#ballots.has(replica);
+  }
+
+  get size(): number {
+    return this.#ballots.size;
+  }
+
+  /** The ballots of another epoch are of other members. */
+  clear(): void {
+    this.#ballots.clear();
+  }
+
+  outcome(resultHash: Digest): Json | undefined {
+    return this.#outcomes.get(resultHash);
+  }
+
+  /** A certificate, if there is one; signatures are checked only when there may be. */
+  judge(certified: CertifiedMembership, checks: Checks): Judged {
+    const bad: ReplicaIndex[] = [];
+    const quorum = quorumOf(certified.membership.faults);
+    const groups = new Map<string, Ballot[]>();
+    for (const ballot of this.#ballots.values()) {
+      const group = groups.get(ballot.name);
+      if (group === undefined) groups.set(ballot.name, [ballot]);
+      else group.push(ballot);
+    }
+    for (const group of groups.values()) {
+      if (group.length < quorum) continue;
+      const good = group.filter((ballot) => this.#isGood(certified, ballot, checks, bad));
+      if (good.length >= quorum) return { certificate: certificateOf(certified, good.slice(0, quorum)), bad };
+    }
+    return { bad };
+  }
+
+  #isGood(certified: CertifiedMembership, ballot: Ballot, checks: Checks, bad: ReplicaIndex[]): boolean {
+    const isGood = checks.isSigned(certified, ballot.reply) && checks.isUnder(certified, ballot);
+    if (isGood) return true;
+    bad.push(ballot.reply.replica);
+    this.#ballots.delete(ballot.reply.replica);
+    return false;
+  }
+
+  /** Leaves out those whose votes are none. @returns the others */
+  check(certified: CertifiedMembership, checks: Checks): { ballots: Ballot[]; bad: ReplicaIndex[] } {
+    const bad: ReplicaIndex[] = [];
+    const ballots = [...this.#ballots.values()].filter((ballot) => this.#isGood(certified, ballot, checks, bad));
+    return { ballots, bad };
+  }
+
+  ballots(): Iterable<Ballot> {
+    return this.#ballots.values();
+  }
+}
+
+const certificateOf = (membership: CertifiedMembership, ballots: readonly Ballot[]): Certificate => {
+  const { reply, result } = ballots[0]!;
+  const votes = ballots.map(({ reply: { replica, view, signature } }): Vote => ({ replica, view, signature }));
+  return {
+    format: "lockstep-certificate/1",
+    membership,
+    statement: statementOf(reply, result),
+    path: result.path,
+    votes: votes.sort((a, b) => a.replica - b.replica),
+  };
+};
+
+/** Whether a ballot is for another result of the same batch than the certified one: no correct replica signs two roots for one number. */
+export const contradicts = ({ reply, result }: Ballot, { membership, statement }: Certificate): boolean => {
+  if (reply.epoch !== membership.membership.epoch || reply.seq !== statement.sequence) return false;
+  return result.id === statement.operation && (result.resultHash !== statement.resultHash || result.inputHash !== statement.inputHash);
+};
