@@ -272,6 +272,8 @@ export interface StateMachine<State, Input, Output> {
    * from its arguments alone: replicas that come to different results certify none.
    */
   apply: (state: State, input: Input, ctx: ReplicaContext) => { state: State; value: Output } | Promise<{ state: State; value: Output }>;
+  /** Undoes a completed operation, when its call is compensated: gives the next state. */
+  compensate?: (state: State, done: { input: Input; output: Output }, ctx: ReplicaContext) => { state: State } | Promise<{ state: State }>;
   /** The path of the input's field that tells which state it concerns, such as `account` or `customer.id`. Default: all calls share one state. */
   key?: string;
 }
@@ -279,7 +281,7 @@ export interface StateMachine<State, Input, Output> {
 /** Options of a stateful function: those that a replicated function has. */
 export type StatefulOptions<Input, Output> = Omit<
   FunctionOptions<Input, Output>,
-  "trust" | "scale" | "heartbeatMs" | "writes" | "permissions" | "deterministic"
+  "trust" | "scale" | "heartbeatMs" | "writes" | "permissions" | "deterministic" | "compensate"
 >;
 
 export interface CoordinatorOptions<Input, Output> {

@@ -111,7 +111,7 @@ describe("a stateful function", () => {
   });
 
   test("is a function that a quorum of replicas executes", () => {
-    const account = fn.stateful("account", { initial, apply, key: "account" }, { faults: 2, timeoutMs: 500, compensate: () => undefined });
+    const account = fn.stateful("account", { initial, apply, key: "account" }, { faults: 2, timeoutMs: 500 });
     expect(isFunction(account)).toBe(true);
     expect(account).toMatchObject({
       name: "account",
@@ -130,6 +130,8 @@ describe("a stateful function", () => {
     ["key", { initial, apply, key: () => "a" }, {}],
     ["snapshot", { initial, apply, snapshot: () => "" }, {}],
     ["trust", { initial, apply }, { trust: "one" }],
+    ["compensate", { initial, apply, compensate: true }, {}],
+    ["compensate", { initial, apply }, { compensate: () => undefined }],
     ["scale", { initial, apply }, { scale: { max: 1 } }],
     ["faults", { initial, apply }, { faults: 20 }],
   ])("is refused, by the name of what is wrong, for %s in %j and %j", (field, machine, options) => {

@@ -91,7 +91,7 @@ const define = <Input = void, Output = void>(
   return { [KIND]: "function", name, handler, options };
 };
 
-const MACHINE = Object.keys({ initial: true, apply: true, key: true } satisfies Record<
+const MACHINE = Object.keys({ initial: true, apply: true, compensate: true, key: true } satisfies Record<
   keyof StateMachine<unknown, unknown, unknown>,
   true
 >);
@@ -115,7 +115,9 @@ const stateful = <State, Input = void, Output = void>(
   for (const field of ["initial", "apply"] as const) {
     if (typeof machine[field] !== "function") throw invalid(`${owner}: ${field} must be a function`, field);
   }
-  const given = options as { trust?: unknown };
+  checkOptional(owner, "compensate", machine.compensate, "gives the state without what it undoes");
+  const given = options as { trust?: unknown; compensate?: unknown };
+  if (given.compensate !== undefined) throw invalid(`${owner}: compensate stands beside apply, as it changes the state`, "compensate");
   if (given.trust !== undefined && given.trust !== "quorum") {
     throw invalid(`${owner}: trust is always "quorum" for a stateful function: leave it out`, "trust");
   }
@@ -131,8 +133,15 @@ const stateful = <State, Input = void, Output = void>(
 export const fn: typeof define & { stateful: typeof stateful } = Object.assign(define, { stateful });
 
 /** What a manifest tells of a stateful function besides its options. */
-export const replicaSpec = ({ key }: Pick<StateMachine<unknown, never, unknown>, "key">): Pick<FunctionSpec, "stateful" | "stateKey"> => ({
+export const replicaSpec = ({
+  key,
+  compensate,
+}: {
+  key?: string;
+  compensate?: unknown;
+}): Pick<FunctionSpec, "stateful" | "stateKey" | "compensates"> => ({
   stateful: true,
+  ...(compensate === undefined ? {} : { compensates: true }),
   ...(key === undefined ? {} : { stateKey: key }),
 });
 

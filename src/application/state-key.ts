@@ -1,25 +1,14 @@
-import { LockstepError } from "../lib/errors.ts";
-import type { Json } from "../lib/json.ts";
-import { fromJson } from "../lib/json.ts";
-import type { FunctionSpec } from "../protocol/application.ts";
-
-const LONGEST = 1_024;
+const LONGEST = 1_000;
 
 /**
- * Which of a stateful function's states a call concerns; empty for a function that has one state, or none.
- * @throws {LockstepError} INPUT_INVALID when the input has no such field, or one that is no text or number
+ * Which of a stateful function's states an input concerns: the field at `path`, a text, a number or a boolean; `undefined` when it has none. Without a
+ * path all inputs concern the state `""`.
  */
-export const stateKeyOf = ({ name, stateKey }: Pick<FunctionSpec, "name" | "stateKey">, input: Json): string => {
-  if (stateKey === undefined) return "";
-  const found = stateKey.split(".").reduce<unknown>(fieldOf, fromJson(input));
-  const key = typeof found === "number" ? String(found) : found;
-  if (typeof key === "string" && key !== "" && key.length <= LONGEST) return key;
-  const problem = found === undefined ? "is missing" : `must be a text of 1 to ${LONGEST} characters, or a number`;
-  const error = new LockstepError("INPUT_INVALID", `the input of function "${name}" is invalid: ${stateKey}, its state's key, ${problem}`, {
-    details: { issues: [{ field: stateKey, message: problem }] },
-  });
-  // Asking again with the same input cannot help.
-  throw Object.assign(error, { terminal: true });
+export const stateKeyOf = (path: string | undefined, input: unknown): string | undefined => {
+  if (path === undefined) return "";
+  const found = path.split(".").reduce<unknown>(fieldOf, input);
+  const key = typeof found === "number" || typeof found === "boolean" ? String(found) : found;
+  return typeof key === "string" && key !== "" && key.length <= LONGEST ? key : undefined;
 };
 
 const fieldOf = (value: unknown, name: string): unknown =>

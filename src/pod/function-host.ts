@@ -146,7 +146,7 @@ export const run = (definition: FunctionDefinition, input: unknown, call: Functi
 };
 
 /** Undoes a completed call: what it returns means nothing. */
-const compensate = (definition: FunctionDefinition, input: unknown, output: string, call: Call): unknown => {
+export const compensate = (definition: FunctionDefinition, input: unknown, output: string, call: FunctionContext): unknown => {
   const { options, name } = definition;
   if (options.compensate === undefined) {
     throw Object.assign(new LockstepError("UNKNOWN_FUNCTION", `function "${name}" has no compensate`), { terminal: true });

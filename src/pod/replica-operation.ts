@@ -1,4 +1,4 @@
-import type { FunctionContext, Logger, Objects, StateStore } from "../application/context.ts";
+import type { FunctionContext, Logger, Objects, ReplicaContext, StateStore } from "../application/context.ts";
 import type { Operation } from "../consensus/messages.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
@@ -6,7 +6,7 @@ import { failureOutcome } from "../protocol/outcome.ts";
 import type { LogLine } from "../protocol/run.ts";
 import { LineBuffer, type LogOwner, loggerOf } from "./capture.ts";
 import { functionFailure } from "./function-host.ts";
-import { type Agreed, type Chance, denied } from "./replica-agreed.ts";
+import { type Agreed, type Chance, chanceOf, denied } from "./replica-agreed.ts";
 
 export const thrownOutcome = (thrown: unknown): Json => failureOutcome(comparable(functionFailure(thrown)));
 
@@ -20,10 +20,8 @@ const comparable = ({ code, name, message, details, cause, terminal }: Failure):
   ...(terminal === undefined ? {} : { terminal }),
 });
 
-const ONE_ATTEMPT = 1;
-
 /** One operation while it executes: the handler's context, the owner of its log lines, and the values that are agreed for it. */
-export class OperationContext implements FunctionContext, LogOwner, Agreed {
+export class OperationContext implements FunctionContext, ReplicaContext, LogOwner, Agreed {
   readonly operation: Operation;
   readonly time: number;
   readonly seed: string;
@@ -44,19 +42,29 @@ export class OperationContext implements FunctionContext, LogOwner, Agreed {
     this.#maxLogBytes = maxLogBytes;
   }
 
+  /** An operation is named `run/seq` and, as each attempt is one, its number. */
   get runId(): string {
-    const { id } = this.operation;
-    const end = id.indexOf("/");
-    return end < 0 ? id : id.slice(0, end);
+    return this.operation.id.split("/", 1)[0] as string;
   }
 
   get key(): string {
-    return this.operation.id;
+    return this.operation.id.split("/", 2).join("/");
   }
 
-  /** How often a replica has executed it is its own affair. */
   get attempt(): number {
-    return ONE_ATTEMPT;
+    return Number(this.operation.id.split("/", 3)[2] ?? 1);
+  }
+
+  now(): number {
+    return this.time;
+  }
+
+  random(): number {
+    return chanceOf(this).float();
+  }
+
+  uuid(): string {
+    return chanceOf(this).uuid();
   }
 
   get signal(): AbortSignal {

@@ -158,7 +158,7 @@ export class ReplicaRunner {
       this.#settle(batch, position, outcomeOf(outcome));
       if (isAlone) this.#marker.end();
       const lines = isKnown ? undefined : context.lines();
-      if (lines !== undefined && lines.length > 0) this.#report({ t: "lines", id: context.key, lines });
+      if (lines !== undefined && lines.length > 0) this.#report({ t: "lines", id: context.operation.id, lines });
       this.#run();
     };
     context.fail = (error) => end(() => thrownOutcome(error));
@@ -202,7 +202,7 @@ export class ReplicaRunner {
     const { maxPayloadBytes } = this.#options;
     const result = `the result of function "${name}"`;
     if (kind === "stateless") return valueOutcome(toJson(returned, result, maxPayloadBytes));
-    const { state, value } = (returned ?? {}) as { state?: unknown; value?: unknown };
+    const { state, value } = returned as { state: unknown; value: unknown };
     const outcome = valueOutcome(toJson(value, result, maxPayloadBytes));
     this.#state.set(operation.key, toJson(state, `the state of function "${name}"`, maxPayloadBytes));
     return outcome;

@@ -18,6 +18,7 @@ import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
 import type { ToPod } from "../protocol/pod.ts";
 import type { LogLine } from "../protocol/run.ts";
+import { undoInput } from "../protocol/undo.ts";
 import type { CertifiedAnswer } from "../scheduler/service.ts";
 import { divergence } from "./divergence.ts";
 import { Timers } from "./timers.ts";
@@ -27,6 +28,8 @@ export interface CallParts {
   clock: Clock;
   crypto: Crypto;
   clientKey: PublicKey;
+  /** Which state an input concerns. */
+  keyOf(input: Json): string;
   /** Greater than that of each session before. */
   nextSession(): number;
   /** Runs `effect` once all that was recorded before is durable. */
@@ -84,8 +87,12 @@ export class SetCalls {
     this.#timers.clear();
   }
 
-  submit({ lease, run, seq, attempt, input }: ToPod & { t: "invoke" }): void {
-    const operation: Operation = { id: `${run}/${seq}/${attempt}`, key: "", input };
+  submit({ lease, run, seq, attempt, input, undo }: ToPod & { t: "invoke" }): void {
+    const operation: Operation = {
+      id: `${run}/${seq}/${attempt}`,
+      key: this.#parts.keyOf(input),
+      input: undo === undefined ? input : undoInput(input, undo),
+    };
     const known = this.#pending.get(operation.id);
     const pending: Pending = known ?? { operation, submittedAt: this.#parts.clock.now(), lease, lines: [], linesOf: undefined };
     pending.lease = lease;

@@ -26,6 +26,8 @@ export interface SetSpec {
   /** Its replicas keep state on disk, and come back with it under their old keys. */
   durable: boolean;
   client: PublicKey;
+  /** Where in the input the key of the state is, if it keeps any by key. */
+  stateKey?: string;
 }
 
 export type SeatState = "empty" | "starting" | "ready" | "serving";

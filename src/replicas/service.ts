@@ -168,6 +168,7 @@ export class ReplicaSets implements PodSource {
       faults: spec.faults ?? 1,
       durable: spec.stateful === true,
       client: keys.clientKey,
+      ...(spec.stateKey === undefined ? {} : { stateKey: spec.stateKey }),
     };
     const parts: SetParts = {
       fleet,

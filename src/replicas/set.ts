@@ -4,12 +4,14 @@
  * Owns: the pods in the seats, and when the set is ended. Does not own: the rules of seats (machine.ts), what is under way (calls.ts),
  * agreement (src/consensus), layers and leases (the scheduler).
  */
+import { stateKeyOf } from "../application/state-key.ts";
 import type { PodExit } from "../cluster/port.ts";
 import type { Crypto, PublicKey } from "../consensus/crypto.ts";
 import type { Evidence, Notice } from "../consensus/effects.ts";
 import type { CertifiedMembership, Membership, ReplicaIndex } from "../consensus/membership.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
+import { fromJson } from "../lib/json.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
 import type { Misbehaviour } from "../protocol/replica.ts";
 import type { Fleet } from "../scheduler/fleet.ts";
@@ -105,6 +107,8 @@ export class ReplicaSet {
     this.pod.tenant = tenant;
     this.#calls = new SetCalls({
       fn: spec.function,
+      // An input without a key is refused by the replicas, so that the refusal is certified.
+      keyOf: (input) => (spec.stateKey === undefined ? "" : (stateKeyOf(spec.stateKey, fromJson(input)) ?? "")),
       clock,
       crypto,
       clientKey,
