@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { membershipText } from "../consensus/canonical.ts";
+import { membershipText, newViewText, seedText, viewChangeText } from "../consensus/canonical.ts";
 import {
   type ClientEffect,
   type ClientEvidence,
@@ -11,7 +11,7 @@ import type { Crypto, Digest } from "../consensus/crypto.ts";
 import type { DurableRecord, Effect, Evidence, Input, Notice } from "../consensus/effects.ts";
 import { Replica } from "../consensus/machine.ts";
 import type { CertifiedMembership, Membership, ReplicaIndex } from "../consensus/membership.ts";
-import type { Operation, PeerMessage, Reply, Request } from "../consensus/messages.ts";
+import type { NewView, Operation, PeerMessage, Reply, Request, ViewChange } from "../consensus/messages.ts";
 import type { ReplicaOptions } from "../consensus/options.ts";
 
 /** Keys are names, and a signature names its signer: nobody in a test signs for another unless the test says so. */
@@ -247,6 +247,19 @@ export class ReplicaSet {
 
   evidence(): Evidence[] {
     return this.members.flatMap(({ evidence }) => evidence);
+  }
+
+  /** The same view change with other contents, signed by who is called so. */
+  resign(name: string, viewChange: ViewChange): ViewChange {
+    return { ...viewChange, signature: signAs(name, viewChangeText(NAME, viewChange)) };
+  }
+
+  resignView(name: string, newView: NewView): NewView {
+    return { ...newView, signature: signAs(name, newViewText(NAME, newView)) };
+  }
+
+  seed(seq: number, time: number, requests: string[]): string {
+    return hashText(seedText(NAME, seq, time, requests));
   }
 
   #memberAt(index: ReplicaIndex, epoch: number): Member | undefined {
