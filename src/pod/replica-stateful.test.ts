@@ -4,7 +4,12 @@ import type { Definition } from "../application/context.ts";
 import { fn } from "../application/definitions.ts";
 import { applyStateful } from "./replica-stateful.ts";
 
-const context = (key = "run_0000000000a/1/1", stateKey = "") => ({ input: undefined, key, operation: { id: key, key: stateKey }, now: () => 5 });
+const context = (key = "run_0000000000a/1/1", stateKey = "") => ({
+  input: undefined,
+  key,
+  operation: { id: key, key: stateKey },
+  now: () => 5,
+});
 
 const applied = (definition: Definition, state: unknown, input: unknown, given = context()): unknown =>
   applyStateful(definition as never, state, input, given as never);

@@ -5,7 +5,8 @@ import { isUndo } from "../protocol/undo.ts";
 import { isThenable, run } from "./function-host.ts";
 import { validate } from "./validate.ts";
 
-type OperationContext = FunctionContext & ReplicaContext & { input: unknown; readonly operation: { readonly id: string; readonly key: string } };
+type OperationContext = FunctionContext &
+  ReplicaContext & { input: unknown; readonly operation: { readonly id: string; readonly key: string } };
 
 /** What a stateful function's operation came to. */
 interface Applied {
