@@ -22,11 +22,18 @@ export const propose = (core: Core): void => {
   const { log, pool, limits } = core;
   if (pool.unproposed === 0 || !core.takesPart || !core.isLeader || core.ending !== undefined) return;
   log.last = Math.max(log.last, log.ordered);
+  if (!knowsAllBelow(core)) return;
   while (pool.unproposed > 0 && log.last < core.high && log.last - log.ordered < limits.batchesInFlight) {
     const requests = gather(core);
     if (requests.length === 0) return;
     proposeBatch(core, log.last + 1, requests);
   }
+};
+
+/** Before a new leader has the contents of what its view began with, it can't tell their times, nor whether the members change. */
+const knowsAllBelow = ({ log }: Core): boolean => {
+  for (let seq = log.ordered + 1; seq <= log.last; seq++) if (log.at(seq)?.proposal?.accepted !== true) return false;
+  return true;
 };
 
 /** The next requests, first come first served. A change of the members goes alone, and nothing goes after it until it has been executed. */
@@ -96,7 +103,8 @@ const proposeBatch = (core: Core, seq: number, requests: Digest[]): void => {
 /** The time of the nearest batch below that is known here. */
 const latestTime = ({ log, time }: Core, seq: number): number => {
   for (let below = seq - 1; below > log.executed; below--) {
-    const digest = log.at(below)?.proposal?.digest;
+    const slot = log.at(below);
+    const digest = slot?.committed ?? slot?.proposal?.digest;
     const batch = digest === undefined ? undefined : log.batch(digest);
     if (batch !== undefined) return Math.max(batch.time, time);
   }
@@ -200,7 +208,7 @@ const noticeEquivocation = (core: Core, slot: Slot): void => {
   const { proposal, prepares, seq } = slot;
   if (proposal === undefined) return;
   const others = prepares.filter((claim) => claim !== undefined && claim.view === core.view && claim.digest !== proposal.digest);
-  if (others.length !== core.weak || core.isLeader) return;
+  if (others.length !== core.weak || core.isLeader || !core.takesPart) return;
   core.accuse(core.leader, "equivocation", seq, `${others.length} replicas were sent another batch for this number`);
 };
 

@@ -11,57 +11,22 @@ import type { PodExit } from "../cluster/port.ts";
 import { ChurnMap } from "../lib/churn-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
-import type { Json } from "../lib/json.ts";
 import { getOrMake } from "../lib/map.ts";
-import type { FunctionSpec } from "../protocol/application.ts";
 import type { LayerView } from "../protocol/control-plane.ts";
-import type { ObjectWrite } from "../protocol/objects.ts";
 import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
-import type { CallMetrics, LogLine } from "../protocol/run.ts";
-import type { StateWrite } from "../protocol/state.ts";
+import type { CallMetrics } from "../protocol/run.ts";
 import { type Entry, type Layer, Layers, layerKey } from "../queue/machine.ts";
+import type { AttemptService, CertifiedAnswer, Outcome } from "./attempt.ts";
 import { lostFailure } from "./exit.ts";
-import type { Fleet, Pod, Tenant } from "./fleet.ts";
+import type { Fleet } from "./fleet.ts";
 import { Heartbeats } from "./heartbeats.ts";
+import { type FunctionHome, type HostOwner, LayerHost } from "./layer-host.ts";
+import type { Placement, PodSet, PodSource, PodTemplate } from "./placement.ts";
+import type { Pod } from "./pod.ts";
 
-/** How an attempt ended, and what it wants to have changed. */
-export interface Outcome {
-  value?: Json;
-  failure?: Failure;
-  metrics?: CallMetrics;
-  lines: LogLine[];
-  writes?: StateWrite[];
-  objects?: ObjectWrite[];
-  /** Text of the certificate by which a quorum of replicas vouches for it. */
-  certificate?: string;
-}
-
-/** What a replica set says of a call: exactly one of `value` and `failure`. */
-export interface CertifiedAnswer {
-  lease: number;
-  value?: Json;
-  failure?: Failure;
-  /** From the moment at which the set was given the call. */
-  durationMs: number;
-  lines: LogLine[];
-  /** Absent only where the replicas have come to different results. */
-  certificate?: string;
-}
-
-/** Who serves attempts while they execute: what they ask for and tell, each under the lease that it holds. */
-export interface AttemptService {
-  request(entry: Entry, message: FromPod & { t: "request" }, reply: (message: ToPod) => void): void;
-  progress(entry: Entry, value: Json): void;
-  /** The attempt was taken from its pod: its outcome will not be told. */
-  withdrawn(entry: Entry): void;
-}
-
-/** What the scheduler must know of a function's version. */
-export interface FunctionHome {
-  application: string;
-  path: string;
-  spec: FunctionSpec;
-}
+export type { AttemptService, CertifiedAnswer, Outcome } from "./attempt.ts";
+export type { FunctionHome } from "./layer-host.ts";
+export type { Placement, PodSet, PodSource, PodTemplate } from "./placement.ts";
 
 export interface SchedulerOptions {
   /** Calls that one pod executes at the same time. */
@@ -72,61 +37,8 @@ export interface SchedulerOptions {
   patienceMs: number;
 }
 
-/**
- * Who gives the pods that execute a function's calls: the fleet; or, for functions whose results a quorum certifies, the replica sets, of
- * which each looks like one pod and answers like one.
- */
-export interface PodSource {
-  acquire(tenant: Tenant, isUrgent?: boolean): Pod | undefined;
-  send(pod: Pod, message: ToPod): void;
-  end(pod: Pod, graceMs: number, reason?: PodExit["reason"]): void;
-  idle(pod: Pod): void;
-  loaded(pod: Pod): void;
-}
-
 /** Calls that a replica set is given at the same time. */
 const SET_SLOTS = 1_024;
-
-/** How the pods of a function's version are made. */
-export interface PodTemplate {
-  /** Calls that one of them executes at the same time. */
-  readonly slots: number;
-  readonly memoryMb: number;
-  readonly environment?: Readonly<Record<string, string>> | undefined;
-  /** The service that they stand behind. */
-  readonly service: string;
-}
-
-/** The pods of one function's version, as those who decide about them see them. */
-export interface PodSet {
-  readonly layer: Layer;
-  readonly pods: ReadonlyMap<string, Pod>;
-  /** Those that execute a suspect call alone. */
-  readonly solo: ReadonlySet<Pod>;
-  template: PodTemplate;
-  /** So many of them are not to be ended for others' sake. */
-  reserved: number;
-  /** It stays also while there is no pod and no call. */
-  isKept: boolean;
-  /** Pods in a row that ended before they had answered: while it isn't 0, `served` is told of answers. */
-  crashes: number;
-  /** One pod more; `undefined` when there is no room. For an urgent one others' idle pods are ended. */
-  add(isUrgent: boolean): Pod | undefined;
-  /** Lets a pod finish what it executes and end. */
-  drain(pod: Pod): void;
-}
-
-/** Who decides how many pods each function's version has, in place of the scheduler's own rule. */
-export interface Placement {
-  template(fn: string, version: string): PodTemplate;
-  /** A call waits that no pod which is there or starts would take. */
-  activate(set: PodSet, now: number): void;
-  /** This pod has answered after some had crashed. */
-  served(set: PodSet, pod: Pod): void;
-  /** A pod has refused the bundle, and will be gone. */
-  refused(set: PodSet, failure: Failure, now: number): void;
-  gone(set: PodSet, pod: Pod, exit: PodExit, now: number): void;
-}
 
 interface Lease {
   entry: Entry;
@@ -143,7 +55,7 @@ const CLOGGED_MS = 1_000;
 /** A sweep that comes later than this tells that the platform stood still, and messages with it. */
 const LATE_MS = 50;
 
-export class Scheduler {
+export class Scheduler implements HostOwner {
   readonly #fleet: Fleet;
   readonly #clock: Clock;
   readonly #options: SchedulerOptions;
@@ -660,95 +572,5 @@ export class Scheduler {
     if (host.pods.size > 0 || host.isKept || this.#hosts.get(host.layer.key) !== host) return;
     this.#layers.close(host.layer);
     if (this.#layers.find(host.layer.fn, host.layer.version) === undefined) this.#hosts.delete(host.layer.key);
-  }
-}
-
-/** A layer as the tenant of its pods. */
-class LayerHost implements Tenant, PodSet {
-  readonly source: PodSource;
-  readonly isReplicated: boolean;
-  readonly role: string;
-  readonly application: string;
-  readonly version: string;
-  readonly path: string;
-  readonly heartbeatMs: number | undefined;
-  readonly layer: Layer;
-  template: PodTemplate;
-  reserved = 0;
-  isKept = false;
-  crashes = 0;
-  readonly pods = new Map<string, Pod>();
-  /** Pods that execute a suspect call alone. */
-  readonly solo = new Set<Pod>();
-  /** No pod is asked for before this time. */
-  retryAt = 0;
-  failures = 0;
-  readonly #scheduler: Scheduler;
-
-  constructor(layer: Layer, home: FunctionHome, template: PodTemplate, scheduler: Scheduler, source: PodSource, isReplicated: boolean) {
-    this.source = source;
-    this.isReplicated = isReplicated;
-    this.layer = layer;
-    this.role = layer.fn;
-    this.application = home.application;
-    this.version = layer.version;
-    this.path = home.path;
-    this.template = template;
-    this.heartbeatMs = home.spec.heartbeatMs;
-    this.#scheduler = scheduler;
-  }
-
-  get memoryMb(): number {
-    return this.template.memoryMb;
-  }
-
-  get environment(): PodTemplate["environment"] {
-    return this.template.environment;
-  }
-
-  get service(): string {
-    return this.template.service;
-  }
-
-  get keepsIdle(): boolean {
-    return this.#scheduler.isPlaced;
-  }
-
-  reserves(pod: Pod): boolean {
-    let staying = 0;
-    for (const each of this.pods.values()) if (each.state !== "draining") staying++;
-    return pod.state !== "draining" && staying <= this.reserved;
-  }
-
-  add(isUrgent: boolean): Pod | undefined {
-    return this.#scheduler.add(this, isUrgent);
-  }
-
-  drain(pod: Pod): void {
-    this.#scheduler.drainPod(this, pod);
-  }
-
-  connected(pod: Pod): void {
-    this.#scheduler.connected(this, pod);
-  }
-
-  message(pod: Pod, message: FromPod): void {
-    this.#scheduler.message(this, pod, message);
-  }
-
-  certified(pod: Pod, answer: CertifiedAnswer): void {
-    this.#scheduler.certified(this, pod, answer);
-  }
-
-  beat(pod: Pod, beat: Beat & { t: "beat" }): void {
-    this.#scheduler.beat(pod, beat);
-  }
-
-  gone(pod: Pod, exit: PodExit): void {
-    this.#scheduler.gone(this, pod, exit);
-  }
-
-  held(pod: Pod): string[] {
-    return this.#scheduler.held(pod);
   }
 }
