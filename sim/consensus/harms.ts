@@ -14,6 +14,7 @@ export class Harms {
   /** Replicas that are to be replaced, one after the other. */
   readonly #awaited: ReplicaIndex[] = [];
   #isReplacing = false;
+  #epoch = 1;
 
   constructor(cast: Cast, trace: (line: string) => void) {
     this.#cast = cast;
@@ -124,10 +125,16 @@ export class Harms {
   replaced(): void {
     if (!this.#isReplacing) return;
     this.#isReplacing = false;
-    const { timeline, clients, membership, processes, ledger } = this.#cast;
+    const { processes, ledger } = this.#cast;
     this.#cast.remove();
-    const born = processes.at(-1)!;
-    this.#recovering.set(born, ledger.lastExecuted);
+    this.#recovering.set(processes.at(-1)!, ledger.lastExecuted);
+  }
+
+  /** A replica is in this epoch: the clients' hosts hear of it. */
+  entered(epoch: number): void {
+    if (epoch <= this.#epoch) return;
+    this.#epoch = epoch;
+    const { timeline, clients, membership } = this.#cast;
     for (const client of clients) timeline.after(LEARN_MS, () => client.learn(membership));
   }
 }

@@ -177,6 +177,7 @@ export class World {
     if (process.isLiar) return;
     if (notice.t === "view") this.#views++;
     else if (notice.t === "transferred") this.#transfers++;
+    else if (notice.t === "epoch") this.#harms.entered(notice.epoch);
   }
 
   #pulse(): void {
