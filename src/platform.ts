@@ -91,6 +91,9 @@ const MEMORY_HEADROOM_MB = 192;
 const PUBLISH_MS = 30_000;
 /** Pods that start at the same time although no call waits for them. */
 const MOST_STARTING = 4;
+/** Who starts a platform with applications will call them: pods for a coordinator and two functions start beside the platform's own start. */
+const FIRST_RUN_PODS = 3;
+const FIRST_RUN_MS = 1_000;
 /** Another pod is added when a call has waited for so long although its function has pods. */
 const PATIENCE_MS = 100;
 
@@ -135,8 +138,12 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     const drills = { allowed: areDrillsAllowed, ownProcess: options.gateway !== false, restart };
     const parts = connect({ limits, clock, journal, cluster, storeOf, dataDirectory, readiness, pulse, drills, fatal, report, warn });
     const recovered = await start(parts, limits, clock, stops);
+    if (options.applications !== undefined) parts.fleet.expectDemand(FIRST_RUN_PODS, FIRST_RUN_MS);
+    // A pod loads them while this process loads the HTTP server.
+    const deploying = deployAll(parts, applications);
+    deploying.catch(() => undefined);
     const url = options.gateway === false ? undefined : await openGateway(parts.controlPlane, options.gateway ?? {}, limits, stops);
-    for (const bundle of await applications) parts.turn.event(deployedEvent(await parts.applications.deploy(bundle)));
+    await deploying;
     readiness.reason = undefined;
     stops.push(() => {
       readiness.reason = "the platform is stopping";
@@ -147,6 +154,10 @@ export const startPlatform = async (options: PlatformOptions = {}): Promise<Plat
     await stop();
     throw error;
   }
+};
+
+const deployAll = async ({ applications, turn }: Parts, bundles: Promise<readonly Bundle[]>): Promise<void> => {
+  for (const bundle of await bundles) turn.event(deployedEvent(await applications.deploy(bundle)));
 };
 
 const describe = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));

@@ -45,6 +45,15 @@ const refusal = async (given: string): Promise<LockstepError> => {
   return error as LockstepError;
 };
 
+test("who waits is told when the bundler is at work, also when the application turns out to be wrong", async () => {
+  const told: string[] = [];
+  const root = await folderOf({ "index.ts": pay });
+  await bundleApplication(root, { onBegun: () => told.push("begun") });
+  const wrong = await folderOf({ "index.ts": "export const a = ;" }, "wrong");
+  await expect(bundleApplication(wrong, { onBegun: () => told.push("begun") })).rejects.toThrow();
+  expect(told).toEqual(["begun", "begun"]);
+});
+
 test("a folder is bundled from its index.ts with what it imports, and lockstep and Node's modules stay outside", async () => {
   const root = await folderOf({
     "index.ts": `import { fn } from "lockstep";\nimport { join } from "node:path";\nimport { rate } from "./rate.ts";\nexport const tax = fn("tax", (): string => join(String(rate)));`,

@@ -19,6 +19,8 @@ import { withOwnSourceMap } from "./source-map.ts";
 export interface BundleOptions {
   /** Overrides the name found in package.json or taken from the path. */
   name?: string;
+  /** Told when nothing is left to do here until the bundler's own process answers. */
+  onBegun?(): void;
 }
 
 export interface BundledApplication extends Bundle {
@@ -36,7 +38,7 @@ export interface BundledApplication extends Bundle {
 export const bundleApplication = async (given: string, options: BundleOptions = {}): Promise<BundledApplication> => {
   const entry = await findEntry(given);
   const application = options.name ?? entry.name;
-  const { text, metafile, warnings } = await compile(entry, application);
+  const { text, metafile, warnings } = await compile(entry, application, options.onBegun);
   const onlyAtRunTime = checkImports(metafile, application);
   const code = withOwnSourceMap(text);
   return {
@@ -54,11 +56,15 @@ export const stopBundler = async (): Promise<void> => {
   await stop();
 };
 
-const compile = async (entry: Entry, application: string): Promise<{ text: string; metafile: Metafile; warnings: string[] }> => {
+const compile = async (
+  entry: Entry,
+  application: string,
+  onBegun?: () => void,
+): Promise<{ text: string; metafile: Metafile; warnings: string[] }> => {
   // Loaded here, so that commands which bundle nothing don't pay for it.
   const { build } = await import("esbuild");
   try {
-    const result = await build({
+    const building = build({
       entryPoints: [entry.file],
       absWorkingDir: entry.root,
       outfile: path.join(entry.root, "application.js"),
@@ -77,6 +83,8 @@ const compile = async (entry: Entry, application: string): Promise<{ text: strin
       logLevel: "silent",
       logLimit: 20,
     });
+    onBegun?.();
+    const result = await building;
     const warnings = result.warnings.map((warning) => describeMessage(warning, entry.root));
     return { text: result.outputFiles[0]?.text ?? "", metafile: result.metafile, warnings };
   } catch (cause) {

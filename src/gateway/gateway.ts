@@ -7,7 +7,7 @@
  * I2 Users' values pass as JSON text: they are parsed once, to know that they are JSON, and never on the way out.
  * I3 Whatever goes wrong is answered as a problem document with a code of the catalogue, and a stack never leaves the platform.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaCompiler } from "fastify";
 import Fastify from "fastify";
@@ -134,6 +134,8 @@ const createApp = (settings: Settings): FastifyInstance =>
 
 const createFairServer = (serve: (request: IncomingMessage, response: ServerResponse) => void): Server => {
   const intake = new Intake(serve);
+  // An import would read all that the module exports, and so load Node's HTTP client, which is larger than the platform.
+  const { createServer } = process.getBuiltinModule("node:http");
   return createServer({ requireHostHeader: false, keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_TIMEOUT_MS }, intake.take);
 };
 

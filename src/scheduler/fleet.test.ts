@@ -145,6 +145,17 @@ describe("the warm pool under demand", () => {
   };
   const warmOf = (fleet: Fleet): number => [...fleet.pods.values()].filter((pod) => pod.tenant === undefined).length;
 
+  test("is filled at once with as many as are asked for, and keeps them no longer than that", async () => {
+    const { cluster, fleet, live } = await setUp(DEMAND);
+    fleet.expectDemand(9, 1_000);
+    expect(warmOf(fleet)).toBe(DEMAND.maxWarmPods);
+    cluster.connectAll();
+    live(750);
+    expect(warmOf(fleet)).toBe(DEMAND.maxWarmPods);
+    live(500);
+    expect(warmOf(fleet)).toBe(1);
+  });
+
   test("grows to what was taken at once, one process at a time, and shrinks when that is long ago", async () => {
     const { cluster, fleet, live } = await takeThree();
     const sizes: number[] = [];

@@ -122,8 +122,13 @@ export class Fleet implements ClusterListener {
     return pod;
   }
 
-  /** More pods will be asked for soon: the pool is filled up at once, whoever waits. */
-  expectDemand(): void {
+  /**
+   * More pods will be asked for soon: the pool is filled up at once, whoever waits.
+   * @param count so many of them; default: as many as there always are
+   * @param forMs they are not kept for longer
+   */
+  expectDemand(count = 0, forMs = 0): void {
+    if (count > 0) this.#pool.expect(count, this.#clock.now(), forMs);
     this.#refill(true);
   }
 
@@ -326,8 +331,9 @@ export class Fleet implements ClusterListener {
       starting++;
       if (pod.tenant === undefined) coming++;
     }
-    for (; coming < warmPods && this.#hasRoom(defaultMemoryMb); coming++, starting++) this.#create(defaultMemoryMb);
     const target = this.#pool.target(now, this.#warmPodMb);
+    const atOnce = isPressing ? target : warmPods;
+    for (; coming < atOnce && this.#hasRoom(defaultMemoryMb); coming++, starting++) this.#create(defaultMemoryMb);
     // Beyond the minimum one at a time, and only while no other process starts: calls that wait for theirs come first.
     if (coming < target && starting === 0 && this.#hasPlenty()) this.#create(defaultMemoryMb);
     const surplus = this.#warm.size > target ? this.#warm.oldest : undefined;

@@ -36,9 +36,9 @@ export class WarmPool {
   }
 
   /** So many will probably be taken at once, soon. */
-  expect(count: number, now: number): void {
+  expect(count: number, now: number, forMs = EXPECTED_MS): void {
     this.#expected = now < this.#expectedUntil ? Math.max(this.#expected, count) : count;
-    this.#expectedUntil = now + EXPECTED_MS;
+    this.#expectedUntil = Math.max(this.#expectedUntil, now + forMs);
   }
 
   /** @param podMb what one of them occupies */

@@ -14,7 +14,7 @@ export const startVerb: Verb = (program, does) => {
     .option("--app <path...>", "applications to deploy before it is ready", [])
     .action(
       does<[], OwnPlatformOptions & { app: string[] }>(async (context, _args, options) => {
-        const applications = options.app.length === 0 ? [] : bundleAll(context, options.app);
+        const applications = options.app.length === 0 ? [] : (await beginToBundle(context, options.app)).bundles;
         await withOwnPlatform(context, { ...options, applications }, context.note, async (_platform, url) => {
           for (const { application, version } of await applications) context.note(`deployed ${application} ${version}`);
           if (context.json) context.printJson({ url });
@@ -27,10 +27,21 @@ export const startVerb: Verb = (program, does) => {
     );
 };
 
-const bundleAll = async (context: Context, apps: readonly string[]): Promise<BundledApplication[]> => {
+/** Returns once the bundler's process is at work: loading the platform keeps this one from starting it. In a box, or it would be awaited. */
+const beginToBundle = async (context: Context, apps: readonly string[]): Promise<{ bundles: Promise<BundledApplication[]> }> => {
+  let begun = (): void => undefined;
+  const beginning = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const bundles = bundleAll(context, apps, begun);
+  await Promise.race([beginning, bundles.catch(() => undefined)]);
+  return { bundles };
+};
+
+const bundleAll = async (context: Context, apps: readonly string[], onBegun: () => void): Promise<BundledApplication[]> => {
   const { bundleApplication, stopBundler } = await import("../../application/bundler.ts");
   try {
-    const bundles = await Promise.all(apps.map((app) => bundleApplication(path.resolve(context.io.cwd, app))));
+    const bundles = await Promise.all(apps.map((app) => bundleApplication(path.resolve(context.io.cwd, app), { onBegun })));
     for (const { warnings } of bundles) for (const warning of warnings) context.note(`warning: ${warning.trim()}`);
     return bundles;
   } finally {
