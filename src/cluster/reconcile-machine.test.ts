@@ -6,6 +6,7 @@ import { conditionsOf, crashed, ends, isCrashLoop, NO_CRASH, plan } from "./reco
 const pod = (id: string, more: Partial<ObservedPod> = {}): ObservedPod => ({
   id,
   state: "ready",
+  hasLoaded: true,
   inFlight: 0,
   idleSince: 0,
   solo: false,
@@ -42,6 +43,7 @@ describe("the plan", () => {
     const old = [pod("a", { outdated: true }), pod("b", { outdated: true, inFlight: 1 }), pod("c", { outdated: true })];
     expect(plan(3, old, NO_CRASH, 100)).toMatchObject({ start: 3, drain: [] });
     expect(plan(3, [...old, pod("n", { state: "starting" })], NO_CRASH, 100)).toMatchObject({ start: 2, drain: [] });
+    expect(plan(3, [...old, pod("n", { hasLoaded: false })], NO_CRASH, 100)).toMatchObject({ start: 2, drain: [] });
     expect(plan(3, [...old, pod("n")], NO_CRASH, 100)).toMatchObject({ start: 2, drain: ["a"] });
     expect(plan(3, [...old, pod("n"), pod("o")], NO_CRASH, 100)).toMatchObject({ start: 1, drain: ["a", "c"] });
     expect(plan(3, [...old, pod("n"), pod("o"), pod("p")], NO_CRASH, 100)).toMatchObject({ start: 0, drain: ["a", "c", "b"] });

@@ -3,13 +3,16 @@
  *
  * R1  A pod that executes is never ended for being too many: it takes no more calls, and ends when it has finished.
  * R2  Pods that end before they have answered anything are followed by longer and longer pauses: the code in them is broken, or the machine.
- * R3  A pod that no longer fits the spec goes once one that does is ready in its place; where there is no room for both, before.
+ * R3  A pod that no longer fits the spec goes once one that does is ready and has loaded its code, in its place; where there is no room for
+ *     both, before.
  */
 import type { Condition, ConditionType } from "../protocol/cluster.ts";
 
 export interface ObservedPod {
   readonly id: string;
   readonly state: "starting" | "ready" | "draining";
+  /** Its code is there: until then it may still turn out that it can't execute anything. */
+  readonly hasLoaded: boolean;
   readonly inFlight: number;
   readonly idleSince: number;
   /** It executes a suspect call alone, and takes no other. */
@@ -58,13 +61,13 @@ export const plan = (desired: number, pods: readonly ObservedPod[], crash: Crash
   const usable = pods.filter(({ state, solo }) => state !== "draining" && !solo);
   const fitting = usable.filter(({ outdated }) => !outdated).sort(firstToGo);
   const outdated = usable.filter((pod) => pod.outdated).sort(firstToGo);
-  const ready = fitting.filter(({ state }) => state === "ready").length;
+  const ready = fitting.filter(({ state, hasLoaded }) => state === "ready" && hasLoaded).length;
   const surplus = Math.max(0, fitting.length - desired);
   const replaced = Math.max(0, outdated.length - Math.max(0, desired - ready));
   const drain = [...fitting.slice(0, surplus), ...outdated.slice(0, replaced)].map(({ id }) => id);
   const start = crash.retryAt > now ? 0 : Math.max(0, desired - fitting.length);
   // One at a time, and none for pods of which it is known that they crash.
-  const isReplacing = crash.count === 0 && drain.length === 0 && pods.every(({ state }) => state === "ready");
+  const isReplacing = crash.count === 0 && drain.length === 0 && pods.every(({ state, hasLoaded }) => state === "ready" && hasLoaded);
   return { start, drain, inPlace: isReplacing ? outdated[0]?.id : undefined };
 };
 

@@ -203,6 +203,7 @@ export class Reconciler implements Placement {
     return [...set.pods.values()].map((pod) => ({
       id: pod.id,
       state: pod.state,
+      hasLoaded: pod.coldStartMs !== undefined,
       inFlight: pod.inFlight + pod.zombies,
       idleSince: pod.idleSince,
       solo: set.solo.has(pod),
@@ -270,8 +271,10 @@ const reasonOf = ({ reason, detail, output }: PodExit): string => {
   return `${reason} (${detail})${last}`;
 };
 
+/** One that is connected and has not loaded its code yet is still starting. */
 export const countsOf = (set: PodSet | undefined): Record<"starting" | "ready" | "draining", number> => {
   const counts = { starting: 0, ready: 0, draining: 0 };
-  for (const pod of set?.pods.values() ?? []) counts[pod.state]++;
+  for (const { state, coldStartMs } of set?.pods.values() ?? [])
+    counts[state === "ready" && coldStartMs === undefined ? "starting" : state]++;
   return counts;
 };

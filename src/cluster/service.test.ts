@@ -82,10 +82,17 @@ const setUp = async (limits: Partial<typeof LIMITS> & { maxMemoryMb?: number } =
   };
   const answer = ({ lease, pod }: Entry): void =>
     cluster.say(pod, { t: "result", lease, value: "7", failure: "", durationMs: 3, cpuMs: 1, memoryMb: 60, lines: [] });
-  /** Time passes, and what was started connects. */
-  const live = (ms: number): void => {
+  /** What was started connects and loads its code, but for those named. */
+  const connect = (except: readonly string[] = []): void => {
+    cluster.connectAll();
+    for (const pod of cluster.pods) {
+      if (!except.includes(pod)) cluster.say(pod, { t: "loaded", version: V1, manifest: { functions: [], coordinators: [] }, ms: 1 });
+    }
+  };
+  /** Time passes. */
+  const live = (ms: number, each: () => void = connect): void => {
     for (let at = 0; at < ms; at += 50) {
-      cluster.connectAll();
+      each();
       clock.advance(50);
     }
   };
@@ -111,6 +118,7 @@ const setUp = async (limits: Partial<typeof LIMITS> & { maxMemoryMb?: number } =
     start,
     call,
     answer,
+    connect,
     live,
     sync,
     version,
@@ -259,9 +267,37 @@ describe("pods that end before they have answered", () => {
   });
 });
 
+test("a bundle that doesn't load with a new environment costs no pod of the old one", async () => {
+  const { cluster, deploy, start, put, live, connect, conditions, version } = await setUp();
+  deploy(V1, "pay");
+  await start();
+  await put({ name: "pay", function: "pay", replicas: 3 });
+  live(1_000);
+  const healthy = cluster.pods;
+  await put({ name: "pay", function: "pay", replicas: 3, environment: { REGION: "" } });
+  const failure = JSON.stringify({ code: "APPLICATION_INVALID", message: "no region" });
+  // Connected, but not loaded: for as long it looks as if it were well.
+  const rest = (): string[] => cluster.pods.filter((pod) => !healthy.includes(pod));
+  live(20_000, () => {
+    for (const pod of rest()) if (cluster.connectedPods.has(pod)) cluster.say(pod, { t: "refused", version: V1, failure });
+    connect(rest());
+  });
+  expect(healthy.every((pod) => cluster.pods.includes(pod))).toBe(true);
+  expect([version().ready, conditions()]).toEqual([3, ["Ready", "Progressing", "CrashLoop"]]);
+});
+
+test("since when something holds is told the same at each look", async () => {
+  const { service, deploy, start, clock } = await setUp();
+  deploy(V1, "pay");
+  await start();
+  const { versions } = service.service("pay");
+  clock.advance(5_000);
+  expect(service.service("pay").versions).toEqual(versions);
+});
+
 describe("a machine that is full", () => {
   test("replaces pods one at a time, in place", async () => {
-    const { cluster, deploy, start, put, live, version, conditions, clock } = await setUp({ maxPods: 3 });
+    const { cluster, deploy, start, put, live, connect, version, conditions, clock } = await setUp({ maxPods: 3 });
     deploy(V1, "pay");
     await start();
     await put({ name: "pay", function: "pay", replicas: 3 });
@@ -272,7 +308,7 @@ describe("a machine that is full", () => {
     for (let i = 0; i < 60; i++) {
       clock.advance(50);
       least = Math.min(least, version().ready);
-      cluster.connectAll();
+      connect();
     }
     expect([least, cluster.pods.length, conditions()]).toEqual([2, 3, ["Ready"]]);
     expect(cluster.pods.some((pod) => old.includes(pod))).toBe(false);

@@ -266,7 +266,8 @@ export class ClusterService implements ClusterPlane {
       role: tenant?.role ?? "warm",
       pid: pod.pid,
       state: pod.state,
-      ready: pod.state === "ready",
+      // Connected is not enough: the code may not load.
+      ready: pod.state === "ready" && (tenant === undefined || pod.coldStartMs !== undefined),
       inFlight: pod.inFlight,
       slots: (tenant as { template?: PodTemplate } | undefined)?.template?.slots ?? this.#parts.defaults.slotsPerPod,
       memoryMb: pod.memoryMb,

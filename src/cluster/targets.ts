@@ -96,7 +96,7 @@ export class Targets {
       lacks: undefined,
       starvedUntil: 0,
       held: undefined,
-      conditions: [],
+      conditions: [{ type: "Ready", reason: "0 of 0 pods are ready", since: this.#parts.clock.now() }],
     }));
   }
 
