@@ -58,7 +58,7 @@ export class ReplicaLog {
   /** What each part of the log begins with: the last of their kinds. */
   #view: DurableRecord | undefined;
   #stable: (DurableRecord & { t: "stable" }) | undefined;
-  #memberships: DurableRecord[] = [];
+  #membership: (DurableRecord & { t: "membership" }) | undefined;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(directory: string, secret: SecretKey) {
@@ -67,8 +67,10 @@ export class ReplicaLog {
     this.#pages = new PageFiles(directory);
   }
 
+  /** The last that the replica was in, and the one before: its peers may still be there. */
   get memberships(): Membership[] {
-    return this.#memberships.flatMap((record) => (record.t === "membership" ? [record.next.membership] : []));
+    const { next, previous } = this.#membership ?? {};
+    return [previous, next].flatMap((each) => (each === undefined ? [] : [each.membership]));
   }
 
   async load(): Promise<void> {
@@ -136,7 +138,7 @@ export class ReplicaLog {
   #note(record: DurableRecord, segment: Segment): void {
     if (record.t === "view") this.#view = record;
     if (record.t === "stable") this.#stable = record;
-    if (record.t === "membership") this.#memberships.push(record);
+    if (record.t === "membership") this.#membership = record;
     if ("seq" in record) segment.highest = Math.max(segment.highest, record.seq);
   }
 
@@ -157,7 +159,7 @@ export class ReplicaLog {
   }
 
   async #begin(number: number): Promise<void> {
-    const heads = [...this.#memberships, ...[this.#stable, this.#view].filter((record) => record !== undefined)];
+    const heads = [this.#membership, this.#stable, this.#view].filter((record) => record !== undefined);
     // Whole or not at all: a part without its beginning would hide that an older one is needed.
     await writeWhole(this.#directory, `log-${number}`, lineOf(heads));
     await this.#handle?.close();

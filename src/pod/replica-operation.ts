@@ -4,6 +4,7 @@ import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
 import { failureOutcome } from "../protocol/outcome.ts";
 import type { LogLine } from "../protocol/run.ts";
+import { isUndo } from "../protocol/undo.ts";
 import { LineBuffer, type LogOwner, loggerOf } from "./capture.ts";
 import { functionFailure } from "./function-host.ts";
 import { type Agreed, type Chance, chanceOf, denied } from "./replica-agreed.ts";
@@ -48,7 +49,8 @@ export class OperationContext implements FunctionContext, ReplicaContext, LogOwn
   }
 
   get key(): string {
-    return this.operation.id.split("/", 2).join("/");
+    const [run, seq = ""] = this.operation.id.split("/", 2);
+    return isUndo(this.operation.id) ? `${run}/${seq.slice(1)}/compensate` : `${run}/${seq}`;
   }
 
   get attempt(): number {

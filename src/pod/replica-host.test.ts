@@ -1,0 +1,91 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { verifyCertificate } from "../consensus/verify.ts";
+import type { FromPod } from "../protocol/pod.ts";
+import type { ToReplica } from "../protocol/replica.ts";
+import { nodeVerifier } from "../replicas/node-crypto.ts";
+import { type HarnessOptions, ReplicaHarness, type Seat } from "../testing/replica-harness.ts";
+import { ReplicaHost } from "./replica-host.ts";
+
+const BUNDLE = `
+const { fn } = require("lockstep");
+exports.double = fn("double", (input, ctx) => { ctx.log.info("doubled", input); return { twice: input * 2, at: Date.now(), chance: Math.random() }; });
+exports.bank = fn.stateful("bank", {
+  initial: () => ({ balance: 100 }),
+  apply: (state, input) => {
+    if (input.amount > state.balance) throw new Error("too little");
+    const balance = state.balance - input.amount;
+    return { state: { balance }, value: balance };
+  },
+  key: "account",
+});
+`;
+
+const directory = mkdtempSync(join(tmpdir(), "replica-host-"));
+const path = join(directory, "bundle.cjs");
+writeFileSync(path, BUNDLE);
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+let sockets = 0;
+const hosts: ReplicaHost[] = [];
+let set: ReplicaHarness | undefined;
+
+afterEach(async () => {
+  set?.close();
+  await Promise.all(hosts.splice(0).map((host) => host.stop()));
+});
+
+/** A replica in this process; its messages take a turn, as those of a pod do. */
+const seat = (): Seat & { host: ReplicaHost } => {
+  let told: (message: FromPod) => void = () => {};
+  const listen = join(directory, `${++sockets}.peer`);
+  const options = { listen, memoryMb: 64, maxPayloadBytes: 100_000, maxLogBytes: 10_000, drills: true, crash: () => {} };
+  const host = new ReplicaHost(options, {
+    send: (message) => void setImmediate(() => told(message)),
+    flush: () => {},
+    failed: (failure) => told({ t: "refused", version: "1", failure: typeof failure === "string" ? failure : JSON.stringify(failure) }),
+  });
+  hosts.push(host);
+  return {
+    host,
+    send: (message) => void setImmediate(() => host.take(message as ToReplica)),
+    listen: (to) => {
+      told = to;
+    },
+  };
+};
+
+const form = async (options: Omit<HarnessOptions, "path">, seats = Array.from({ length: 4 }, seat)) => {
+  set = new ReplicaHarness({ ...options, path });
+  await set.form(seats);
+  return { set, seats };
+};
+
+const returned = ({ outcome }: { outcome: string }): unknown => (JSON.parse(outcome) as { value: unknown }).value;
+
+const pay = (set: ReplicaHarness, amount: number, account = "a") => set.call({ account, amount }, account);
+
+describe("four replicas over their sockets", () => {
+  test("certify what a stateless function returns", async () => {
+    const { set } = await form({ function: "double" });
+    const results = await Promise.all([1, 2, 3].map((input) => set.call(input)));
+    expect(results.map(returned)).toMatchObject([{ twice: 2 }, { twice: 4 }, { twice: 6 }]);
+    for (const { certificate } of results) {
+      expect(certificate.votes.length).toBeGreaterThanOrEqual(3);
+      expect(verifyCertificate(certificate, { adminKey: set.adminKey }, nodeVerifier())).toMatchObject({ ok: true });
+    }
+  });
+
+  test("keep a state by key, through checkpoints", async () => {
+    const { set } = await form({ function: "bank", limits: { checkpointEvery: 4 } });
+    for (let i = 1; i <= 12; i++) expect(returned(await pay(set, 5))).toBe(100 - 5 * i);
+    expect(returned(await pay(set, 1, "b"))).toBe(99);
+    expect(JSON.parse((await pay(set, 1_000)).outcome)).toMatchObject({
+      failure: { code: "FUNCTION_FAILED", message: "too little" },
+    });
+    expect(returned(await pay(set, 1))).toBe(39);
+    await set.once((heard) => heard.t === "notice" && heard.notice.t === "stable");
+  });
+});
