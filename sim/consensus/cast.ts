@@ -60,6 +60,7 @@ export class Cast {
   readonly #freezes: boolean;
   readonly #admin: Identity;
   readonly #memberships: CertifiedMembership[] = [];
+  #begun = 1;
 
   constructor(scenario: Scenario, options: CastOptions, audience: Audience) {
     this.scenario = scenario;
@@ -86,8 +87,17 @@ export class Cast {
     for (const [i, identity] of clients.entries()) this.#addClient(i, identity);
   }
 
+  /** A correct replica is in this epoch. */
+  begins(epoch: number): void {
+    this.#begun = Math.max(this.#begun, epoch);
+  }
+
   get membership(): CertifiedMembership {
     return this.#memberships.at(-1)!;
+  }
+
+  membershipOf(epoch: number): CertifiedMembership {
+    return this.#memberships[epoch - 1]!;
   }
 
   start(): void {
@@ -206,7 +216,8 @@ export class Cast {
       timeline: this.timeline,
       random: this.#stream(`client ${number}`),
       ledger: this.ledger,
-      membership: () => this.membership,
+      // Of the newest epoch that is known to have begun.
+      membership: () => this.membershipOf(this.#begun),
       send: (_, to, request) => this.#sendRequest(place, to, request),
       evidence: (_, { about, kind, detail }) => {
         if (kind !== "silent") this.#audience.accused(`client ${number}`, about, kind, detail);

@@ -134,7 +134,9 @@ export class Harms {
   entered(epoch: number): void {
     if (epoch <= this.#epoch) return;
     this.#epoch = epoch;
-    const { timeline, clients, membership } = this.#cast;
+    this.#cast.begins(epoch);
+    const { timeline, clients } = this.#cast;
+    const membership = this.#cast.membershipOf(epoch);
     for (const client of clients) timeline.after(LEARN_MS, () => client.learn(membership));
   }
 }

@@ -123,7 +123,8 @@ export const takePrePrepare = (core: Core, from: ReplicaIndex, { view, seq, batc
   }
   // The numbers of the new view are decided, and it is not the leader's to fill its gaps.
   if (seq <= (core.views.newView?.slots.at(-1)?.seq ?? 0)) return;
-  const fault = faultOf(core, seq, batch);
+  // One that comes late, for what others have told to be decided, has been judged by 2f + 1.
+  const fault = slot.committed === digest ? undefined : faultOf(core, seq, batch);
   if (fault !== undefined) {
     core.accuse(from, "bad-proposal", seq, fault);
     return;
