@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { ScaleForecast } from "../protocol/cluster.ts";
 import { type Entry, Layers } from "../queue/machine.ts";
 import type { Pod } from "../scheduler/fleet.ts";
@@ -66,7 +66,7 @@ const setUp = (policy: Policy = "predictive", scale: Partial<ScalingTarget["sett
       if (now % 100 === 0) scaler.look(now);
     }
   };
-  return { layer, target, decided, active, grow, live, scaler };
+  return { layer, pods, target, decided, active, grow, live, scaler };
 };
 
 test.each<Policy>(["predictive", "threshold", "kpa", "hpa"])("%s gives a load the pods that it needs, and the bounds hold", (policy) => {
@@ -112,22 +112,43 @@ test("tells a decision only when the number changes, and nothing of what is fixe
   expect(given.decided).toHaveLength(length);
 });
 
-test("calls off no pods that start while calls wait for them", () => {
-  const { live, target, layer, scaler, grow } = setUp("predictive");
-  grow(1);
-  live(3_000, 100, 100);
-  const { desired } = target;
-  expect(desired).toBeGreaterThan(1);
-  const pods = [...target.set.pods.values()];
-  for (const pod of pods) pod.state = "starting";
-  layer.enqueue(entry(100_000), 1_010_000);
-  let now = 1_010_000;
-  const lookFor = (ms: number): void => {
-    for (const end = now + ms; now < end; now += 100) scaler.look(now);
+describe("while calls wait", () => {
+  /** After a load that is over: some pods of each kind, and one call that waits. Looks on for a minute. */
+  const after = (policy: Policy, desired: number, given: Partial<Pod>[], waiting = 1): number => {
+    const { live, target, layer, pods, scaler, grow } = setUp(policy, { targetMs: 2_000 });
+    grow(1);
+    live(3_000, 10, 20);
+    target.desired = desired;
+    pods.clear();
+    for (const [i, pod] of given.entries()) pods.set(`p${i}`, pod as Pod);
+    for (let i = 0; i < waiting; i++) layer.enqueue(entry(100_000 + i), 1_010_000);
+    let least = desired;
+    // What is decided is not carried out: the pods stay as they are.
+    for (let now = 1_010_000; now < 1_070_000; now += 100) {
+      const kept = new Map(pods);
+      scaler.look(now);
+      least = Math.min(least, target.desired);
+      pods.clear();
+      for (const [id, pod] of kept) pods.set(id, pod);
+    }
+    return least;
   };
-  lookFor(60_000);
-  expect(target.desired).toBe(desired);
-  for (const pod of pods) pod.state = "ready";
-  lookFor(60_000);
-  expect(target.desired).toBeLessThan(desired);
+  const ready = { state: "ready", coldStartMs: 40 } as const;
+  const starting = { state: "starting", coldStartMs: undefined } as const;
+  const loading = { state: "ready", coldStartMs: undefined } as const;
+  const draining = { state: "draining", coldStartMs: 40 } as const;
+
+  test.each<Policy>(["predictive", "threshold", "kpa"])("%s calls off no pods that start, or that have been taken and load", (policy) => {
+    expect(after(policy, 4, [ready, starting, loading, ready])).toBe(4);
+    expect(after(policy, 2, [ready, loading, draining, draining])).toBe(2);
+  });
+
+  test.each<Policy>(["predictive", "kpa"])("%s gives up pods that nothing starts, and those that are ready", (policy) => {
+    expect(after(policy, 8, [ready, starting, ready])).toBe(3);
+    expect(after(policy, 4, [ready, ready, ready, ready])).toBeLessThan(4);
+  });
+
+  test("and when none does, pods that start may go", () => {
+    expect(after("predictive", 4, [ready, starting, ready, ready], 0)).toBeLessThan(4);
+  });
 });

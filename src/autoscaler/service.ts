@@ -8,6 +8,7 @@
  * costs anything here.
  */
 import type { ScaleForecast } from "../protocol/cluster.ts";
+import type { Pod } from "../scheduler/pod.ts";
 import type { PodSet } from "../scheduler/service.ts";
 import { Scaler } from "./decide.ts";
 import type { Sample, ScaleSpec } from "./scale.ts";
@@ -78,9 +79,8 @@ export class Autoscaler<Target extends ScalingTarget> {
     const isCalm = layer === undefined || layer.waiting === 0;
     if (isCalm && now - scaled.seen.at < CALM_MS) return;
     this.#configure(scaled, target);
-    const { pods, reason, forecast } = scaled.scaler.decide(this.#sample(scaled, target, now));
-    // A pod that is called off while it starts has cost its start, and is asked for again as soon as its calls have waited for longer.
-    if (pods < target.desired && !isCalm && isStarting(target.set)) return;
+    const { pods: wanted, reason, forecast } = scaled.scaler.decide(this.#sample(scaled, target, now));
+    const pods = isCalm ? wanted : Math.max(wanted, Math.min(target.desired, underWay(target.set)));
     if (pods !== target.desired) this.#cluster.scale(target, pods, reason, forecast);
   }
 
@@ -159,13 +159,26 @@ const startDelayOf = (set: PodSet | undefined): number | undefined => {
   return count === 0 ? undefined : sum / count;
 };
 
-const isStarting = (set: PodSet | undefined): boolean => {
-  for (const pod of set?.pods.values() ?? []) if (pod.state === "starting") return true;
-  return false;
+/**
+ * The pods that there are, as long as one of them is on its way. Fewer are not wanted while calls wait: those that start are the first to go,
+ * have cost their start, and are asked for again as soon as these calls have waited for longer. What is not on its way, as there is no room or
+ * its code crashes, may be given up. This is here and not in a policy, since it is about pods' states and the same for all.
+ */
+const underWay = (set: PodSet | undefined): number => {
+  let ready = 0;
+  let starting = 0;
+  for (const pod of set?.pods.values() ?? []) {
+    if (pod.state === "starting" || (pod.state === "ready" && !hasLoaded(pod))) starting++;
+    else if (pod.state === "ready") ready++;
+  }
+  return starting === 0 ? 0 : ready + starting;
 };
 
 const readyOf = (set: PodSet | undefined): number => {
   let ready = 0;
-  for (const pod of set?.pods.values() ?? []) if (pod.state === "ready") ready++;
+  for (const pod of set?.pods.values() ?? []) if (pod.state === "ready" && hasLoaded(pod)) ready++;
   return ready;
 };
+
+/** A warm pod that was taken is connected at once, and executes nothing before it has loaded the code. */
+const hasLoaded = ({ coldStartMs }: Pick<Pod, "coldStartMs">): boolean => coldStartMs !== undefined;

@@ -430,6 +430,20 @@ test("a pod that is asked for right after the last one has gone works for the fu
   expect([second.pod, cluster.pods]).toEqual([id, [id]]);
 });
 
+test("functions that have been called and have nothing any more are not looked at", async () => {
+  const { service, scheduler, deploy, start, call, answer, live } = await setUp({ maxPods: 100 });
+  const names = Array.from({ length: 60 }, (_, i) => `f${i}`);
+  deploy(V1, ...names);
+  await start();
+  const calls = names.map((name) => call(name));
+  live(200);
+  for (const entry of calls) answer(entry);
+  expect([...service.active()]).toHaveLength(60);
+  for (const target of [...service.active()]) service.scale(target, 0, "no traffic", NO_FORECAST);
+  live(1_000);
+  expect([[...service.active()], [...scheduler.podSets()]]).toEqual([[], []]);
+});
+
 test("what is refused leaves nothing behind", async () => {
   const { service, scheduler, deploy, start, live } = await setUp({ maxPods: 1 });
   deploy(V1, "pay", "ship");
