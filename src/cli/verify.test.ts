@@ -5,11 +5,13 @@ import { publicKeyPem } from "../replicas/node-crypto.ts";
 import { testCertificate, testSet } from "../testing/certificates.ts";
 
 const set = testSet();
-const call = { operation: "run_0000000000a/3", key: "alice", input: '{"pay":100,"to":"bob"}', outcome: '{"value":{"balance":7}}' };
+const call = { operation: "run_0000000000a/3/1", key: "alice", input: '{"pay":100,"to":"bob"}', outcome: '{"value":{"balance":7}}' };
 const text = certificateText(testCertificate(set, [call]));
 const files = {
   "certificate.json": text,
   "tampered.json": text.replace('"sequence":7', '"sequence":8'),
+  "ended.json": `${text}\n`,
+  "ended-twice.json": `${text}\n\n`,
   "indented.json": JSON.stringify(JSON.parse(text), null, 2),
   "admin.pub": publicKeyPem(set.adminKey),
   "other.pub": testSet().adminKey,
@@ -31,13 +33,13 @@ test("verify tells what a valid certificate proves, and ends with 0", async () =
   const { code, out, error } = await verify("certificate.json", ...key);
   expect([code, error]).toEqual([0, ""]);
   expect(out).toContain("valid: 3 replicas have signed this result");
-  expect(out).toContain('call     run_0000000000a/3, key "alice"');
+  expect(out).toContain('call     run_0000000000a/3/1, key "alice"');
   expect(out).toContain("function account of bank, version 0123456789abcdef");
   expect(out).toContain("replicas 0, 1, 2 of 4 in epoch 1; 1 may be faulty");
 });
 
 test("verify compares call, input, result and outcome", async () => {
-  const all = ["--call", call.operation, "--input", "input.json", "--result", "result.json", "--outcome", "outcome.json"];
+  const all = ["--call", "run_0000000000a/3", "--input", "input.json", "--result", "result.json", "--outcome", "outcome.json"];
   expect((await verify("certificate.json", ...key, ...all)).code).toBe(0);
   expect(await verify("certificate.json", ...key, "--input", "other-input.json")).toMatchObject({
     code: 1,
@@ -48,6 +50,8 @@ test("verify compares call, input, result and outcome", async () => {
     out: "refused: statement.resultHash: the replicas came to another outcome\n",
   });
   expect((await verify("certificate.json", ...key, "--call", "run_0000000000a/4")).out).toContain("refused: statement.operation");
+  expect((await verify("certificate.json", ...key, "--call", "run_0000000000a/3/2")).code).toBe(1);
+  expect((await verify("certificate.json", ...key, "--call", call.operation)).code).toBe(0);
 });
 
 test("verify refuses what was tampered with, says where, and ends with 1", async () => {
@@ -57,6 +61,11 @@ test("verify refuses what was tampered with, says where, and ends with 1", async
     code: 1,
     out: expect.stringContaining("refused: membership.signature: is not the admin's signature"),
   });
+});
+
+test("verify takes a certificate with a line end behind it, as shells and editors leave it", async () => {
+  expect((await verify("ended.json", ...key)).code).toBe(0);
+  expect((await verify("ended-twice.json", ...key)).code).toBe(1);
 });
 
 test("verify --json prints what was found on one line", async () => {

@@ -1,7 +1,9 @@
 /** The client against the real gateway: that both mean the same. */
 import { expect, test } from "vitest";
 import { open } from "../../test/support/gateway.ts";
+import { certificateText } from "../consensus/certificate.ts";
 import { LockstepError } from "../lib/errors.ts";
+import { testCertificate, testSet } from "../testing/certificates.ts";
 import { createClient, RunError } from "./index.ts";
 
 const connected = async (options: Parameters<typeof open>[0] = {}) => {
@@ -22,6 +24,12 @@ test("starts, waits, acts and looks", async () => {
   expect(await run.get()).toMatchObject({ id: run.id, status: "completed", input: { item: "hat" }, value: { order: 1 }, key: "k" });
   plane.records = [{ t: "signalled", name: "go", at: 5, value: "" }];
   expect(await run.journal()).toEqual([{ t: "signalled", name: "go", at: 5 }]);
+  const certificate = testCertificate(testSet(), [{ operation: `${run.id}/1/1` }]);
+  plane.records = [
+    { t: "call", seq: 1, at: 5, fn: "pay", version: "v", input: "" },
+    { t: "done", seq: 1, at: 6, attempt: 1, value: "", certificate: certificateText(certificate) },
+  ];
+  expect(await run.certificates()).toEqual([{ call: 1, function: "pay", at: 6, certificate }]);
   expect(plane.asked.filter(([method]) => ["start", "signal", "cancel"].includes(method))).toEqual([
     ["start", expect.objectContaining({ kind: "coordinator", name: "booking", input: '{"item":"hat"}', key: "k", priority: 2 })],
     ["start", expect.anything()],

@@ -10,6 +10,7 @@ export type {
   JournalEntry,
   LogsFilter,
   RetryFilter,
+  RunCertificate,
   RunDetails,
   RunOutcome,
   RunResolution,

@@ -3,7 +3,7 @@ import type { RunId } from "../lib/ids.ts";
 import { FINAL } from "../protocol/run.ts";
 import { ClientError, RunError } from "./errors.ts";
 import type { Http } from "./http.ts";
-import type { JournalEntry, RunDetails, RunOutcome, RunResolution, WaitOptions } from "./types.ts";
+import type { JournalEntry, RunCertificate, RunDetails, RunOutcome, RunResolution, WaitOptions } from "./types.ts";
 
 /** A run on the platform. Every method may be called at any time and more than once. */
 export interface ClientRun<Output = unknown> {
@@ -36,6 +36,8 @@ export interface ClientRun<Output = unknown> {
   restart(options?: { from?: number }): Promise<{ run: ClientRun<Output>; reused: number }>;
   get(): Promise<RunDetails<Output>>;
   journal(): Promise<JournalEntry[]>;
+  /** The certificates of its calls that replica sets have executed, in the order in which these ended. */
+  certificates(): Promise<RunCertificate[]>;
 }
 
 // The platform holds an answer back at most this long; then it is asked again.
@@ -111,5 +113,6 @@ export const createRun = <Output>(
     },
     get: () => http.json<RunDetails<Output>>("GET", path),
     journal: async () => (await http.json<{ records: JournalEntry[] }>("GET", `${path}/journal`)).records,
+    certificates: async () => (await http.json<{ certificates: RunCertificate[] }>("GET", `${path}/certificates`)).certificates,
   };
 };

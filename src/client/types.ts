@@ -1,3 +1,4 @@
+import type { Certificate } from "../consensus/certificate.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { LogLine, RunKind, RunStatus, RunSummary } from "../protocol/run.ts";
@@ -23,6 +24,17 @@ export interface JournalEntry {
   at: number;
   seq?: number;
   [fact: string]: unknown;
+}
+
+/** A result with its proof. */
+export interface RunCertificate {
+  /** The call's number; of a compensation, the negative one of what it undoes. */
+  call: number;
+  function: string;
+  /** When the call ended: Unix milliseconds. */
+  at: number;
+  /** `verifyCertificate` of `lockstep/verify` checks it; `certificateText` there gives the text of its file. */
+  certificate: Certificate;
 }
 
 export interface StartOptions {

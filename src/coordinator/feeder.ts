@@ -365,7 +365,12 @@ export class RunFeeder {
   }
 
   /** Feeds the failure of an attempt, with what its function and its run's coordinator say of failures. */
-  fail(live: Live, { seq, attempt, fn, version }: Entry, failure: Failure, measured: { metrics?: CallMetrics }): void {
+  fail(
+    live: Live,
+    { seq, attempt, fn, version }: Entry,
+    failure: Failure,
+    measured: { metrics?: CallMetrics; certificate?: string },
+  ): void {
     const { registry, ids, clock } = this.#parts;
     const { kind, name } = live.head;
     const spec = registry.spec(fn, version);

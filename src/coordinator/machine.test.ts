@@ -50,6 +50,24 @@ const kinds = (effects: RunEffect[]): string[] => effects.map((effect) => (effec
 
 const delivered = (effects: RunEffect[]): JournalRecord[] => effects.flatMap((effect) => (effect.t === "deliver" ? [effect.record] : []));
 
+describe("certificates", () => {
+  test("stay with the outcome that they certify, be it a value or a failure", () => {
+    const driven = new Driven();
+    driven.call(1);
+    driven.call(2);
+    driven.call(3);
+    driven.feed({ t: "succeeded", seq: 1, attempt: 1, value: "1", certificate: "{1}" });
+    driven.feed({ t: "failed", seq: 2, attempt: 1, failure: { ...FAILED, terminal: true }, policy: undefined, certificate: "{2}" });
+    driven.feed({ t: "succeeded", seq: 3, attempt: 1, value: "1" });
+    const done = driven.records.flatMap((record) => (record.t === "done" ? [[record.seq, record.certificate]] : []));
+    expect(done).toEqual([
+      [1, "{1}"],
+      [2, "{2}"],
+      [3, undefined],
+    ]);
+  });
+});
+
 describe("commands", () => {
   test("a call is recorded with the version that it was resolved to, and enqueued", () => {
     const driven = new Driven();

@@ -38,7 +38,7 @@ import { callOf, hasEnded, isCoded, isKnown, isLoss, isQueued, type PendingCall,
 
 export type RunInput =
   | { t: "commands"; commands: readonly ResolvedCommand[] }
-  | { t: "succeeded"; seq: number; attempt: number; value: Json; metrics?: CallMetrics; reads?: string[] }
+  | { t: "succeeded"; seq: number; attempt: number; value: Json; metrics?: CallMetrics; reads?: string[]; certificate?: string }
   /** `recovery` is the id for a run of the function's `recover`; absent when it has none. */
   | {
       t: "failed";
@@ -48,6 +48,7 @@ export type RunInput =
       policy: RetryPolicy | undefined;
       metrics?: CallMetrics;
       recovery?: RunId;
+      certificate?: string;
     }
   | { t: "progress"; seq: number; attempt: number; value: Json }
   | { t: "timer"; seq: number }
@@ -233,6 +234,7 @@ const succeed = (run: RunState, input: RunInput & { t: "succeeded" }, now: numbe
   const record: JournalRecord & { t: "done" } = { t: "done", seq: input.seq, at: now, attempt: input.attempt, value: input.value };
   if (input.metrics !== undefined) record.metrics = input.metrics;
   if (input.reads !== undefined && input.reads.length > 0) record.reads = input.reads;
+  if (input.certificate !== undefined) record.certificate = input.certificate;
   resolve(run, record, effects);
 };
 
@@ -267,14 +269,15 @@ const failForGood = (
   call: PendingCall,
   failure: Failure,
   policy: RetryPolicy,
-  { metrics, recovery }: RunInput & { t: "failed" },
+  input: RunInput & { t: "failed" },
   now: number,
   effects: RunEffect[],
 ): void => {
+  const { metrics, recovery } = input;
   const mayFail = call.seq > 0 && (failure.terminal === true || policy.onExhausted === "fail");
-  if (isCompensated(run, call)) return refuse(run, call, failure, metrics, now, effects);
+  if (isCompensated(run, call)) return refuse(run, call, failure, input, now, effects);
   if (recovery !== undefined && call.seq > 0) return recoverCall(run, call, failure, recovery, now, effects);
-  if (mayFail) return refuse(run, call, failure, metrics, now, effects);
+  if (mayFail) return refuse(run, call, failure, input, now, effects);
   const record: JournalRecord = { t: "suspend", at: now, seq: call.seq, attempt: call.attempt, failure };
   write(run, metrics === undefined ? record : { ...record, metrics }, effects);
   effects.push({ t: "suspended", failure });
@@ -284,12 +287,13 @@ const refuse = (
   run: RunState,
   call: PendingCall,
   failure: Failure,
-  metrics: CallMetrics | undefined,
+  { metrics, certificate }: RunInput & { t: "failed" },
   now: number,
   effects: RunEffect[],
 ): void => {
   const record: JournalRecord & { t: "done" } = { t: "done", seq: call.seq, at: now, attempt: call.attempt, failure };
   if (metrics !== undefined) record.metrics = metrics;
+  if (certificate !== undefined) record.certificate = certificate;
   resolve(run, record, effects);
 };
 

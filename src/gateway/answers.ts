@@ -131,6 +131,10 @@ const manifest = object({
       "limits?": object({ "perSecond?": number, "key?": text }),
       "heartbeatMs?": number,
       "scale?": scale,
+      "trust?": { enum: ["one", "compare", "quorum"] },
+      "faults?": integer,
+      "stateful?": yes,
+      "stateKey?": text,
     }),
   ),
   coordinators: list(object({ name: text, "recovers?": yes, ...permitted })),
@@ -148,6 +152,39 @@ const manifest = object({
     }),
   ),
 });
+
+const signature = { type: "string", description: "Ed25519, base64url." };
+const publicKey = { type: "string", description: "Raw Ed25519, base64url." };
+const digest = { type: "string", description: "SHA-256, hexadecimal." };
+const Certificate = object(
+  {
+    format: { const: "lockstep-certificate/1" },
+    membership: object({
+      membership: object({
+        set: text,
+        application: text,
+        function: text,
+        version: text,
+        epoch: integer,
+        faults: integer,
+        replicas: list(publicKey),
+        clients: list(publicKey),
+      }),
+      signature,
+    }),
+    statement: object({
+      operation: text,
+      key: text,
+      inputHash: digest,
+      resultHash: digest,
+      sequence: integer,
+      position: integer,
+    }),
+    path: list(digest),
+    votes: list(object({ replica: integer, view: integer, signature })),
+  },
+  { description: "What 2f + 1 replicas have signed of a call; `lockstep verify` checks it offline." },
+);
 
 const at = { at: time };
 const stateWrite = { key: text, "value?": anything, "ttlMs?": number, "ifVersion?": integer, "refresh?": yes };
@@ -178,7 +215,15 @@ const JournalRecord = variants("t", {
   undo: command,
   attempt: { ...command, attempt: integer, failure, retryAt: time, "metrics?": metrics },
   progress: { ...command, attempt: integer, "value?": anything },
-  done: { ...command, "attempt?": integer, "value?": anything, "failure?": failure, "metrics?": metrics, "reads?": list(text) },
+  done: {
+    ...command,
+    "attempt?": integer,
+    "value?": anything,
+    "failure?": failure,
+    "metrics?": metrics,
+    "reads?": list(text),
+    "certificate?": Certificate,
+  },
   stale: { ...at, key: text, stale: staleness },
   recover: { ...command, attempt: integer, failure, recovery: runId },
   recovered: { ...command, fn: text, decision, "by?": text, "since?": time },
@@ -316,6 +361,13 @@ export const components = {
     "failure?": failure,
   }),
   JournalRecord,
+  Certificate,
+  RunCertificate: object({
+    call: { type: "integer", description: "The call's number; of a compensation, the negative one of what it undoes." },
+    function: text,
+    at: time,
+    certificate: { $ref: "#/components/schemas/Certificate" },
+  }),
   Repair: object({ run: runId, name: text, functions: { ...list(text), description: "Of its dead letters." }, failure: text }),
   Rehearsal: object({
     run: runId,

@@ -1,6 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
 import { open } from "../../test/support/gateway.ts";
 import { LockstepError } from "../lib/errors.ts";
+import { testCertificate, testSet } from "../testing/certificates.ts";
+import { certificateText, verifyCertificate } from "../verify/index.ts";
 
 const HOUR_MS = 3_600_000;
 const failure = {
@@ -232,6 +234,38 @@ describe("runs", () => {
     expect(json.records[7]).toEqual({ t: "signalled", name: "go", at });
     expect(json.records[8]).toEqual({ t: "signalled", name: "go", at, value: null });
     expect(json.records[15].value).toEqual([]);
+  });
+
+  test("show the certificates of their calls, with the functions that were called", async () => {
+    const { plane, call } = await open();
+    const id = await plane.put("coordinator", "booking");
+    const at = 1_700_000_000_000;
+    const set = testSet();
+    const [paid, refunded] = [`${id}/1/1`, `${id}/-1/1`].map((operation) => testCertificate(set, [{ operation }]));
+    plane.records = [
+      { t: "call", seq: 1, at, fn: "pay", version: "v", input: "" },
+      { t: "call", seq: 2, at, fn: "ship", version: "v", input: "" },
+      { t: "done", seq: 1, at, attempt: 1, value: "1", certificate: certificateText(paid!) },
+      { t: "done", seq: 2, at, attempt: 1, value: "2" },
+      { t: "undo", seq: -1, at },
+      { t: "done", seq: -1, at: at + 5, attempt: 1, value: "", certificate: certificateText(refunded!) },
+    ];
+    const { status, json } = await call(`/v1/runs/${id}/certificates`);
+    expect([status, json]).toEqual([
+      200,
+      {
+        id,
+        certificates: [
+          { call: 1, function: "pay", at, certificate: paid },
+          { call: -1, function: "pay", at: at + 5, certificate: refunded },
+        ],
+      },
+    ]);
+    expect(verifyCertificate(json.certificates[0].certificate, { adminKey: set.adminKey }).ok).toBe(true);
+    expect((await call(`/v1/runs/${id}/journal`)).json.records[2]).toMatchObject({ t: "done", certificate: paid });
+    plane.records = [];
+    expect((await call(`/v1/runs/${id}/certificates`)).json).toEqual({ id, certificates: [] });
+    expect((await call("/v1/runs/run_00000000099/certificates")).status).toBe(404);
   });
 
   test("of expressions are shown as such", async () => {

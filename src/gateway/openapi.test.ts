@@ -49,6 +49,7 @@ const ADDRESSES = [
   "GET /v1/replica-sets",
   "GET /v1/runs",
   "GET /v1/runs/{id}",
+  "GET /v1/runs/{id}/certificates",
   "GET /v1/runs/{id}/journal",
   "GET /v1/runs/{id}/result",
   "GET /v1/state/{application}",

@@ -5,6 +5,7 @@ import { LockstepError } from "../lib/errors.ts";
 import { UNDEFINED } from "../lib/json.ts";
 import type { RunFilter, RunKind, RunStatus } from "../protocol/run.ts";
 import { answers, pageOf, ref } from "./answers.ts";
+import { certificatesOf } from "./certificates.ts";
 import { writeValue } from "./json-body.ts";
 import { resultMembers, withRawMembers } from "./json-text.ts";
 import type { Route, RouteContext } from "./route.ts";
@@ -13,7 +14,7 @@ import { CancelBody, NoBody, RunParams, RunsQuery, SignalBody, SignalParams, Wai
 import { isSettled, standing, waitMsOf } from "./start-routes.ts";
 import { timeMs } from "./units.ts";
 
-const RAW = new Set(["input", "value"]);
+const RAW = new Set(["input", "value", "certificate"]);
 /** Members of journal records that hold JSON text themselves: a decision's value, what a state operation writes. */
 const NESTED = new Set(["decision", "op"]);
 const tag = "runs";
@@ -74,6 +75,26 @@ const readingRoutes = (context: RouteContext): Route[] => [
       const id = idOf(request);
       const records = (await context.plane.journal(id)).map((record) => withRawMembers(record, RAW, NESTED));
       sendJson(reply, 200, `{"id":"${id}","records":[${records.join(",")}]}`);
+    },
+  },
+  {
+    method: "GET",
+    path: "/v1/runs/:id/certificates",
+    operationId: "listCertificates",
+    summary: "List the certificates of a run's calls",
+    tag,
+    params: RunParams,
+    responses: {
+      200: {
+        description: "Those of calls that replica sets have executed, in the order in which they ended.",
+        schema: pageOf("certificates", ref("RunCertificate"), { id: answers.runId }),
+      },
+    },
+    errors: ["UNKNOWN_RUN"],
+    handle: async (request, reply) => {
+      const id = idOf(request);
+      const certificates = certificatesOf(await context.plane.journal(id));
+      sendJson(reply, 200, `{"id":"${id}","certificates":[${certificates.join(",")}]}`);
     },
   },
   {

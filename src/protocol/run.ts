@@ -99,7 +99,10 @@ export type JournalRecord =
   | { t: "attempt"; seq: number; attempt: number; at: number; failure: Failure; retryAt: number; metrics?: CallMetrics }
   /** How far an attempt says that it has come. */
   | { t: "progress"; seq: number; attempt: number; at: number; value: Json }
-  /** The outcome of command `seq`: exactly one of `value` and `failure`. `reads`: the state keys that it depends on. */
+  /**
+   * The outcome of command `seq`: exactly one of `value` and `failure`. `reads`: the state keys that it depends on. `certificate`: the text by
+   * which a quorum of replicas vouches for it.
+   */
   | {
       t: "done";
       seq: number;
@@ -109,6 +112,7 @@ export type JournalRecord =
       failure?: Failure;
       metrics?: CallMetrics;
       reads?: string[];
+      certificate?: string;
     }
   /** A value that the run has read is stale now. */
   | { t: "stale"; at: number; key: string; stale: Staleness }

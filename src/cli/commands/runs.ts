@@ -9,12 +9,14 @@ import { withConnection } from "../options.ts";
 import { runsTable, runText } from "../run-text.ts";
 import { UsageError } from "../usage-error.ts";
 import type { Does, Verb } from "../verb.ts";
+import { certificates } from "./runs-certificates.ts";
 import { resolve, restart, retry } from "./runs-recovery.ts";
 
 export const runsVerb: Verb = (program, does) => {
   const runs = program.command("runs").description("look at runs and act on them");
   list(runs, does);
   show(runs, does);
+  certificates(runs, does);
   cancel(runs, does);
   resume(runs, does);
   resolve(runs, does);

@@ -15,6 +15,8 @@ interface Options {
   outcome?: string;
 }
 
+const LINE_END = 10;
+
 const WHERE_KEYS_ARE =
   "It is keys/admin.pub in the platform's data directory. Copy it once, in a way that you trust, and name it by --admin-key or LOCKSTEP_ADMIN_KEY.";
 
@@ -41,12 +43,9 @@ export const verifyVerb: Verb = (program, does) => {
 
 const examine = async (io: Io, file: string, options: Options): Promise<Verification> => {
   const { verifyCertificate } = await import("../../verify/index.ts");
-  const base: VerifyOptions = {
-    adminKey: await adminKeyOf(io, options.adminKey),
-    ...(options.call === undefined ? {} : { expect: { operation: options.call } }),
-  };
+  const base: VerifyOptions = { adminKey: await adminKeyOf(io, options.adminKey) };
   const certificate = await bytesOf(io, file);
-  const verification = verifyCertificate(certificate, base);
+  const verification = ofCall(verifyCertificate(certificate, base), options.call);
   const asked = [
     { name: "input", texts: await jsonTexts(io, "input", options.input) },
     { name: "outcome", texts: (await jsonTexts(io, "result", options.result))?.map(outcomeOfValue) },
@@ -57,6 +56,15 @@ const examine = async (io: Io, file: string, options: Options): Promise<Verifica
     const results = texts.map((text) => verifyCertificate(certificate, { ...base, [name]: text }));
     return results.find(({ ok }) => ok) ?? results[0] ?? before;
   }, verification);
+};
+
+/** An operation is named `run/call/attempt`: whoever asks for a call may leave out the attempt. */
+const ofCall = (verification: Verification, call: string | undefined): Verification => {
+  if (!verification.ok || call === undefined) return verification;
+  const { operation } = verification.statement;
+  if (operation === call || operation.startsWith(`${call}/`)) return verification;
+  const field = "statement.operation";
+  return { ok: false, field, reason: `${field}: is ${JSON.stringify(operation)}, not ${JSON.stringify(call)}` };
 };
 
 const adminKeyOf = async (io: Io, given: string | undefined): Promise<string> => {
@@ -72,11 +80,13 @@ const adminKeyOf = async (io: Io, given: string | undefined): Promise<string> =>
   }
 };
 
+/** Without the line end that editors and shells put behind a text. */
 const bytesOf = async (io: Io, file: string): Promise<Uint8Array | string> => {
-  if (file === "-") return io.stdin();
-  return await readFile(path.resolve(io.cwd, file)).catch((error: Error) => {
+  if (file === "-") return (await io.stdin()).replace(/\n$/, "");
+  const bytes = await readFile(path.resolve(io.cwd, file)).catch((error: Error) => {
     throw new UsageError(`${file} cannot be read: ${error.message}`);
   });
+  return bytes.at(-1) === LINE_END ? bytes.subarray(0, -1) : bytes;
 };
 
 const textIn = async (io: Io, option: string, file: string): Promise<string> => {
