@@ -47,6 +47,17 @@ export const median = (values: readonly number[]): number => {
   return sorted.length === 0 ? Number.NaN : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
 };
 
+/**
+ * Between which values the median of all that could be measured lies with a certainty of 95 %, whatever their distribution: two of the values
+ * themselves, as far from the middle as chance takes it. Infinite for fewer than 6.
+ */
+export const medianBounds = (values: readonly number[]): [least: number, most: number] => {
+  const rank = Math.floor((values.length - 1.96 * Math.sqrt(values.length)) / 2);
+  if (rank < 0 || values.length < 6) return [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+  const sorted = [...values].sort((a, b) => a - b);
+  return [sorted[rank] as number, sorted[sorted.length - 1 - rank] as number];
+};
+
 export const spread = (values: readonly number[]): Spread => ({
   median: median(values),
   min: values.length === 0 ? Number.NaN : Math.min(...values),
