@@ -44,7 +44,9 @@ const progressDue = (core: Core): number | undefined => {
   const { pace, views } = core;
   if (core.retired || core.joining) return undefined;
   if (!views.active) return views.waitingSince === undefined ? undefined : views.waitingSince + pace.timeoutMs;
-  return pace.head === undefined || core.isLeader ? undefined : pace.headSince + pace.timeoutMs;
+  // Between two epochs no leader may order anything.
+  if (pace.head === undefined || core.isLeader || core.ending !== undefined) return undefined;
+  return pace.headSince + pace.timeoutMs;
 };
 
 /**
