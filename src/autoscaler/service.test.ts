@@ -114,14 +114,15 @@ test("tells a decision only when the number changes, and nothing of what is fixe
 
 describe("while calls wait", () => {
   /** After a load that is over: some pods of each kind, and one call that waits. Looks on for a minute. */
-  const after = (policy: Policy, desired: number, given: Partial<Pod>[], waiting = 1): number => {
+  const after = (policy: Policy, desired: number, given: Partial<Pod>[], waiting = 1, executing = 0): number => {
     const { live, target, layer, pods, scaler, grow } = setUp(policy, { targetMs: 2_000 });
     grow(1);
     live(3_000, 10, 20);
     target.desired = desired;
     pods.clear();
     for (const [i, pod] of given.entries()) pods.set(`p${i}`, pod as Pod);
-    for (let i = 0; i < waiting; i++) layer.enqueue(entry(100_000 + i), 1_010_000);
+    for (let i = 0; i < waiting + executing; i++) layer.enqueue(entry(100_000 + i), 1_010_000);
+    for (let i = 0; i < executing; i++) layer.take(100_000 + i, "p0", 1_010_000);
     let least = desired;
     // What is decided is not carried out: the pods stay as they are.
     for (let now = 1_010_000; now < 1_070_000; now += 100) {
@@ -146,6 +147,11 @@ describe("while calls wait", () => {
   test.each<Policy>(["predictive", "kpa"])("%s gives up pods that nothing starts, and those that are ready", (policy) => {
     expect(after(policy, 8, [ready, starting, ready])).toBe(3);
     expect(after(policy, 4, [ready, ready, ready, ready])).toBeLessThan(4);
+  });
+
+  test.each<Policy>(["predictive", "kpa"])("%s calls off no pods that are full, and those that a limit leaves idle", (policy) => {
+    expect(after(policy, 4, [ready, ready, ready, ready], 1, 8)).toBe(4);
+    expect(after(policy, 4, [ready, ready, ready, ready], 1, 2)).toBeLessThan(4);
   });
 
   test("and when none does, pods that start may go", () => {

@@ -80,7 +80,7 @@ export class Autoscaler<Target extends ScalingTarget> {
     if (isCalm && now - scaled.seen.at < CALM_MS) return;
     this.#configure(scaled, target);
     const { pods: wanted, reason, forecast } = scaled.scaler.decide(this.#sample(scaled, target, now));
-    const pods = isCalm ? wanted : Math.max(wanted, Math.min(target.desired, underWay(target.set)));
+    const pods = isCalm ? wanted : Math.max(wanted, Math.min(target.desired, needed(target)));
     if (pods !== target.desired) this.#cluster.scale(target, pods, reason, forecast);
   }
 
@@ -160,18 +160,18 @@ const startDelayOf = (set: PodSet | undefined): number | undefined => {
 };
 
 /**
- * The pods that there are, as long as one of them is on its way. Fewer are not wanted while calls wait: those that start are the first to go,
- * have cost their start, and are asked for again as soon as these calls have waited for longer. What is not on its way, as there is no room or
- * its code crashes, may be given up. This is here and not in a policy, since it is about pods' states and the same for all.
+ * While calls wait: the pods that there are, as long as one of them is on its way or all are full. To call off one that starts costs its start,
+ * and one that is full could end these calls sooner; both are asked for again as soon as the wait has become longer. What is not on its way, as
+ * there is no room or its code crashes, may be given up, and what is idle because the function has a limit. This is here and not in a policy,
+ * since it is about the states of pods, which no policy knows, and holds for all.
  */
-const underWay = (set: PodSet | undefined): number => {
-  let ready = 0;
+const needed = ({ set, settings }: ScalingTarget): number => {
+  if (set === undefined) return 0;
+  const ready = readyOf(set);
   let starting = 0;
-  for (const pod of set?.pods.values() ?? []) {
-    if (pod.state === "starting" || (pod.state === "ready" && !hasLoaded(pod))) starting++;
-    else if (pod.state === "ready") ready++;
-  }
-  return starting === 0 ? 0 : ready + starting;
+  for (const pod of set.pods.values()) if (pod.state === "starting" || (pod.state === "ready" && !hasLoaded(pod))) starting++;
+  const isFull = set.layer.leased >= ready * settings.template.slots;
+  return starting > 0 || isFull ? ready + starting : 0;
 };
 
 const readyOf = (set: PodSet | undefined): number => {
