@@ -2,23 +2,17 @@
  * The shapes of what replicas say to the control plane. It comes from processes that execute user code and may be taken over, so that nothing is
  * relied on that is not checked here: kinds, lengths and counts. What they say to each other is checked by the replica's machine.
  */
-import type { Reply } from "../consensus/messages.ts";
+import { isReply } from "../consensus/shape.ts";
 import type { FromReplica } from "./replica.ts";
 
 type Shape = Record<string, unknown>;
 type Check = (value: unknown) => boolean;
 
-const DIGEST_CHARACTERS = 64;
-const SIGNATURE_CHARACTERS = 86;
 const KEY_CHARACTERS = 43;
 /** Of addresses, ids and names. */
 const TEXT_CHARACTERS = 1_024;
 /** As many as the replicas of a set may be. */
 const MAX_REPLICAS = 64;
-/** Of one batch. */
-const MAX_LEAVES = 4_096;
-/** Of a way from the leaf to the root: for so many leaves. */
-const MAX_PATH = 13;
 /** Of one replica's proof or account of itself. */
 const MAX_DETAIL = 1_048_576;
 
@@ -28,40 +22,14 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 
 const isText = (value: unknown, limit = TEXT_CHARACTERS): value is string => typeof value === "string" && value.length <= limit;
 
-const isDigest = (value: unknown): value is string => typeof value === "string" && value.length === DIGEST_CHARACTERS;
-
 const isKey = (value: unknown): value is string => typeof value === "string" && value.length === KEY_CHARACTERS;
 
 const isReplica = (value: unknown): value is number => isCount(value) && value < MAX_REPLICAS;
-
-/** A digest, or what stands for the null request. */
-const isContent = (value: unknown): boolean => value === "" || isDigest(value);
 
 const isList = (value: unknown, most: number, check: Check): boolean =>
   Array.isArray(value) && value.length <= most && value.every((each) => check(each));
 
 const isOneOf = (value: unknown, of: readonly string[]): boolean => typeof value === "string" && of.includes(value);
-
-const isResult: Check = (r) =>
-  isObject(r) &&
-  isText(r.id) &&
-  isCount(r.position) &&
-  isList(r.path, MAX_PATH, isDigest) &&
-  isText(r.key) &&
-  isDigest(r.inputHash) &&
-  isDigest(r.resultHash) &&
-  typeof r.outcome === "string";
-
-export const isReply = (value: unknown): value is Reply =>
-  isObject(value) &&
-  isReplica(value.replica) &&
-  isCount(value.epoch) &&
-  isCount(value.view) &&
-  isCount(value.seq) &&
-  isContent(value.root) &&
-  typeof value.signature === "string" &&
-  value.signature.length <= SIGNATURE_CHARACTERS &&
-  isList(value.results, MAX_LEAVES, isResult);
 
 const NOTICES = ["view-changing", "view", "stable", "transferring", "transferred", "epoch", "retired"];
 const NOTICE_NUMBERS = ["view", "leader", "seq", "epoch"];
