@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import type { Client } from "../client/index.ts";
+import type { Client, ClientOptions } from "../client/index.ts";
 import type { Io } from "./io.ts";
 import type { Style } from "./style.ts";
 import { styleOf } from "./style.ts";
@@ -22,7 +22,8 @@ export interface Context {
   /** Colours for standard output, and for standard error. */
   readonly style: Style;
   readonly errorStyle: Style;
-  client(): Promise<Client>;
+  /** @param options `retryForMs`: how long a platform that does not answer is asked again; default: the client's */
+  client(options?: Pick<ClientOptions, "retryForMs">): Promise<Client>;
   /** The API key of the environment or of --api-key-file. */
   apiKey(): Promise<string | undefined>;
   /** Data for people, to standard output. */
@@ -46,11 +47,11 @@ export const contextOf = (io: Io, options: CommonOptions): Context => {
     style,
     errorStyle,
     apiKey,
-    client: async () => {
+    client: async (given = {}) => {
       const { createClient } = await import("../client/index.ts");
       const url = urlOf(options.url ?? io.env.LOCKSTEP_URL);
       const key = await apiKey();
-      return createClient({ url, clock: io.clock, fetch: io.fetch, ...(key === undefined ? {} : { apiKey: key }) });
+      return createClient({ url, clock: io.clock, fetch: io.fetch, ...given, ...(key === undefined ? {} : { apiKey: key }) });
     },
     print: (text) => io.stdout.write(text),
     printJson: (value) => io.stdout.write(`${JSON.stringify(value)}\n`),

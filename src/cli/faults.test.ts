@@ -5,6 +5,7 @@ import { open, type Running } from "../../test/support/gateway.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import type { PlatformOptions } from "../platform.ts";
 import type { Drill, FaultView } from "../protocol/faults.ts";
+import { runCli } from "./program.ts";
 
 /** Between two looks of a drill for its fault. */
 const LOOK_MS = 50;
@@ -153,6 +154,17 @@ describe("drill", () => {
     expect(await lockstep("drill", "control-plane", "--yes")).toBe(0);
     expect(error.text).toContain(`killed the control plane, process 41, with 2 calls under way\n${said}`);
     expect(out.text).toMatch(/^fault IV control-plane-down\n {2}noticed after {3}5 ms\n {2}repaired after {2}13 ms\n/);
+  });
+
+  test("control-plane waits no longer than --timeout for a platform that stays away", async () => {
+    const { io, error } = await drilling({});
+    const refused = async (...request: Parameters<typeof fetch>): Promise<Response> => {
+      if (String(request[0]).includes("/v1/faults")) throw new TypeError("fetch failed");
+      return fetch(...request);
+    };
+    const lockstep = (...argv: string[]) => runCli(argv, { ...io, fetch: refused });
+    expect(await lockstep("drill", "control-plane", "--yes", "--timeout", "10s")).toBe(4);
+    expect(error.text).toContain("nothing was noticed in time");
   });
 
   test("--json prints the drill, its times and the fault", async () => {

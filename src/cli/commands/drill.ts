@@ -48,7 +48,8 @@ export const drillVerb: Verb = (program, does) => {
         if (kind === "control-plane" && options.function !== undefined) {
           throw new UsageError("--function picks a pod, and the control plane is none", "Leave it out.");
         }
-        const client = await context.client();
+        // It has a patience of its own.
+        const client = await context.client({ retryForMs: 0 });
         const drill = await client.drill({ kind, ...(options.function === undefined ? {} : { function: options.function }) });
         if (!context.json) announce(context, drill);
         const fault = await faultOf(context, client, drill, kind === "slow" ? (drill.lastsMs ?? 0) + AFTERWARDS_MS : timeoutMs);
