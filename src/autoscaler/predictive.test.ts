@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { seeded } from "../lib/random.ts";
 import { arrivalsStart, forecastArrivals, observeArrivals } from "./arrivals.ts";
 import { Scaler } from "./decide.ts";
-import { Erlang, fewestServers, longerThan, stretch } from "./queueing.ts";
+import { Erlang, longerThan, podsWorth, stretch } from "./queueing.ts";
 import type { Decision, Sample } from "./scale.ts";
 import { scaleSpec } from "./scale.ts";
 import { observeService, serviceTimeStart } from "./service-time.ts";
@@ -120,16 +120,40 @@ describe("queueing", () => {
     expect(longerThan(5, 0.25)).toBeLessThan(0.001);
   });
 
-  it("asks for more servers for more load and for less patience, and for enough", () => {
+  const staffing = { load: 8, slotsPerPod: 1, target: 5, spread: 0.25, worth: 1_000, most: 1e6 };
+
+  it("asks for more pods for more load, a nearer target and dearer late calls, and for enough", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 3_000 }), fc.integer({ min: 0, max: 50 }), (load, patience) => {
-        const servers = fewestServers(load, patience / 10, 0.01, 1, 1e6);
-        expect(servers).toBeGreaterThan(load);
-        expect(servers).toBeLessThanOrEqual(load + 5 * Math.sqrt(load) + 8);
-        expect(fewestServers(load + 1, patience / 10, 0.01, 1, 1e6)).toBeGreaterThanOrEqual(servers);
-        expect(fewestServers(load, patience / 10 + 1, 0.01, 1, 1e6)).toBeLessThanOrEqual(servers);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 3_000 }),
+        fc.integer({ min: 20, max: 100 }),
+        fc.integer({ min: 0, max: 5 }),
+        (load, target, power) => {
+          const given = { ...staffing, load, target: target / 10, worth: 10 ** power };
+          const pods = podsWorth(given);
+          expect(pods).toBeGreaterThan(load);
+          expect(pods).toBeLessThanOrEqual(load + 8 * Math.sqrt(load) + 12);
+          expect(podsWorth({ ...given, load: load + 1 })).toBeGreaterThanOrEqual(pods);
+          expect(podsWorth({ ...given, target: given.target * 2 })).toBeLessThanOrEqual(pods);
+          expect(podsWorth({ ...given, worth: given.worth * 10 })).toBeGreaterThanOrEqual(pods);
+        },
+      ),
     );
+  });
+
+  it("has a smaller part to spare the more calls there are", () => {
+    const spare = [5, 50, 500].map((load) => podsWorth({ ...staffing, load, worth: load * 1_000 }) / load);
+    expect(spare[0]).toBeGreaterThan(spare[1]!);
+    expect(spare[1]).toBeGreaterThan(spare[2]!);
+  });
+
+  it("takes pods with many slots as they come", () => {
+    expect(podsWorth({ ...staffing, load: 3, slotsPerPod: 32 })).toBe(1);
+    expect(podsWorth({ ...staffing, load: 31.9, slotsPerPod: 32 })).toBe(2);
+  });
+
+  it("spends nothing where most calls are late of themselves", () => {
+    expect(podsWorth({ ...staffing, target: 0.5 })).toBe(9);
   });
 });
 
@@ -183,6 +207,64 @@ describe("predictive", () => {
     expect(decision.pods).toBe(1);
     for (let i = 237; i <= 242; i++) decision = next(scaler, i, { ...idle, pods: decision.pods, readyPods: decision.pods });
     expect(decision).toMatchObject({ pods: 0, reason: "no traffic for 60000 ms" });
+  });
+
+  it("decides seldom when nothing but chance changes, and at once when the load falls", () => {
+    const scaler = new Scaler(scaleSpec(), 0);
+    const random = seeded(5);
+    const decided: number[] = [];
+    let pods = 1;
+    for (let i = 1; i <= 2_400; i++) {
+      const rate = i > 2_200 ? 10 : 40;
+      const arrivals = poisson(rate * 0.25, random.next);
+      const running = Math.min(pods, Math.round(rate * 0.2));
+      const decision = scaler.decide(
+        busy(i * TICK_MS, { arrivals, completed: arrivals, running, pods, readyPods: pods, utilisation: running / pods }),
+      );
+      if (i > 400 && i <= 2_200 && decision.pods !== pods) decided.push(i);
+      pods = decision.pods;
+    }
+    // Ups and downs of a pod, in seven and a half minutes.
+    expect(decided.length).toBeLessThan(30);
+    expect(pods).toBeLessThan(8);
+  });
+
+  it("waits for peaks that return, where pods start slowly, and doesn't where they start at once", () => {
+    const between = (startDelayMs: number): number => {
+      const scaler = new Scaler(scaleSpec({ startDelayMs }), 0);
+      let pods = 1;
+      for (let i = 1; i <= 5 * 240 - 20; i++) {
+        const isPeak = i % 240 < 40;
+        const arrivals = isPeak ? 25 : 2;
+        const running = Math.min(pods, isPeak ? 20 : 2);
+        pods = scaler.decide(
+          busy(i * TICK_MS, { arrivals, completed: arrivals, running, pods, readyPods: pods, utilisation: running / pods }),
+        ).pods;
+      }
+      return pods;
+    };
+    expect(between(5_000)).toBeGreaterThan(20);
+    expect(between(50)).toBeLessThan(8);
+  });
+
+  it("starts more pods for a first burst where there is no second chance", () => {
+    const first = (startDelayMs: number) =>
+      new Scaler(scaleSpec({ startDelayMs }), 0).decide(
+        busy(250, {
+          arrivals: 100,
+          completed: 0,
+          waiting: 100,
+          running: 0,
+          readyPods: 0,
+          pods: 1,
+          utilisation: 0,
+          responseMs: 0,
+          serviceMs: 0,
+        }),
+      ).pods;
+    expect(first(100)).toBeLessThanOrEqual(16);
+    expect(first(5_000)).toBeGreaterThan(16);
+    expect(first(5_000)).toBeLessThanOrEqual(64);
   });
 
   it("keeps its pods while calls are there, with a cool-down of nothing too", () => {
