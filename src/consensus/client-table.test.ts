@@ -82,7 +82,7 @@ describe("the client table", () => {
         expect(play(late, requests, lag)).toEqual(play(now, requests, 0));
         expect(textOf(late)).toBe(textOf(now));
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 
@@ -100,7 +100,7 @@ describe("the client table", () => {
         expect(play(copy, after, 2, 1_000)).toEqual(play(table, after, 0, 1_000));
         expect(textOf(copy)).toBe(textOf(table));
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 
@@ -124,7 +124,11 @@ describe("the client table", () => {
         const table = new ClientTable(LIMITS);
         const numbers = new Set<string>();
         requests.forEach((ask, i) => {
-          const before = new Set(table.kept.keys());
+          // What the request itself settles may go, and come again.
+          const rest = [...table.kept.values()].filter(
+            ({ client, number }) => client !== ask.client || number > ask.settled || number === 0,
+          );
+          const before = new Set(rest.map(({ id }) => id));
           const { fresh } = table.admit(requestOf(ask), i + 1, 0);
           const session = table.clients.get(ask.client)!.session;
           for (const { id } of fresh) {
@@ -138,7 +142,7 @@ describe("the client table", () => {
           numbers.add(name);
         });
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 

@@ -14,6 +14,11 @@ const FETCH_AGAIN_MS = 25;
 /** Digests in one fetch, and characters in its answer: what is left is asked for again. */
 const MOST_FETCHED = 512;
 const MOST_SENT = 1_048_576;
+/** To one peer, in the time between two status messages. */
+const MOST_SENT_IN_A_WHILE = 16 * MOST_SENT;
+const LEAST_COST = 16_384;
+/** Of one client's requests that wait, in requests of the largest size. */
+const MOST_PENDING = 16;
 
 /** Whether the batch and its requests are here; if not, it is noted for `seq` what is missing. */
 export const hasContents = (core: Core, seq: number, digest: Digest): boolean => {
@@ -60,17 +65,22 @@ export const batchDigest = (core: Core, seq: number, batch: Batch): Digest => co
  */
 export const takeBody = (core: Core, request: Request, isFetched: boolean): { digest: Digest; seqs: Iterable<number> } | undefined => {
   const text = requestText(request, core.set);
-  if (text.length > core.limits.maxRequestSize || usesOwnIds(request) || !core.isClient(request)) return undefined;
+  if (text.length > core.limits.maxRequestSize || usesOwnIds(request)) return undefined;
   const digest = core.crypto.hash(text);
   if (core.pool.body(digest) !== undefined) return { digest, seqs: [] };
   const isNamed = core.pool.isNamed(digest);
-  if (isFetched && !isNamed) return undefined;
+  // What a number names is taken from whoever has signed it: whether it is executed is decided alike everywhere, when its turn comes.
+  if (isFetched ? !isNamed : !core.isClient(request)) return undefined;
   const isStale = core.table.isStale(request);
-  if (!isNamed && (isStale || core.pool.pendingOf(request.client) >= core.limits.maxPendingRequests)) return { digest, seqs: [] };
+  if (!isNamed && !isStale && isFull(core, request, text.length)) return undefined;
   if (!core.crypto.verify(request.client, text, request.signature)) return undefined;
+  if (isStale && !isNamed) return { digest, seqs: [] };
   core.pool.add({ digest, request, size: text.length, arrivedAt: core.now }, !isStale);
   return { digest, seqs: found(core, digest) };
 };
+
+const isFull = ({ pool, limits }: Core, { client }: Request, size: number): boolean =>
+  pool.pendingOf(client) >= limits.maxPendingRequests || pool.pendingSizeOf(client) + size > MOST_PENDING * limits.maxRequestSize;
 
 /** Those ids are given by the replicas alone. */
 const usesOwnIds = ({ body }: Request): boolean => body.t === "call" && body.operations.some(({ id }) => id.startsWith(OWN_PREFIX));
@@ -91,6 +101,7 @@ export const takeContent = (core: Core, message: Extract<PeerMessage, { t: "cont
 /** Sends what is here of what a peer asks for. */
 export const answerFetch = (core: Core, to: ReplicaIndex, message: Extract<PeerMessage, { t: "fetch" }>): void => {
   const content: Extract<PeerMessage, { t: "content" }> = { t: "content", requests: [], batches: [] };
+  if (!maySend(core, to)) return;
   let size = 0;
   for (const digest of message.batches.slice(0, MOST_FETCHED)) {
     const entry = core.log.entry(digest);
@@ -104,7 +115,21 @@ export const answerFetch = (core: Core, to: ReplicaIndex, message: Extract<PeerM
     size += pooled.size;
     content.requests.push(pooled.request);
   }
+  countSent(core, to, size);
   if (content.batches.length + content.requests.length > 0) core.send(to, content);
+};
+
+/** Who asks without end is not answered without end: so many characters in a while, counted when they are known. */
+export const maySend = ({ sent, now, limits }: Core, to: ReplicaIndex): boolean => {
+  const known = sent[to];
+  if (known !== undefined && now - known.since < limits.statusEveryMs) return known.size < MOST_SENT_IN_A_WHILE;
+  sent[to] = { since: now, size: 0 };
+  return true;
+};
+
+/** Every answer costs something, even an empty one. */
+export const countSent = ({ sent }: Core, to: ReplicaIndex, size: number): void => {
+  sent[to]!.size += LEAST_COST + size;
 };
 
 /** Asks for what has been missing for a while: the leader first, who must have it, then everyone in turn. */

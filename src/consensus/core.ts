@@ -74,6 +74,12 @@ export interface Views {
   first: number;
   /** The last view change of each replica, valid and of this epoch. */
   readonly changes: (ViewChange | undefined)[];
+  /** The view changes that were last found valid. */
+  readonly valid: ({ text: string; signature: Signature } | undefined)[];
+  /** Whether any have come since the leader has last looked at them. */
+  isNews: boolean;
+  /** Since when each replica has wanted to leave the current view alone, and how often it was followed. */
+  readonly stragglers: ({ view: number; since: number; patienceMs: number } | undefined)[];
   /** The new view that the current view began with. */
   newView: NewView | undefined;
   /** Since when 2f + 1 wait for the new view. */
@@ -143,7 +149,17 @@ export class Core {
   readonly log = new Log();
   readonly pool = new RequestPool();
   table: ClientTable;
-  readonly views: Views = { view: 0, active: true, first: 0, changes: [], newView: undefined, waitingSince: undefined };
+  readonly views: Views = {
+    view: 0,
+    active: true,
+    first: 0,
+    changes: [],
+    valid: [],
+    isNews: false,
+    stragglers: [],
+    newView: undefined,
+    waitingSince: undefined,
+  };
   readonly pace: Pace;
 
   // Execution
@@ -171,6 +187,8 @@ export class Core {
   /** Contents that are missing: for which numbers. */
   readonly lacking = new Map<Digest, { kind: "request" | "batch"; seqs: Set<number> }>();
   fetchTurn = 0;
+  /** What was sent to each peer lately on its own wish. */
+  readonly sent: ({ since: number; size: number } | undefined)[] = [];
   /** The last status of each peer. */
   readonly statuses: (Extract<PeerMessage, { t: "status" }> | undefined)[] = [];
   /** Others are in an epoch that this replica knows nothing of. */

@@ -63,6 +63,8 @@ const resetViews = (core: Core, firstView: number): void => {
   views.newView = undefined;
   views.waitingSince = undefined;
   views.changes.length = 0;
+  views.valid.length = 0;
+  views.stragglers.length = 0;
   pace.timeoutMs = core.limits.progressTimeoutMs;
   pace.headSince = core.now;
 };

@@ -35,6 +35,7 @@ const dispatchNext = (core: Core, seq: number): void => {
   if (batch !== undefined) core.time = Math.max(core.time, batch.time);
   for (const name of batch?.requests ?? []) {
     const { request } = core.pool.body(name)!;
+    if (!core.isClient(request)) continue;
     const { fresh, refused, known } = table.admit(request, seq, execution.fresh.length);
     for (const kept of fresh) {
       execution.fresh.push(kept);

@@ -35,7 +35,7 @@ import { recover, resume, takeMissing, takeRestored } from "./recovery.ts";
 import { isPeerMessage, isRequest } from "./shape.ts";
 import { armStatus, takeStatus, takeStatusTimer } from "./status.ts";
 import { answerFetchPage, pursue, sendPage, takeInstalled, takePage, takeProof, takeTransferTimer } from "./transfer.ts";
-import { openNewView, takeNewView, takeViewChange, tryNewView } from "./view-change.ts";
+import { followStragglers, openNewView, takeNewView, takeViewChange, tryNewView } from "./view-change.ts";
 
 /** What is known of a replica from outside: for the host's pulse, for tests and for checkers. */
 export interface ReplicaSummary {
@@ -180,6 +180,7 @@ export class Replica {
       case "fetch":
         return fetchLacking(core);
       case "status":
+        followStragglers(core);
         return takeStatusTimer(core);
       case "transfer":
         return takeTransferTimer(core);

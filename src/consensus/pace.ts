@@ -1,5 +1,5 @@
 import type { Core } from "./core.ts";
-import { changeView, suspect } from "./view-change.ts";
+import { suspect } from "./view-change.ts";
 
 // Time. A backup's patience with its leader is for the request that has waited longest: each time that this one is ordered, the next one's
 // time begins. So a leader that serves first come first served is never suspected under load, and one that starves a request always is.
@@ -13,9 +13,12 @@ const MOST_BACKOFF_MS = 120_000;
 export const watchHead = (core: Core): void => {
   const { pace, pool } = core;
   const head = pool.oldest?.digest;
+  // Where execution is slow the window is full at all replicas, and between two epochs no leader may order anything.
+  const mayOrder = core.log.ordered < core.high && core.ending === undefined;
+  if (!mayOrder) pace.headSince = core.now;
   if (head === pace.head) return;
   const tookMs = core.now - pace.headSince;
-  const wasOrdered = pace.head !== undefined && core.takesPart;
+  const wasOrdered = pace.head !== undefined && core.takesPart && mayOrder;
   pace.head = head;
   pace.headSince = core.now;
   if (!wasOrdered) return;
@@ -44,9 +47,7 @@ const progressDue = (core: Core): number | undefined => {
   const { pace, views } = core;
   if (core.retired || core.joining) return undefined;
   if (!views.active) return views.waitingSince === undefined ? undefined : views.waitingSince + pace.timeoutMs;
-  // Between two epochs no leader may order anything.
-  if (pace.head === undefined || core.isLeader || core.ending !== undefined) return undefined;
-  return pace.headSince + pace.timeoutMs;
+  return pace.head === undefined || core.isLeader ? undefined : pace.headSince + pace.timeoutMs;
 };
 
 /**
@@ -74,7 +75,7 @@ export const takeProgressTimer = (core: Core): void => {
   // It was armed for a request that has been ordered since.
   if (due === undefined || due > core.now) return;
   if (!core.views.active) {
-    changeView(core, core.view + 1, "the new view did not come");
+    suspect(core, "silent-leader", "the new view has not come");
     return;
   }
   if (isBehind(core)) {

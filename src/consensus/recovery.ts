@@ -106,7 +106,7 @@ export const resume = (core: Core): void => {
   log.ordered = log.low;
   log.dispatched = log.low;
   log.executed = log.low;
-  log.last = Math.max(log.low, views.newView?.slots.at(-1)?.seq ?? 0);
+  log.last = Math.max(log.low, views.newView?.checkpoint.seq ?? 0, views.newView?.slots.at(-1)?.seq ?? 0);
   for (const slot of log.slots()) {
     if (slot.proposal === undefined) continue;
     log.last = Math.max(log.last, slot.seq);

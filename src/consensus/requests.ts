@@ -24,7 +24,7 @@ export class RequestPool {
   /** Of the pending ones those that no number of the current view has. */
   #unproposed = new ChurnMap<Digest, Pooled>();
   readonly #named = new ChurnMap<Digest, number>();
-  readonly #pendingOf = new Map<PublicKey, number>();
+  readonly #pendingOf = new Map<PublicKey, { count: number; size: number }>();
 
   get size(): number {
     return this.#bodies.size;
@@ -39,7 +39,12 @@ export class RequestPool {
   }
 
   pendingOf(client: PublicKey): number {
-    return this.#pendingOf.get(client) ?? 0;
+    return this.#pendingOf.get(client)?.count ?? 0;
+  }
+
+  /** In characters. */
+  pendingSizeOf(client: PublicKey): number {
+    return this.#pendingOf.get(client)?.size ?? 0;
   }
 
   body(digest: Digest): Pooled | undefined {
@@ -78,7 +83,7 @@ export class RequestPool {
     if (this.#pending.has(pooled.digest)) return;
     this.#pending.set(pooled.digest, pooled);
     this.#unproposed.set(pooled.digest, pooled);
-    this.#pendingOf.set(pooled.request.client, this.pendingOf(pooled.request.client) + 1);
+    this.#count(pooled, 1);
   }
 
   /** A number of the current view has it. */
@@ -98,7 +103,7 @@ export class RequestPool {
     if (pooled === undefined) return;
     this.#pending.delete(digest);
     this.#unproposed.delete(digest);
-    this.#count(pooled.request.client);
+    this.#count(pooled, -1);
     this.#sweep(digest);
   }
 
@@ -126,9 +131,9 @@ export class RequestPool {
     if (!this.#named.has(digest) && !this.#pending.has(digest)) this.#bodies.delete(digest);
   }
 
-  #count(client: PublicKey): void {
-    const left = this.pendingOf(client) - 1;
-    if (left > 0) this.#pendingOf.set(client, left);
-    else this.#pendingOf.delete(client);
+  #count({ request: { client }, size }: Pooled, by: 1 | -1): void {
+    const count = this.pendingOf(client) + by;
+    if (count === 0) this.#pendingOf.delete(client);
+    else this.#pendingOf.set(client, { count, size: this.pendingSizeOf(client) + by * size });
   }
 }

@@ -1,6 +1,7 @@
 import { membershipText, stateText } from "./canonical.ts";
 import { forget, isProven, learnStable } from "./checkpoints.ts";
 import { PageWriter, readPages } from "./client-pages.ts";
+import { countSent, maySend } from "./contents.ts";
 import type { Ahead, Core, OwnCheckpoint, Transfer } from "./core.ts";
 import { enterEpoch } from "./epochs.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
@@ -13,6 +14,8 @@ type Message<T extends PeerMessage["t"]> = Extract<PeerMessage, { t: T }>;
 
 /** Pages under way at a time. */
 const PAGES_AT_ONCE = 4;
+/** What a page of the function is taken to cost, in characters. */
+const PAGE_COST = 65_536;
 
 // ---------------------------------------------------------------- those who have it
 
@@ -30,8 +33,9 @@ export const sendProof = (core: Core, to: ReplicaIndex, withMembers = false): vo
 
 export const answerFetchPage = (core: Core, to: ReplicaIndex, { seq, page }: Message<"fetch-page">): void => {
   const own = core.checkpoints.get(seq);
-  if (own?.pages === undefined || page >= own.pages.length || core.state !== "present") return;
+  if (own?.pages === undefined || page >= own.pages.length || core.state !== "present" || !maySend(core, to)) return;
   const data = own.core[page];
+  countSent(core, to, data?.length ?? PAGE_COST);
   if (data !== undefined) core.send(to, { t: "page", seq, page, data });
   else core.effects.push({ t: "read-page", seq, page: page - own.core.length, to });
 };

@@ -26,6 +26,7 @@ export const changeView = (core: Core, view: number, reason: string): void => {
   const unsigned = describe(core, view);
   const viewChange: ViewChange = { ...unsigned, signature: core.crypto.sign(viewChangeText(core.set, unsigned)) };
   views.changes[core.index] = viewChange;
+  views.isNews = true;
   core.persist({ t: "view", epoch: core.epoch, view, active: false, viewChange });
   core.notice({ t: "view-changing", view, reason });
   core.broadcast({ t: "view-change", viewChange });
@@ -58,6 +59,7 @@ export const takeViewChange = (core: Core, viewChange: ViewChange): void => {
   if (replica === core.index || view < views.view || (view === views.view && views.active)) return;
   if ((views.changes[replica]?.view ?? -1) >= view || !isValidChange(core, viewChange)) return;
   views.changes[replica] = viewChange;
+  views.isNews = true;
   learnStable(core, viewChange.stable);
   joinOthers(core);
 };
@@ -69,15 +71,43 @@ const joinOthers = (core: Core): void => {
   if (later.length >= core.weak) changeView(core, Math.min(...later), `${later.length} replicas want another view`);
 };
 
+/**
+ * A replica that has left a view alone can't come back into it: what it has said of that view is said. It would stay outside, and the set
+ * without anyone to spare, until the next change of views. So when its wish has stood for long, the others follow it. One that wishes without
+ * need is followed more and more seldom.
+ */
+export const followStragglers = (core: Core): void => {
+  const { views, now } = core;
+  if (!core.takesPart) return;
+  for (const { replica, view } of views.changes.filter((change) => change !== undefined)) {
+    if (view <= views.view || view > views.view + core.size) continue;
+    const known = views.stragglers[replica];
+    if (known === undefined || known.view !== view) {
+      views.stragglers[replica] = { view, since: now, patienceMs: known?.patienceMs ?? PATIENCE * core.limits.progressTimeoutMs };
+    } else if (now - known.since >= known.patienceMs) {
+      known.patienceMs = Math.min(2 * known.patienceMs, MOST_PATIENCE_MS);
+      changeView(core, view, `replica ${replica} has waited outside of the view`);
+      return;
+    }
+  }
+};
+
+/** In timeouts. */
+const PATIENCE = 10;
+const MOST_PATIENCE_MS = 300_000;
+
 /** Whether a replica can have meant this; one that has signed what is impossible is faulty, and that is the proof. */
 const isValidChange = (core: Core, viewChange: ViewChange): boolean => {
   const key = core.membership.replicas[viewChange.replica];
   if (key === undefined || viewChange.epoch !== core.epoch) return false;
-  if (core.views.changes[viewChange.replica]?.signature === viewChange.signature) return true;
   const text = viewChangeText(core.set, viewChange);
+  // It comes from its sender and again in the new view: it is the same only if all of it is, and not just what is shown as its signature.
+  const known = core.views.valid[viewChange.replica];
+  if (known?.text === text && known.signature === viewChange.signature) return true;
   if (!core.crypto.verify(key, text, viewChange.signature)) return false;
   const fault = faultOfChange(core, viewChange);
-  if (fault !== undefined) core.accuse(viewChange.replica, "invalid-view-change", viewChange.stable.seq, fault, [viewChange]);
+  if (fault === undefined) core.views.valid[viewChange.replica] = { text, signature: viewChange.signature };
+  else core.accuse(viewChange.replica, "invalid-view-change", viewChange.stable.seq, fault, [viewChange]);
   return fault === undefined;
 };
 
@@ -125,7 +155,8 @@ const rulesOf = ({ membership, limits, flaws }: Core): DecisionRules => {
 /** The leader of the view that is wanted begins it as soon as it can tell what belongs into it. */
 export const tryNewView = (core: Core): void => {
   const { views } = core;
-  if (views.active || !core.isLeader || core.retired || core.joining) return;
+  if (views.active || !views.isNews || !core.isLeader || core.retired || core.joining) return;
+  views.isNews = false;
   const viewChanges = views.changes.filter((change) => change?.view === views.view) as ViewChange[];
   const decision = viewChanges.length < core.quorum ? undefined : decideNewView(viewChanges, rulesOf(core));
   if (decision === undefined) return;
