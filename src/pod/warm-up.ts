@@ -1,3 +1,5 @@
+import { FrameDecoder, FrameEncoder } from "../lib/frames.ts";
+import type { FromPod, ToPod } from "../protocol/pod.ts";
 import { loadText, manifestOf } from "./bundle.ts";
 import { CoordinatorHost } from "./coordinator-host.ts";
 import { FunctionHost, type Usage } from "./function-host.ts";
@@ -10,6 +12,17 @@ exports.warmUp = fn("warm-up", async (input) => input);
 exports.warmUpToo = coordinator("warm-up", async () => undefined);
 `;
 
+const INVOKE: ToPod & { t: "invoke" } = {
+  t: "invoke",
+  lease: 1,
+  fn: "warm-up",
+  input: "{}",
+  run: "run_00000000000",
+  seq: 1,
+  attempt: 1,
+  timeoutMs: 1_000,
+};
+
 /**
  * Does once, with code of our own, what this pod will do when it is taken: load, make the hosts, execute a call. Node compiles functions when
  * they are called first, so that otherwise the first call would pay for it all. Tells nobody, and leaves nothing but compiled code behind.
@@ -20,12 +33,16 @@ export const warmUp = (path: string, usage: () => Usage): void => {
   const application = loadText(BUNDLE, path);
   const limits = { maxPayloadBytes: 1_024, maxLogBytes: 1_024 };
   const { functions, tables, checks } = application;
-  const host = new FunctionHost(functions, { ...limits, tables, checks }, usage, () => undefined);
+  const toControlPlane = new FrameEncoder<FromPod>();
+  const host = new FunctionHost(functions, { ...limits, tables, checks }, usage, (reply) => toControlPlane.encode([reply]));
   new CoordinatorHost(
     coordinatorsOf(application),
     { ...limits, tables },
     { send: () => undefined, schedule: () => undefined, executing: () => undefined },
   );
-  host.invoke({ t: "invoke", lease: 1, fn: "warm-up", input: "{}", run: "run_00000000000", seq: 1, attempt: 1, timeoutMs: 1_000 });
-  manifestOf(application);
+  const received = new FrameDecoder<ToPod>().push(
+    Buffer.concat(new FrameEncoder<ToPod>().encode([{ t: "load", version: "warm-up", path }, INVOKE])),
+  );
+  host.invoke(received[1] as typeof INVOKE);
+  toControlPlane.encode([{ t: "loaded", version: "warm-up", manifest: manifestOf(application), ms: 0.5 }]);
 };
