@@ -1,5 +1,6 @@
 /** Schemas of what is sent to the platform. TypeBox gives the literals their types; check.ts checks them. */
 import { EVENT_TYPES } from "../protocol/events.ts";
+import { DRILLS } from "../protocol/faults.ts";
 import type { JsonSchema } from "./check.ts";
 import { DURATION_PATTERN, TIME_PATTERN } from "./units.ts";
 
@@ -253,8 +254,8 @@ export const DrillBody = {
   type: "object",
   additionalProperties: false,
   properties: {
-    kind: text({ pattern: "^(pod|hang|slow|control-plane)$", "x-expects": "pod, hang, slow or control-plane" }),
-    function: text({ minLength: 1, maxLength: 200, description: "Whose pod; default: the busiest one." }),
+    kind: text({ pattern: `^(${DRILLS.join("|")})$`, "x-expects": `${DRILLS.slice(0, -1).join(", ")} or ${DRILLS.at(-1)}` }),
+    function: text({ minLength: 1, maxLength: 200, description: "Whose pod or replicas; default: the busiest pod, the newest replica set." }),
   },
   required: ["kind"],
 } as const;

@@ -195,6 +195,8 @@ export class ReplicaSet {
         return this.#announce(effect.membership);
       case "reconfigure":
         this.#store();
+        // Before it is ordered: a replica for which the epoch has begun speaks to none whose membership it doesn't know.
+        this.#announce(effect.membership);
         return this.#calls.reconfigure(this.#parts.certify(effect.membership));
       case "end":
         return this.#endPod(effect.pod);
