@@ -9,7 +9,16 @@
  * its direction, so that one which is repeated, left out, moved or reflected is refused; an old key is forgotten when it is replaced.
  */
 import type { KeyObject } from "node:crypto";
-import { createHash, createHmac, createPublicKey, diffieHellman, generateKeyPairSync, hkdfSync, timingSafeEqual } from "node:crypto";
+import {
+  createHash,
+  createHmac,
+  createPublicKey,
+  createSecretKey,
+  diffieHellman,
+  generateKeyPairSync,
+  hkdfSync,
+  timingSafeEqual,
+} from "node:crypto";
 import type { Crypto, PublicKey, Signature } from "../consensus/crypto.ts";
 import type { ReplicaIndex } from "../consensus/membership.ts";
 
@@ -176,7 +185,8 @@ export class Handshake {
 
   #session(exchange: Exchange, peer: ReplicaIndex, secret: Buffer): PeerSession {
     const salt = createHash("sha256").update(transcript("confirm", exchange)).digest();
-    const keyOf = (direction: string): Buffer => Buffer.from(hkdfSync("sha256", secret, salt, `lockstep/peer/${direction}/1`, KEY_BYTES));
+    const keyOf = (direction: string): KeyObject =>
+      createSecretKey(Buffer.from(hkdfSync("sha256", secret, salt, `lockstep/peer/${direction}/1`, KEY_BYTES)));
     const [out, back] = [keyOf("dialler-to-listener"), keyOf("listener-to-dialler")];
     const { epoch, now, rotation } = this.#options;
     const dials = exchange.dialler !== peer;
@@ -190,8 +200,8 @@ const isOther = ({ self, replicas }: HandshakeOptions, index: unknown): index is
 interface SessionOptions {
   peer: ReplicaIndex;
   epoch: number;
-  sending: Buffer;
-  receiving: Buffer;
+  sending: KeyObject;
+  receiving: KeyObject;
   now: () => number;
   rotation?: Partial<Rotation> | undefined;
 }
@@ -266,13 +276,14 @@ export class PeerSession {
 }
 
 interface Direction {
-  key: Buffer;
+  /** A key object: an HMAC by raw bytes takes four times as long. */
+  key: KeyObject;
   generation: number;
   /** The number of the next frame. It goes on when the key is replaced. */
   next: number;
 }
 
-const macOf = (key: Buffer, bytes: Uint8Array): Buffer => createHmac("sha256", key).update(bytes).digest();
+const macOf = (key: KeyObject, bytes: Uint8Array): Buffer => createHmac("sha256", key).update(bytes).digest();
 
 /** One way: who learns a key doesn't learn those before it. */
-const nextKey = (key: Buffer): Buffer => createHmac("sha256", key).update("lockstep/peer/next-key/1").digest();
+const nextKey = (key: KeyObject): KeyObject => createSecretKey(macOf(key, Buffer.from("lockstep/peer/next-key/1")));
