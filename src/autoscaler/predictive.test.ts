@@ -152,6 +152,11 @@ describe("queueing", () => {
     expect(podsWorth({ ...staffing, load: 31.9, slotsPerPod: 32 })).toBe(2);
   });
 
+  it("stops where one more pod saves less than it costs", () => {
+    expect(podsWorth({ ...staffing, worth: 1 })).toBe(9);
+    expect(podsWorth({ ...staffing, worth: 100 })).toBeLessThan(podsWorth({ ...staffing, worth: 1e6 }));
+  });
+
   it("spends nothing where most calls are late of themselves", () => {
     expect(podsWorth({ ...staffing, target: 0.5 })).toBe(9);
   });
@@ -209,24 +214,28 @@ describe("predictive", () => {
     expect(decision).toMatchObject({ pods: 0, reason: "no traffic for 60000 ms" });
   });
 
-  it("decides seldom when nothing but chance changes, and at once when the load falls", () => {
-    const scaler = new Scaler(scaleSpec(), 0);
-    const random = seeded(5);
-    const decided: number[] = [];
-    let pods = 1;
-    for (let i = 1; i <= 2_400; i++) {
-      const rate = i > 2_200 ? 10 : 40;
-      const arrivals = poisson(rate * 0.25, random.next);
-      const running = Math.min(pods, Math.round(rate * 0.2));
-      const decision = scaler.decide(
-        busy(i * TICK_MS, { arrivals, completed: arrivals, running, pods, readyPods: pods, utilisation: running / pods }),
-      );
-      if (i > 400 && i <= 2_200 && decision.pods !== pods) decided.push(i);
-      pods = decision.pods;
-    }
-    // Ups and downs of a pod, in seven and a half minutes.
-    expect(decided.length).toBeLessThan(30);
-    expect(pods).toBeLessThan(8);
+  it("takes a small step down only when nothing has changed for a while, and a large one at once", () => {
+    const run = (rateAt: (i: number) => number, count: number) => {
+      const scaler = new Scaler(scaleSpec(), 0);
+      let pods = 1;
+      const downs: { at: number; by: number }[] = [];
+      let changedAt = 0;
+      for (let i = 1; i <= count; i++) {
+        const arrivals = rateAt(i) * 0.25;
+        const running = Math.min(pods, Math.round(rateAt(i) * 0.2));
+        const decided = scaler.decide(
+          busy(i * TICK_MS, { arrivals, completed: arrivals, running, pods, readyPods: pods, utilisation: running / pods }),
+        );
+        if (decided.pods < pods) downs.push({ at: i * TICK_MS - changedAt, by: pods - decided.pods });
+        if (decided.pods !== pods) changedAt = i * TICK_MS;
+        pods = decided.pods;
+      }
+      return { downs, pods };
+    };
+    // Up and down by a tenth every 12 s.
+    const ripples = run((i) => (i % 96 < 48 ? 80 : 88), 2_400);
+    expect(ripples.downs.filter(({ at, by }) => by === 1 && at < 30_000)).toEqual([]);
+    expect(run((i) => (i < 400 ? 80 : 8), 480).pods).toBeLessThan(8);
   });
 
   it("waits for peaks that return, where pods start slowly, and doesn't where they start at once", () => {
