@@ -251,7 +251,7 @@ export class ReplicaHost {
   #send({ epoch, to, message }: Effect & { t: "send" }): void {
     this.#meter.counts.messages++;
     if (this.#misbehaving.how !== "equivocate") return this.#peers.send(epoch, to, JSON.stringify(message));
-    for (const each of to) this.#peers.send(epoch, [each], JSON.stringify(this.#misbehaving.message(each, message)));
+    for (const [place, each] of to.entries()) this.#peers.send(epoch, [each], JSON.stringify(this.#misbehaving.message(place, message)));
   }
 
   #readPage({ seq, page, to }: Effect & { t: "read-page" }): void {

@@ -1,6 +1,5 @@
 import { seedText } from "../consensus/canonical.ts";
 import type { Crypto } from "../consensus/crypto.ts";
-import type { ReplicaIndex } from "../consensus/membership.ts";
 import type { PeerMessage } from "../consensus/messages.ts";
 import type { Json } from "../lib/json.ts";
 import { valueOutcome } from "../protocol/outcome.ts";
@@ -24,9 +23,9 @@ export class Misbehaving {
     return this.how === "lie" ? outcomes.map(() => LIE) : outcomes;
   }
 
-  /** What is sent to a peer in place of `message`: every other one gets another, equally sound, proposal. */
-  message(to: ReplicaIndex, message: PeerMessage): PeerMessage {
-    if (this.how !== "equivocate" || message.t !== "pre-prepare" || to % 2 === 0) return message;
+  /** What is sent in place of `message` to the one at `place` of those that it is for: every other one gets another, equally sound, proposal. */
+  message(place: number, message: PeerMessage): PeerMessage {
+    if (this.how !== "equivocate" || message.t !== "pre-prepare" || place % 2 === 1) return message;
     const { seq, batch } = message;
     const time = batch.time + 1;
     return { ...message, batch: { ...batch, time, seed: this.#crypto.hash(seedText(this.#set, seq, time, batch.requests)) } };
