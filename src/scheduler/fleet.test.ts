@@ -226,6 +226,13 @@ describe("the warm pool under demand", () => {
     expect([cluster.to("pod-1", "preload").length, cluster.to("pod-2", "preload").length]).toEqual([1, 2]);
   });
 
+  test("compiles in a new pod what it would keep of all that is expected", async () => {
+    const { cluster, fleet } = await setUp({ ...DEMAND, warmPods: 1 });
+    for (const name of ["pay", "ship", "pay", "tell"]) fleet.preload(`/bundles/${name}`, 1);
+    cluster.connect("pod-1");
+    expect(cluster.to("pod-1", "preload").map(({ path }) => path)).toEqual(["/bundles/pay", "/bundles/tell"]);
+  });
+
   test("compiles in new pods what is still expected, and not what was once", async () => {
     const { cluster, fleet, live } = await setUp({ ...DEMAND, warmPods: 1 });
     cluster.connectAll();

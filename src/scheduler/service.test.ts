@@ -6,14 +6,19 @@ import type { FromPod } from "../protocol/pod.ts";
 import type { Entry } from "../queue/machine.ts";
 import { createStepClock } from "../testing/step-clock.ts";
 import { Fleet } from "./fleet.ts";
-import type { Outcome, SchedulerOptions } from "./service.ts";
+import type { Outcome, Placement, PodSet, SchedulerOptions } from "./service.ts";
 import { Scheduler } from "./service.ts";
 
 const OPTIONS: SchedulerOptions = { slotsPerPod: 2, maxPodsPerFunction: 3, defaultMemoryMb: 256, patienceMs: 100 };
 
 const setUp = async (
   options: Partial<SchedulerOptions> = {},
-  { specs = {} as Record<string, Partial<FunctionSpec>>, maxPods = 20, triesAgain = false } = {},
+  {
+    specs = {} as Record<string, Partial<FunctionSpec>>,
+    maxPods = 20,
+    triesAgain = false,
+    placement = undefined as Placement | undefined,
+  } = {},
 ) => {
   const clock = createStepClock(1_000_000);
   const cluster = new FakeCluster(clock);
@@ -22,10 +27,11 @@ const setUp = async (
   const settled: { seq: number; outcome: Outcome }[] = [];
   const homes = (fn: string) =>
     fn === "unknown" ? undefined : { application: "shop", path: `/bundles/${fn}`, spec: { name: fn, ...specs[fn] } };
-  const scheduler: Scheduler = new Scheduler(fleet, clock, { ...OPTIONS, ...options }, homes, (entry, outcome) => {
+  const settle = (entry: Entry, outcome: Outcome): void => {
     settled.push({ seq: entry.seq, outcome });
     if (triesAgain && settled.length < 20) scheduler.enqueue({ ...entry, state: "waiting", lease: 0, pod: "" });
-  });
+  };
+  const scheduler: Scheduler = new Scheduler(fleet, clock, { ...OPTIONS, ...options }, homes, settle, undefined, placement);
   await fleet.start();
   scheduler.start();
   let seqs = 0;
@@ -643,6 +649,59 @@ test("a layer whose last pod is gone and which holds nothing is forgotten", asyn
   call();
   cluster.connect("pod-2");
   expect(cluster.to("pod-2", "invoke")).toHaveLength(1);
+});
+
+describe("a set that somebody else places pods in", () => {
+  const placing = (): Placement & { sets: PodSet[] } => {
+    const sets: PodSet[] = [];
+    return {
+      sets,
+      template: (fn) => ({ slots: 2, memoryMb: 256, service: fn }),
+      activate: (set) => {
+        sets.push(set);
+        set.add(true);
+      },
+      served: () => {},
+      refused: () => {},
+      gone: () => {},
+    };
+  };
+
+  test("is the same one until that lets it go, so that what was decided of it holds for its next call", async () => {
+    const placement = placing();
+    const { call, cluster, answer } = await setUp({}, { placement });
+    const entry = call();
+    cluster.connect("pod-1");
+    answer(entry);
+    cluster.die("pod-1");
+    call();
+    expect(placement.sets[1]).toBe(placement.sets[0]);
+  });
+
+  test("that is let go twice takes no calls with it that came in between", async () => {
+    const placement = placing();
+    const { call, clock, cluster, answer, scheduler, executing } = await setUp({}, { placement });
+    const entry = call();
+    cluster.connect("pod-1");
+    answer(entry);
+    cluster.die("pod-1");
+    const set = placement.sets[0] as PodSet;
+    scheduler.release(set);
+    call({ notBefore: clock.now() + 100 });
+    scheduler.release(set);
+    clock.advance(100);
+    cluster.connectAll();
+    expect(executing("pod-2")).toEqual([2]);
+  });
+});
+
+test("a function's next call would take a warm pod when it has none of its own and suits one", async () => {
+  const { call, scheduler, cluster } = await setUp({}, { specs: { big: { memoryMb: 512 } } });
+  expect(["pay", "big", "unknown"].map((fn) => scheduler.takesWarm(fn, "v1"))).toEqual([true, false, false]);
+  call();
+  expect([scheduler.takesWarm("pay", "v1"), scheduler.takesWarm("pay", "v2")]).toEqual([false, true]);
+  cluster.connectAll();
+  expect(scheduler.takesWarm("pay", "v1")).toBe(false);
 });
 
 test("draining dispatches nothing more and ends with the last call, or with its patience", async () => {

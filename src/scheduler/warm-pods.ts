@@ -50,13 +50,13 @@ export class WarmPods {
   expect(path: string, now: number): void {
     this.#expected.delete(path);
     this.#expected.set(path, now + PRELOAD_MS);
+    if (this.#expected.size > MOST_PRELOADED) this.#expected.delete(this.#expected.keys().next().value as string);
     for (const pod of this.#ready) this.#preloadIn(pod, now);
   }
 
   #preloadIn(pod: Pod, now: number): void {
     for (const [path, until] of this.#expected) {
-      // Those that are expected longest come last: the first ones are over, or too many.
-      if (until <= now || this.#expected.size > MOST_PRELOADED) {
+      if (until <= now) {
         this.#expected.delete(path);
         continue;
       }
