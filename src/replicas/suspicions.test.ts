@@ -37,6 +37,26 @@ describe("suspicions", () => {
     expect(told(22, 240_000)).toBeUndefined();
   });
 
+  it("believe one that has seen two proposals when another one misses them in the same view", () => {
+    const seen = (view: number): Evidence => ({ about: 2, kind: "equivocation", view, seq: 3, detail: "two batches" });
+    const first = new Suspicions(1);
+    expect(first.heard(0, seen(2), 0)).toBeUndefined();
+    expect(first.heard(1, late(2, 6), 1)).toBeUndefined();
+    expect(first.heard(1, late(2, 2), 2)).toEqual({ about: 2, accusation: "equivocation", detail: "two batches" });
+    const second = new Suspicions(1);
+    expect(second.heard(0, late(2, 2), 0)).toBeUndefined();
+    expect(second.heard(3, late(2, 2), 0)).toBeUndefined();
+    expect(second.heard(1, seen(2), 1)).toMatchObject({ accusation: "equivocation" });
+    expect(second.heard(1, seen(2), 2)).toBeUndefined();
+  });
+
+  it("don't believe one replica that says all of it", () => {
+    const suspicions = new Suspicions(1);
+    expect(suspicions.heard(0, { ...late(2, 2), kind: "equivocation" }, 0)).toBeUndefined();
+    expect(suspicions.heard(0, late(2, 2), 0)).toBeUndefined();
+    expect(suspicions.heard(0, { ...late(2, 2), kind: "slow-leader" }, 0)).toBeUndefined();
+  });
+
   it("forget what was said of a replica, and by it, when its seat has another one", () => {
     const suspicions = new Suspicions(1);
     suspicions.heard(0, lie(2), 0);

@@ -5,6 +5,9 @@
  *
  * U1  What f + 1 replicas say, a correct one says. What fewer say may be slander.
  * U2  A leader that is only late is given up after several views in a short time: on a busy machine, correct leaders are late too.
+ * U3  What a leader that equivocates does to most replicas is only that it is late: few of them see both proposals, and one of them can't
+ *     prove it to the others. So f + 1 replicas that speak of one view are enough when one of them has seen two proposals. One liar among
+ *     them can at worst have a leader replaced that was late.
  */
 import type { Evidence } from "../consensus/effects.ts";
 import type { ReplicaIndex } from "../consensus/membership.ts";
@@ -35,6 +38,8 @@ export interface Conviction {
 export class Suspicions {
   readonly #needed: number;
   readonly #accusers = new Map<string, Set<ReplicaIndex>>();
+  /** By view: what the first replica said that has seen two proposals. */
+  readonly #seen = new Map<string, string>();
   readonly #strikes = new Map<ReplicaIndex, number[]>();
 
   constructor(faults: number) {
@@ -46,6 +51,10 @@ export class Suspicions {
     if (from === about) return undefined;
     const accusation = ACCUSATIONS[kind];
     const isLate = accusation === "silence" || accusation === "slow";
+    if (isLate || accusation === "equivocation") {
+      const told = this.#ofView(from, about, view, accusation === "equivocation" ? detail : undefined);
+      if (told !== undefined) return { about, accusation: "equivocation", detail: told };
+    }
     // Each view is its own accusation of lateness; a lie is one whenever it was told.
     const accusers = this.#accusersOf(isLate ? `${about}/${accusation}/${view}` : `${about}/${accusation}`);
     if (accusers.has(from)) return undefined;
@@ -55,9 +64,22 @@ export class Suspicions {
     return { about, accusation, detail };
   }
 
+  /** What was seen of two proposals, once f + 1 replicas have spoken of the view. */
+  #ofView(from: ReplicaIndex, about: ReplicaIndex, view: number, seen: string | undefined): string | undefined {
+    const key = `${about}/view/${view}`;
+    const accusers = this.#accusersOf(key);
+    const isNew = !accusers.has(from);
+    accusers.add(from);
+    const known = this.#seen.get(key);
+    if (known === undefined && seen !== undefined) this.#seen.set(key, seen);
+    const isEnough = accusers.size === this.#needed ? isNew || known === undefined : accusers.size > this.#needed && known === undefined;
+    return isEnough ? this.#seen.get(key) : undefined;
+  }
+
   /** The seat has another replica: what was said of the one before it is void. */
   forget(about: ReplicaIndex): void {
     for (const key of this.#accusers.keys()) if (key.startsWith(`${about}/`)) this.#accusers.delete(key);
+    for (const key of this.#seen.keys()) if (key.startsWith(`${about}/`)) this.#seen.delete(key);
     for (const accusers of this.#accusers.values()) accusers.delete(about);
     this.#strikes.delete(about);
   }
@@ -67,9 +89,14 @@ export class Suspicions {
     if (accusers === undefined) {
       accusers = new Set();
       this.#accusers.set(key, accusers);
-      if (this.#accusers.size > MOST_VIEWS) this.#accusers.delete(this.#accusers.keys().next().value!);
+      if (this.#accusers.size > MOST_VIEWS) this.#drop(this.#accusers.keys().next().value!);
     }
     return accusers;
+  }
+
+  #drop(key: string): void {
+    this.#accusers.delete(key);
+    this.#seen.delete(key);
   }
 
   #strike(about: ReplicaIndex, now: number): boolean {
