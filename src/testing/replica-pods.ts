@@ -65,6 +65,11 @@ export class ReplicaPods {
     };
   }
 
+  /** Ends all that there are. */
+  clear(): void {
+    for (const { id } of this.#cluster.list()) this.#cluster.delete(id, 0);
+  }
+
   async stop(): Promise<void> {
     await this.#cluster.stop();
   }
