@@ -62,13 +62,15 @@ describe("a certificate", () => {
     const set = new ReplicaSet();
     set.filterReplies = (from, reply) => {
       if (from === "r1") return { ...reply, signature: signAs("r2", "something") };
-      if (from === "r3") return { ...reply, results: reply.results.map((result) => ({ ...result, path: ["a".repeat(64)] })) };
-      return reply;
+      if (from !== "r3") return reply;
+      // Signed, but no tree in which the result is.
+      const root = "b".repeat(64);
+      return { ...reply, root, signature: signAs("r3", voteText(NAME, reply.epoch, reply.view, reply.seq, root)) };
     };
     set.submit("a");
     set.run(3_000);
     expect(set.certificates.size).toBe(0);
-    expect(new Set(set.clientEvidence.filter(({ kind }) => kind === "bad-vote").map(({ about }) => about))).toEqual(new Set([1, 3]));
+    expect(new Set(set.clientEvidence.filter(({ kind }) => kind === "bad-vote").map(({ about }) => about))).toEqual(new Set([1]));
     set.filterReplies = (_from, reply) => reply;
     set.runUntil(() => set.certificates.has("a"));
   });

@@ -294,16 +294,16 @@ export class ReplicaClient {
       const open = this.#open.get(result.id);
       if (open !== undefined) {
         open.votes.add(reply, result, this.#checks);
-        this.#judge(open);
+        this.#judge(open, from);
         continue;
       }
       const certificate = this.#certified.get(result.id);
-      if (certificate !== undefined) this.#compare({ reply, result, name: "" }, certificate);
+      if (certificate !== undefined) this.#compare({ reply, result }, certificate);
     }
   }
 
-  #judge(open: Open): void {
-    const { certificate, bad } = open.votes.judge(this.#membership, this.#checks);
+  #judge(open: Open, from: ReplicaIndex): void {
+    const { certificate, bad } = open.votes.judge(from, this.#membership, this.#checks);
     for (const about of bad) this.#accuse(about, "bad-vote", `its vote on ${open.id} is not signed by it, or has no way to its root`);
     if (certificate !== undefined) this.#certify(open, certificate);
     else if (open.votes.size === this.#membership.membership.replicas.length) this.#diverge(open);

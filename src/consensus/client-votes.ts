@@ -13,8 +13,6 @@ import type { Reply, ReplyResult } from "./messages.ts";
 export interface Ballot {
   readonly reply: Reply;
   readonly result: ReplyResult;
-  /** Which statement under which root it votes for. */
-  readonly name: string;
 }
 
 export interface Judged {
@@ -65,8 +63,14 @@ const statementOf = ({ seq }: Reply, { id, key, inputHash, resultHash, position 
   position,
 });
 
-const nameOf = ({ seq, root }: Reply, { key, inputHash, resultHash, position }: ReplyResult): string =>
-  JSON.stringify([seq, root, position, key, inputHash, resultHash]);
+/** Whether both vote for the same statement under the same root; the ways to the root may differ, and only one has to lead there. */
+const agree = ({ reply: a, result: x }: Ballot, { reply: b, result: y }: Ballot): boolean =>
+  a.root === b.root &&
+  a.seq === b.seq &&
+  x.resultHash === y.resultHash &&
+  x.inputHash === y.inputHash &&
+  x.position === y.position &&
+  x.key === y.key;
 
 export class Votes {
   readonly #ballots = new Map<ReplicaIndex, Ballot>();
@@ -74,7 +78,7 @@ export class Votes {
 
   /** The last answer of each replica counts; what another has said can't be changed. */
   add(reply: Reply, result: ReplyResult, checks: Checks): void {
-    this.#ballots.set(reply.replica, { reply, result, name: nameOf(reply, result) });
+    this.#ballots.set(reply.replica, { reply, result });
     const { outcome, resultHash } = result;
     if (!this.#outcomes.has(resultHash) && checks.isOutcome(outcome, resultHash)) this.#outcomes.set(resultHash, outcome);
   }
@@ -96,36 +100,29 @@ export class Votes {
     return this.#outcomes.get(resultHash);
   }
 
-  /** A certificate, if there is one; signatures are checked only when there may be. */
-  judge(certified: CertifiedMembership, checks: Checks): Judged {
-    const bad: ReplicaIndex[] = [];
+  /** A certificate, if the last vote makes one; signatures are checked only when it may. */
+  judge(replica: ReplicaIndex, certified: CertifiedMembership, checks: Checks): Judged {
+    const last = this.#ballots.get(replica)!;
     const quorum = quorumOf(certified.membership.faults);
-    const groups = new Map<string, Ballot[]>();
-    for (const ballot of this.#ballots.values()) {
-      const group = groups.get(ballot.name);
-      if (group === undefined) groups.set(ballot.name, [ballot]);
-      else group.push(ballot);
+    const bad: ReplicaIndex[] = [];
+    if (this.#ballots.size < quorum) return { bad };
+    const same = [...this.#ballots.values()].filter((ballot) => agree(ballot, last));
+    if (same.length < quorum) return { bad };
+    const shown = same.find((ballot) => checks.isUnder(certified, ballot));
+    for (const ballot of same) {
+      if (shown !== undefined && checks.isSigned(certified, ballot.reply)) continue;
+      bad.push(ballot.reply.replica);
+      this.#ballots.delete(ballot.reply.replica);
     }
-    for (const group of groups.values()) {
-      if (group.length < quorum) continue;
-      const good = group.filter((ballot) => this.#isGood(certified, ballot, checks, bad));
-      if (good.length >= quorum) return { certificate: certificateOf(certified, good.slice(0, quorum)), bad };
-    }
-    return { bad };
-  }
-
-  #isGood(certified: CertifiedMembership, ballot: Ballot, checks: Checks, bad: ReplicaIndex[]): boolean {
-    const isGood = checks.isSigned(certified, ballot.reply) && checks.isUnder(certified, ballot);
-    if (isGood) return true;
-    bad.push(ballot.reply.replica);
-    this.#ballots.delete(ballot.reply.replica);
-    return false;
+    const good = same.filter(({ reply }) => !bad.includes(reply.replica));
+    return good.length < quorum ? { bad } : { certificate: certificateOf(certified, shown!, good.slice(0, quorum)), bad };
   }
 
   /** Leaves out those whose votes are none. @returns the others */
   check(certified: CertifiedMembership, checks: Checks): { ballots: Ballot[]; bad: ReplicaIndex[] } {
-    const bad: ReplicaIndex[] = [];
-    const ballots = [...this.#ballots.values()].filter((ballot) => this.#isGood(certified, ballot, checks, bad));
+    const ballots = [...this.#ballots.values()].filter((each) => checks.isSigned(certified, each.reply) && checks.isUnder(certified, each));
+    const bad = [...this.#ballots.keys()].filter((replica) => !ballots.some(({ reply }) => reply.replica === replica));
+    for (const replica of bad) this.#ballots.delete(replica);
     return { ballots, bad };
   }
 
@@ -134,8 +131,7 @@ export class Votes {
   }
 }
 
-const certificateOf = (membership: CertifiedMembership, ballots: readonly Ballot[]): Certificate => {
-  const { reply, result } = ballots[0]!;
+const certificateOf = (membership: CertifiedMembership, { reply, result }: Ballot, ballots: readonly Ballot[]): Certificate => {
   const votes = ballots.map(({ reply: { replica, view, signature } }): Vote => ({ replica, view, signature }));
   return {
     format: "lockstep-certificate/1",
