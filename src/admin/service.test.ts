@@ -83,8 +83,22 @@ describe("a pod that crashed with calls in it", () => {
       did: expect.stringMatching(/pod-2: 2 calls/),
     });
     expect(isListening()).toBe(false);
+    // Only the pulse.
+    expect(clock.timers).toBe(1);
     send(podOf("pod-2", "pay"), { t: "invoke", run: "run_a", seq: 1 });
     expect(faults(events)).toHaveLength(2);
+  });
+
+  test("that are lost again before they were dispatched is followed by a fault that waits for them on its own", async () => {
+    const { clock, events, live, send } = setUp();
+    const admin = await live();
+    admin.podStopped(podOf("pod-1", "coordinator", ["run_a"]), CRASH);
+    clock.advance(10_000);
+    admin.podStopped(podOf("pod-2", "coordinator", ["run_a"]), CRASH);
+    clock.advance(25_000);
+    expect(faults(events).at(-1)).toMatchObject({ type: "fault.repaired", fault: "fault-1", repairMs: 30_000 });
+    send(podOf("pod-3", "coordinator"), { t: "begin", run: "run_a" });
+    expect(faults(events).at(-1)).toMatchObject({ fault: "fault-2", repairMs: 25_000, did: "replayed in pod-3: 1 run" });
   });
 
   test("is closed after a while when none of its calls is wanted any more", async () => {
@@ -151,6 +165,8 @@ test("a loop of failing starts is one fault, until a process starts again", asyn
   admin.podStarted(podOf("pod-9", undefined));
   expect(faults(events)[1]).toMatchObject({ type: "fault.repaired", repairMs: 500, did: "pod-9 has started" });
   expect(admin.faults(10)).toMatchObject([{ repeated: 4 }]);
+  admin.podStopped(podOf("pod-10", "pay"), { ...CRASH, reason: "failed-to-start" });
+  expect(faults(events).map((event) => "fault" in event && event.fault)).toEqual(["fault-1", "fault-1", "fault-2"]);
 });
 
 describe("a start", () => {
@@ -214,6 +230,16 @@ test("no more than the last 500 are kept, in memory and on disk", async () => {
   for (let i = 1; i <= 503; i++) admin.podStopped(podOf(`pod-${i}`, undefined), CRASH);
   const kept = [...rows.keys()].filter((key) => key.startsWith("fault/"));
   expect([admin.faults(1_000).length, kept.length, (admin.faults(1)[0] as FaultView).id]).toEqual([500, 500, "fault-503"]);
+});
+
+test("the next life lists them in their order, and goes on behind the last", async () => {
+  const { live } = setUp();
+  const first = await live(1);
+  for (let i = 1; i <= 12; i++) first.podStopped(podOf(`pod-${i}`, undefined), CRASH);
+  first.stop();
+  const admin = await live(2);
+  admin.podStopped(podOf("pod-1", undefined), CRASH);
+  expect(admin.faults(20).map(({ id }) => id)).toEqual(Array.from({ length: 13 }, (_, i) => `fault-${13 - i}`));
 });
 
 test("a stop leaves no timer and tells of no end that follows", async () => {

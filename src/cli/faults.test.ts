@@ -177,6 +177,17 @@ describe("drill", () => {
 describe("the drill that kills the control plane", () => {
   const app = `import { fn } from "lockstep";\nexport const add = fn("add", ([a, b]: number[]) => (a ?? 0) + (b ?? 0));\n`;
 
+  test("lets dev begin anew as it was begun when it comes before dev is up", async () => {
+    const restarts: (readonly string[])[] = [];
+    const startPlatform = async ({ drills }: PlatformOptions): Promise<never> => {
+      if (typeof drills === "object") drills.restart();
+      throw new Error("begun anew");
+    };
+    const restart = (more: readonly string[]) => void restarts.push(more);
+    await world({ startPlatform, restart, cwd: folderOf({ "index.ts": app }) }).lockstep("dev", ".");
+    expect(restarts).toEqual([[]]);
+  });
+
   /** What a command gives its platform as `drills`. */
   const drillsOf = async (argv: string[], restart?: (more: readonly string[]) => void): Promise<PlatformOptions["drills"]> => {
     const { plane } = await open();

@@ -36,8 +36,9 @@ export const withOwnPlatform = async (
   fatal.catch(() => undefined);
   let url = "";
   const { restart: beginAnew } = io;
-  // On the port that it has: whoever asked for any free one is to find it again.
-  const restart = options.restarts === true && beginAnew !== undefined ? () => beginAnew(["--port", new URL(url).port]) : undefined;
+  // On the port that it has: whoever asked for any free one is to find it again. A drill may come before the start has told it.
+  const more = (): string[] => (url === "" ? [] : ["--port", new URL(url).port]);
+  const restart = options.restarts === true && beginAnew !== undefined ? () => beginAnew(more()) : undefined;
   const platform = await io.startPlatform({
     dataDirectory: path.resolve(io.cwd, options.data),
     gateway: { host: options.host, port, ...(apiKey === undefined ? {} : { apiKey }) },

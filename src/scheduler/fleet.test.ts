@@ -64,6 +64,9 @@ describe("the warm pool", () => {
     expect(cluster.pods).toEqual(["pod-1", "pod-2"]);
     clock.advance(1);
     expect(cluster.pods).toEqual(["pod-1", "pod-2", "pod-3"]);
+    fleet.loaded(fleet.acquire(tenantOf("ship")) as Pod);
+    clock.advance(25);
+    expect(cluster.pods).toHaveLength(4);
   });
 
   test("is filled up beside whoever waits when that lasts too long, or more will be asked for at once", async () => {
@@ -606,8 +609,9 @@ describe("when processes do not start", () => {
 test("a fleet that stops gives no pods, refills nothing and leaves no timer", async () => {
   const { cluster, fleet, clock } = await setUp({ warmPods: 2 });
   cluster.connectAll();
+  fleet.loaded(fleet.acquire(tenantOf("pay")) as Pod);
   await fleet.stop();
-  expect([cluster.stopped, cluster.pods, fleet.acquire(tenantOf("pay"))]).toEqual([true, [], undefined]);
+  expect([cluster.stopped, cluster.pods, fleet.acquire(tenantOf("pay")), clock.timers]).toEqual([true, [], undefined, 0]);
   clock.advance(10_000);
   expect([cluster.created, clock.timers]).toEqual([2, 0]);
 });

@@ -254,6 +254,17 @@ describe("a timeout", () => {
     ]);
   });
 
+  test("is concluded all the same when pauses of our own never end", async () => {
+    const { call, cluster, clock, failures } = await setUp();
+    call({ timeoutMs: 1_000 });
+    cluster.connect("pod-1");
+    for (let i = 0; i < 2; i++) {
+      clock.pause(60_000);
+      clock.advance(0);
+    }
+    expect(failures()).toEqual([[1, "CALL_TIMEOUT"]]);
+  });
+
   test("counts from the dispatch, for each call by its own", async () => {
     const { call, cluster, clock, failures } = await setUp({ slotsPerPod: 10 });
     call({ timeoutMs: 300 });
@@ -468,6 +479,17 @@ describe("withdrawing", () => {
     cluster.connectAll();
     expect([cluster.deleted, executing("pod-2")]).toEqual([[{ pod: "pod-1", graceMs: 0, reason: "deleted" }], [3]]);
   });
+});
+
+test("calls that wait for their function's limit, and not for slots, cost no pod its life", async () => {
+  const { call, clock, cluster, scheduler, executing } = await setUp({}, { specs: { pay: { concurrency: 1 } } });
+  const withdrawn = call();
+  cluster.connect("pod-1");
+  scheduler.withdraw(withdrawn, "no longer needed");
+  call();
+  call();
+  clock.advance(10_000);
+  expect([executing("pod-1"), cluster.deleted]).toEqual([[1, 2], []]);
 });
 
 describe("more pods", () => {
