@@ -88,6 +88,12 @@ describe("a handshake", () => {
     const listening = new Handshake(end(2));
     const welcome = replyOf(listening.receive(new Handshake(end(1), 2).hello())) as { signature: string };
     expect(refusal(listening.receive({ t: "confirm", signature: welcome.signature }))).toContain("confirm's signature");
+
+    // Nor is it one if both ends should ever have one key.
+    const same = { replicas: replicas.with(1, replicas[2]!) };
+    const alike = new Handshake(end(2, same));
+    const own = replyOf(alike.receive(new Handshake(end(1, same), 2).hello())) as { signature: string };
+    expect(refusal(alike.receive({ t: "confirm", signature: own.signature }))).toContain("confirm's signature");
   });
 
   test("between a man in the middle and each end does not come about", () => {
@@ -125,6 +131,7 @@ describe("a session", () => {
   test("refuses a frame that is repeated, left out, moved or reflected, and goes on with the right one", () => {
     const [one, two] = connect();
     const [first, second, third] = ["1", "2", "3"].map((text) => one.seal(bytes(text))) as [Buffer, Buffer, Buffer];
+    expect(one.open(first)).toBeUndefined();
     expect(two.open(second)).toBeUndefined();
     expect(two.open(first)).toEqual(bytes("1"));
     expect(two.open(first)).toBeUndefined();
