@@ -85,6 +85,16 @@ test("its declarations name files that exist as JavaScript", () => {
   expect(missing).toEqual([]);
 });
 
-test("its program runs", () => {
-  expect(run("node_modules/lockstep/bin/lockstep.js", "--version")).toMatchObject({ status: 0, stdout: `${manifest.version}\n` });
+test("its program runs, keeps what was compiled of it beside its code, and needs no more packages than it has", () => {
+  const version = { status: 0, stdout: `${manifest.version}\n`, stderr: "" };
+  expect(run("node_modules/lockstep/bin/lockstep.js", "--version")).toMatchObject(version);
+  expect(existsSync(join(project, "node_modules/lockstep/.compile-cache"))).toBe(true);
+  expect(run("node_modules/lockstep/bin/lockstep.js", "--version")).toMatchObject(version);
+  expect(packed.filter((path) => path.includes(".compile-cache"))).toEqual([]);
+});
+
+test("it brings the licenses of the packages that are in its program", () => {
+  const text = readFileSync(join(project, "node_modules/lockstep/dist/program-licenses.txt"), "utf8");
+  for (const name of ["fastify", "commander", "msgpackr"]) expect(text).toMatch(new RegExp(`^${name} \\d.* \\(MIT\\)$`, "m"));
+  expect(text).toContain("Permission is hereby granted");
 });
