@@ -14,11 +14,12 @@ export interface PodSpec {
 
 export interface PodStatus {
   id: string;
+  /** 0 where it is no process of this machine, or not yet. */
   pid: number;
   state: "starting" | "connected";
   startedAt: number;
   labels: Labels;
-  /** Grows with each change of any pod. */
+  /** Grows with each change of any pod: a counter of this life, or the API server's. */
   resourceVersion: number;
 }
 

@@ -69,7 +69,8 @@ const load = (message: ToPod & { t: "load" }): void => {
 
 // A warm pod runs nothing that could block it, so its main thread can beat for itself: a thread costs as much memory as a third of the pod.
 // From the moment at which user code may run, only a thread of its own can tell a busy process from one that hangs.
-const ownBeat = setInterval(() => link.send({ t: "beat", blockedMs: 0, run: "", rssMb: usage().memoryMb }), bootstrap.heartbeatMs);
+let ownBeat: NodeJS.Timeout | undefined;
+const beat = (): void => link.send({ t: "beat", blockedMs: 0, run: "", rssMb: usage().memoryMb });
 
 const watch = (): void => {
   clearInterval(ownBeat);
@@ -144,6 +145,8 @@ const take = (message: ToPod): void => {
 const link: Link<ToPod, FromPod | Beat> = new Link<ToPod, FromPod | Beat>(bootstrap.address, {
   open: () => {
     link.send({ t: "hello", pod: bootstrap.pod, token: bootstrap.token, pid: process.pid });
+    // Not before: on a busy machine the connection takes longer than a beat, and who beats before it has said who it is, is sent away.
+    ownBeat = setInterval(beat, bootstrap.heartbeatMs);
     // Not at once: a pod that somebody waits for is told what to load with its first messages.
     setTimeout(() => functions ?? warmUp(fileURLToPath(import.meta.url), usage), WARM_UP_AFTER_MS);
   },

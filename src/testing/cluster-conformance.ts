@@ -33,6 +33,10 @@ export const clusterConformance = (name: string, { test, open }: ClusterSubject)
   }
 };
 
+/** A cluster may tell of more than the port knows, as an API server does: then a change looks like the one before. */
+const isNews = (change: string, i: number, changes: readonly string[]): boolean =>
+  change !== changes[i - 1] && !(change.startsWith("modified ") && changes[i - 1] === change.replace("modified", "added"));
+
 const cases: ClusterCases = {
   "a pod that is created is listed, and connects once": async ({ cluster }, listener) => {
     equal(cluster.get("a"), undefined);
@@ -74,19 +78,13 @@ const cases: ClusterCases = {
     cluster.label("a", { role: "pay" });
     cluster.delete("a", 0);
     await listener.until("gone", "a");
-    const seen = told.map(({ type, pod }) => [type, pod.id, pod.state, pod.labels.role]);
-    deepEqual(seen, [
-      ["added", "a", "starting", undefined],
-      ["modified", "a", "connected", undefined],
-      ["modified", "a", "connected", "pay"],
-      ["deleted", "a", "connected", "pay"],
-    ]);
+    const seen = told.map(({ type, pod }) => [type, pod.id, pod.state, pod.labels.role].join(" ")).filter(isNews);
+    deepEqual(seen, ["added a starting ", "modified a connected ", "modified a connected pay", "deleted a connected pay"]);
     const versions = told.map(({ pod }) => pod.resourceVersion);
     ok(versions.every((version, i) => i === 0 || version > (versions[i - 1] as number)));
     end();
     cluster.create({ id: "b", memoryMb: 64 });
-    equal(told.length, 4);
-    deepEqual(ended, []);
+    deepEqual([told.length, ended], [versions.length, []]);
   },
 
   "each pod has the environment that it was created with, where pods are processes": async (bench, listener) => {
@@ -157,7 +155,6 @@ const cases: ClusterCases = {
         .sort(),
       ["a", "b", "c"],
     );
-    equal(new Set(bench.cluster.list().map(({ pid }) => pid)).size, 3);
   },
 
   "an abort reaches the call that executes": async (bench, listener) => {
@@ -254,6 +251,30 @@ const cases: ClusterCases = {
     bench.cluster.send("nobody", invoke("echo"));
     bench.cluster.delete("nobody", 0);
     equal(bench.cluster.get("nobody"), undefined);
+  },
+
+  "the next life of an owner ends the pods that the one before has left, and nobody else's": async (bench, listener) => {
+    if (bench.another === undefined) return;
+    await readyPod(bench, listener, "a");
+    const lives = [await bench.another("other"), await bench.another("same")];
+    const [others, mine] = lives as [ClusterBench["cluster"], ClusterBench["cluster"]];
+    const [theirs, next] = [new RecordingListener(), new RecordingListener()];
+    try {
+      await others.start(theirs);
+      const { resourceVersion } = await readyPod({ ...bench, cluster: others }, theirs, "b");
+      await mine.start(next);
+      await listener.until("gone", "a");
+      deepEqual(mine.list(), []);
+      const call = invoke("echo", "1");
+      others.send("b", call);
+      equal((await theirs.result("b", call.lease)).value, "1");
+      equal(others.get("b")?.resourceVersion, resourceVersion);
+      // The same name is free again.
+      await readyPod({ ...bench, cluster: mine }, next, "a");
+    } finally {
+      for (const life of lives) await life.stop();
+    }
+    for (const each of [theirs, next]) each.verify();
   },
 
   "stopping ends every pod, whatever its stage, and tells of each": async (bench, listener) => {

@@ -16,6 +16,11 @@ export interface ClusterBench {
   kill(pod: PodStatus): void;
   /** Pods execute in the test's own process, and have its environment. */
   sharesProcess?: boolean;
+  /**
+   * A second cluster in the same place, not started: of the same owner, as after a crash of this one, or of another. Absent where nothing
+   * outlives the process.
+   */
+  another?(owner: "same" | "other"): Promise<Cluster>;
 }
 
 export type ClusterCases = Record<string, (bench: ClusterBench, listener: RecordingListener) => Promise<void>>;
