@@ -1,171 +1,155 @@
-/** Replica sets of real processes: certified results, and what a killed, a lying and a busy replica changes about them. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+/** Replica sets on real processes: certificates, replicas that lie and die, and a control plane that is killed in between. */
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { verifyCertificate } from "../src/consensus/verify.ts";
-import { nodeVerifier } from "../src/replicas/node-crypto.ts";
-import { type Certified, type HarnessOptions, type Heard, ReplicaHarness } from "../src/testing/replica-harness.ts";
-import { type PodSeat, ReplicaPods } from "../src/testing/replica-pods.ts";
+import type { Client } from "lockstep/client";
+import { verifyCertificate } from "lockstep/verify";
+import { afterEach, describe, expect, test } from "vitest";
+import type { Drill, FaultView } from "../src/protocol/faults.ts";
+import type { ReplicaSetView } from "../src/protocol/replica.ts";
+import { eventually } from "./support/eventually.ts";
+import { type PlatformProcess, type PlatformProcessOptions, startPlatformProcess } from "./support/platform-process.ts";
+import { processesAtHome, signal } from "./support/processes.ts";
+import { createSandbox, type Sandbox } from "./support/sandbox.ts";
 
-const BUNDLE = `
-const { fn } = require("lockstep");
-exports.work = fn("work", (input) => {
-  if (input.loop) while (true);
-  return { squared: input.n ** 2, at: Date.now(), chance: Math.random() };
-});
-exports.account = fn.stateful("account", {
-  initial: () => ({ balance: 100 }),
-  apply: (state, { amount }) => {
-    if (amount > state.balance) throw new Error("too little");
-    const balance = state.balance - amount;
-    return { state: { balance }, value: balance };
-  },
-  key: "account",
-});
-`;
+const WITHIN_MS = 60_000;
+const ACCOUNTS = ["ann", "bob", "cem", "dot"] as const;
+const OPENED = 1_000;
 
-const directory = mkdtempSync(join(tmpdir(), "lockstep-replicas-"));
-const path = join(directory, "bundle.cjs");
-writeFileSync(path, BUNDLE);
-const pods = new ReplicaPods(fileURLToPath(new URL("../dist/pod/main.js", import.meta.url)));
-let set: ReplicaHarness | undefined;
-let made = 0;
+const sandboxes: Sandbox[] = [];
 
-beforeAll(() => pods.start());
-afterEach(() => {
-  set?.close();
-  pods.clear();
-});
-afterAll(async () => {
-  await pods.stop();
-  rmSync(directory, { recursive: true, force: true });
+afterEach(async () => {
+  for (const sandbox of sandboxes.splice(0)) await sandbox.dispose();
 });
 
-/** Longer than by default: what only waits for its turn on a busy machine is no reason for another leader here. */
-const PATIENCE = { progressTimeoutMs: 1_500 };
+interface Bank {
+  sandbox: Sandbox;
+  platform: PlatformProcess;
+  client: Client;
+}
 
-const form = async (options: Omit<HarnessOptions, "path">): Promise<{ set: ReplicaHarness; seats: PodSeat[] }> => {
-  set = new ReplicaHarness({ ...options, limits: { ...PATIENCE, ...options.limits }, path });
-  const seats = Array.from({ length: 4 }, () => pods.add());
-  await set.form(seats);
-  return { set, seats };
+const begin = async (options: PlatformProcessOptions = {}): Promise<Bank> => {
+  const sandbox = createSandbox();
+  sandboxes.push(sandbox);
+  const platform = await startPlatformProcess(sandbox, { drills: true, ...options });
+  await platform.deploy("examples/accounts");
+  return { sandbox, platform, client: platform.client };
 };
 
-const durable = (): string[] => {
-  const own = join(directory, `set-${++made}`);
-  return [0, 1, 2, 3].map((index) => join(own, String(index)));
+const certified = async <Output>(client: Client, name: string, input: unknown, key?: string): Promise<Output> => {
+  const run = await client.startFunction<Output>(name, input, key === undefined ? {} : { key });
+  return (await run.result({ timeoutMs: WITHIN_MS })) as Output;
 };
 
-const returned = ({ outcome }: Certified): unknown => (JSON.parse(outcome) as { value: unknown }).value;
+const openAccounts = async (client: Client): Promise<void> => {
+  for (const account of ACCOUNTS) await certified(client, "books", { do: "open", account, amount: OPENED });
+};
 
-const pay = (of: ReplicaHarness, amount: number): Promise<Certified> => of.call({ account: "a", amount }, "a");
+const setOf = async (client: Client, fn: string): Promise<ReplicaSetView> => {
+  const set = (await client.replicaSets()).find((each) => each.function === fn);
+  if (set === undefined) throw new Error(`there is no replica set of ${fn}`);
+  return set;
+};
 
-const isView = (heard: Heard): boolean => heard.t === "notice" && heard.notice.t === "view";
+const isWhole = (client: Client, fn: string): Promise<ReplicaSetView> =>
+  eventually(`the replica set of ${fn} is whole`, async () => {
+    const set = (await client.replicaSets()).find((each) => each.function === fn);
+    return set?.serving === set?.replicas.length ? set : undefined;
+  });
 
-describe("replica sets of four processes", () => {
-  test("certify a stateless function's results, and anyone can verify them", async () => {
-    const { set } = await form({ function: "work" });
-    const results = await Promise.all(Array.from({ length: 40 }, (_, n) => set.call({ n })));
-    for (const [n, result] of results.entries()) {
-      expect(returned(result)).toMatchObject({ squared: n ** 2 });
-      expect(verifyCertificate(result.certificate, { adminKey: set.adminKey }, nodeVerifier())).toMatchObject({ ok: true });
+const repairOf = (client: Client, { pod, at }: Drill): Promise<FaultView> =>
+  eventually(`the fault of ${pod} is repaired`, async () => {
+    const fault = (await client.faults()).find((one) => one.pod === pod && one.detectedAt >= at);
+    return fault?.repairedAt === undefined ? undefined : fault;
+  });
+
+const transfers = (client: Client, count: number, tag: string): Promise<unknown>[] =>
+  Array.from({ length: count }, (_, i) => {
+    const [from, to] = [ACCOUNTS[i % ACCOUNTS.length], ACCOUNTS[(i + 1 + (i % 3)) % ACCOUNTS.length]];
+    return certified(client, "books", { do: "transfer", from, to, amount: 1 + (i % 5) }, `${tag}-${i}`);
+  });
+
+describe("a certified call", () => {
+  test("has a certificate that is checked offline, with the input and the result", async () => {
+    const { sandbox, client } = await begin();
+    const input = { amount: 1_000, rate: 12_500 };
+    const run = await client.startFunction("exchange", input);
+    expect(await run.result({ timeoutMs: WITHIN_MS })).toEqual({ amount: 1_250 });
+    const [call] = await client.run(run.id).certificates();
+    const adminKey = readFileSync(join(sandbox.data, "keys", "admin.pub"), "utf8");
+    const checks = { adminKey, input: JSON.stringify(input), outcome: JSON.stringify({ value: { amount: 1_250 } }) };
+    expect(verifyCertificate(call!.certificate, checks)).toMatchObject({ ok: true });
+    expect(verifyCertificate(call!.certificate, { ...checks, outcome: '{"value":{"amount":1251}}' })).toMatchObject({ ok: false });
+  });
+
+  test("of a function that throws has the failure certified", async () => {
+    const { client } = await begin();
+    const run = await client.startFunction("books", { do: "balance", account: "nobody" });
+    await expect(run.result({ timeoutMs: WITHIN_MS })).rejects.toMatchObject({ code: "NO_ACCOUNT" });
+    expect(await client.run(run.id).certificates()).toHaveLength(1);
+  });
+
+  test("waits while fewer than 2f + 1 replicas work, and ends when they are back, without ever being uncertified", async () => {
+    const { client } = await begin();
+    await openAccounts(client);
+    const set = await setOf(client, "books");
+    const pods = await client.pods();
+    const victims = set.replicas.slice(0, 2).map(({ pod }) => pods.find(({ id }) => id === pod)!.pid);
+    for (const pid of victims) signal(pid, "SIGKILL");
+    const all = transfers(client, 20, "short");
+    await Promise.all(all);
+    expect(await certified(client, "books", { do: "total" })).toBe(OPENED * ACCOUNTS.length);
+    await isWhole(client, "books");
+  });
+});
+
+describe("accounts whose books are kept by replicas", () => {
+  test("conserve money while one replica lies and others are killed under load", async () => {
+    const { client } = await begin();
+    await openAccounts(client);
+    for (const kind of ["replica-lie", "replica-crash", "leader-crash", "leader-equivocate", "partition"] as const) {
+      await isWhole(client, "books");
+      const before = transfers(client, 10, `${kind}-before`);
+      const drill = await client.drill({ kind, function: "books" });
+      await Promise.all([...before, ...transfers(client, 40, kind)]);
+      const fault = await repairOf(client, drill);
+      expect(fault).toMatchObject({ type: expect.stringMatching(/^II+$/), function: "books", replica: drill.replica });
+      expect(await certified(client, "books", { do: "total" })).toBe(OPENED * ACCOUNTS.length);
     }
   });
 
-  test("go on when the leader's process is killed, and the account has lost nothing", async () => {
-    const { set, seats } = await form({ function: "account" });
-    expect(returned(await pay(set, 1))).toBe(99);
-    seats[0]?.kill();
-    expect(returned(await pay(set, 1))).toBe(98);
-    expect(set.heard.some(isView)).toBe(true);
-    expect(returned(await pay(set, 1))).toBe(97);
-  });
-
-  test("a follower that is killed comes back from its log as itself, and is one of three that go on", async () => {
-    const { set, seats } = await form({ function: "account", directories: durable(), limits: { checkpointEvery: 8 } });
-    for (let i = 1; i <= 20; i++) expect(returned(await pay(set, 1))).toBe(100 - i);
-    const { membership } = set.membership;
-    seats[3]?.kill();
-    await seats[3]?.gone;
-    expect(returned(await pay(set, 1))).toBe(79);
-    const again = pods.add();
-    await set.prepare(3, again);
-    set.announce(set.membership);
-    await set.begin(3);
-    expect((await set.inspect(3)).key).toBe(membership.replicas[3]);
-    // Without this one there are only three, so that each of them is needed.
-    seats[2]?.kill();
-    await seats[2]?.gone;
-    for (let i = 22; i <= 30; i++) expect(returned(await pay(set, 1))).toBe(100 - i);
-  });
-
-  test("all processes may be killed at once: a durable set goes on where it was", async () => {
-    const { set, seats } = await form({ function: "account", directories: durable(), limits: { checkpointEvery: 8 } });
-    for (let i = 1; i <= 20; i++) expect(returned(await pay(set, 1))).toBe(100 - i);
-    for (const seat of seats) seat.kill();
-    await Promise.all(seats.map(({ gone }) => gone));
-    await Promise.all(seats.map((_, index) => set.prepare(index, pods.add())));
-    await Promise.all(seats.map((_, index) => set.begin(index)));
-    expect(returned(await pay(set, 1))).toBe(79);
-  });
-
-  test("an endless loop in user code is an outcome, and no reason for another leader", async () => {
-    const { set } = await form({ function: "work", timeoutMs: 2_500 });
-    const looping = set.call({ loop: true });
-    const others = await Promise.all([1, 2, 3].map((n) => set.call({ n })));
-    expect(others.map(returned)).toMatchObject([{ squared: 1 }, { squared: 4 }, { squared: 9 }]);
-    expect(JSON.parse((await looping).outcome)).toMatchObject({ failure: { code: "CALL_TIMEOUT" } });
-    expect(set.heard.filter(({ t }) => t === "notice")).toEqual([]);
-  });
-
-  test("a replica that lies is outvoted, and proven to lie", async () => {
-    const { set } = await form({ function: "work" });
-    set.send(2, { t: "misbehave", how: "lie" });
-    const proof = set.once((heard) => heard.t === "client-evidence" && heard.evidence.kind === "wrong-vote");
-    for (let n = 1; n <= 5; n++) {
-      const result = await set.call({ n });
-      expect(returned(result)).toMatchObject({ squared: n ** 2 });
-      expect(result.certificate.votes.map(({ replica }) => replica)).toEqual([0, 1, 3]);
-    }
-    expect(await proof).toMatchObject({ evidence: { about: 2, proof: { reply: { replica: 2 } } } });
-  });
-
-  test("a leader that tells different replicas different things loses its office", async () => {
-    const { set } = await form({ function: "account" });
-    expect(returned(await pay(set, 1))).toBe(99);
-    const named = set.once((heard) => heard.t === "evidence" && heard.evidence.kind === "equivocation");
-    set.send(0, { t: "misbehave", how: "equivocate" });
-    expect(returned(await pay(set, 1))).toBe(98);
-    expect(await named).toMatchObject({ evidence: { about: 0 } });
-  });
-
-  test("a follower that is cut off does not hold the others, and catches up when it is back", async () => {
-    const { set } = await form({ function: "account", limits: { checkpointEvery: 8 } });
-    set.send(3, { t: "misbehave", how: "partition" });
-    for (let i = 1; i <= 20; i++) expect(returned(await pay(set, 1))).toBe(100 - i);
-    const back = set.next((heard) => heard.t === "notice" && heard.from === 3 && heard.notice.t === "transferred");
-    set.send(3, { t: "misbehave", how: "none" });
-    await back;
-    expect(returned(await pay(set, 1))).toBe(79);
-  });
-
-  test("a replaced replica gets the state, and its key counts no more", async () => {
-    const { set, seats } = await form({ function: "account", limits: { checkpointEvery: 8 } });
-    for (let i = 1; i <= 5; i++) await pay(set, 1);
-    await set.prepare(1, pods.add());
-    const begun = Promise.all(
-      [0, 2, 3].map((from) => set.next((heard) => heard.t === "notice" && heard.from === from && heard.notice.t === "epoch")),
+  test("apply each transfer once although the control plane is killed in the middle, and keep the results that were certified", async () => {
+    const { sandbox, platform, client } = await begin();
+    await openAccounts(client);
+    const runs = await Promise.all(
+      Array.from({ length: 60 }, (_, i) =>
+        client.startFunction<number>("books", { do: "transfer", from: "ann", to: "bob", amount: 1 }, { key: `crash-${i}` }),
+      ),
     );
-    const next = set.reconfigure();
-    await Promise.all([set.begin(1), begun]);
-    set.entered(next);
-    seats[1]?.kill();
-    seats[3]?.kill();
-    const result = await pay(set, 1);
-    expect(returned(result)).toBe(94);
-    expect(result.certificate.membership.membership.epoch).toBe(2);
-    expect(result.certificate.votes.map(({ replica }) => replica)).toEqual([0, 1, 2]);
+    await eventually("some are certified and some are not", async () => (await setOf(client, "books")).underWay < 60);
+    await platform.kill();
+    const again = await startPlatformProcess(sandbox, { drills: true });
+    const left = await Promise.all(runs.map(({ id }) => again.client.run<number>(id).result({ timeoutMs: WITHIN_MS })));
+    // Each leaves one cent less than the one before it in the replicas' order: were one applied twice, a number would be missing.
+    expect(left.toSorted((a, b) => b - a)).toEqual(Array.from({ length: 60 }, (_, i) => OPENED - 1 - i));
+    expect(await certified(again.client, "books", { do: "balance", account: "bob" })).toBe(OPENED + 60);
   });
+
+  test("are still there after all of it was killed at once", async () => {
+    const { sandbox, client } = await begin();
+    await openAccounts(client);
+    await Promise.all(transfers(client, 12, "power"));
+    for (const pid of processesAtHome(sandbox.root)) signal(pid, "SIGKILL");
+    const again = await startPlatformProcess(sandbox, { drills: true });
+    expect(await certified(again.client, "books", { do: "total" })).toBe(OPENED * ACCOUNTS.length);
+    expect((await setOf(again.client, "books")).epoch).toBe(1);
+  });
+});
+
+test("no secret key is in a log, an event or a certificate", async () => {
+  const { sandbox, platform, client } = await begin();
+  await openAccounts(client);
+  const secrets = ["admin.secret", "client.secret"].map((name) => readFileSync(join(sandbox.data, "keys", name), "utf8").trim());
+  const told = [platform.output(), JSON.stringify(await client.replicaSets()), JSON.stringify(await client.faults())].join("\n");
+  for (const secret of secrets) expect(told).not.toContain(secret);
+  expect(readdirSync(join(sandbox.data, "keys")).toSorted()).toEqual(["admin.pub", "admin.secret", "client.secret"]);
 });
