@@ -96,9 +96,26 @@ const plot = (directory: string, name: string, results: readonly Result[], targe
   writeFileSync(join(directory, `${name.replaceAll(/[^\w.-]/g, "_")}.svg`), plotOf(name, results, targetMs));
 };
 
-const shown = ({ spec, intervalMs, serviceMs, distribution, delayMs, tickMs, factor }: Arguments) => {
+/** All that it takes to have the same again. */
+const shown = ({
+  spec,
+  trace,
+  intervalMs,
+  from,
+  to,
+  rate,
+  durationS,
+  seeds,
+  serviceMs,
+  distribution,
+  delayMs,
+  tickMs,
+  factor,
+}: Arguments) => {
   const { policy: _policy, ...rest } = spec;
-  return { ...rest, intervalMs, serviceMs, distribution, delayMs, tickMs, scale: factor };
+  const load =
+    trace === undefined ? { rate, durationS } : { trace: basename(trace), intervalMs, from, to: Number.isFinite(to) ? to : undefined };
+  return { ...rest, ...load, scale: factor, seeds, serviceMs, distribution, delayMs, tickMs };
 };
 
 try {

@@ -53,6 +53,25 @@ describe("the simulator", () => {
     expect(slowest).toBeLessThan((2_000 * 50) / 20 + 500);
   });
 
+  it.each(["burst", "on-off", "minutes"] as const)("finds predictive late least and cheapest where load is bursty: %s", (name) => {
+    const load = generate(name, { seed: 1, rate: 20, durationS: 900 });
+    const [own, ...others] = POLICIES.map((policy) => simulate(load, options({ spec: scaleSpec({ policy }), distribution: "lognormal" })));
+    for (const other of others) {
+      expect(own!.late, other.policy).toBeLessThan(other.late);
+      expect(own!.podSeconds, other.policy).toBeLessThanOrEqual(other.podSeconds);
+    }
+  });
+
+  it("finds that predictive holds pods for bursts that return, where they start slowly", () => {
+    // A burst of 15 s every 45 s: what is learnt from the first ones shows in the last ones.
+    const counts = Array.from({ length: 900 }, (_, s) => (s % 45 < 15 ? 40 : 2));
+    const spec = scaleSpec({ startDelayMs: 5_000 });
+    const { series } = simulate({ name: "again", intervalMs: 1_000, counts }, options({ spec, distribution: "lognormal" }));
+    const lateIn = (from: number, to: number) => series.slice(from, to).reduce((sum, point) => sum + point.late, 0);
+    expect(lateIn(0, 30)).toBeGreaterThan(100);
+    expect(lateIn(200, 300)).toBeLessThan(0.05 * lateIn(0, 30));
+  });
+
   it("draws any load and any policy", () => {
     const svg = plotOf("a <b>", [simulate(LOAD, options())], 1_000);
     expect(svg).toMatch(/^<svg .*a &lt;b>.*<\/svg>\n$/s);
