@@ -16,6 +16,7 @@ import { Lives } from "./lives.ts";
 import type { CrashPoint } from "./mortal-journal.ts";
 import type { Disturber, RandomFaults } from "./platform-faults.ts";
 import { PlatformFaults } from "./platform-faults.ts";
+import { StatefulFunctions } from "./stateful-functions.ts";
 import { TestRun } from "./test-run.ts";
 import { isStartedBy, putObject, recordOf, type TestContent } from "./test-storage.ts";
 
@@ -62,6 +63,7 @@ export const createTestPlatform = (options: TestPlatformOptions): Promise<TestPl
 export class TestPlatform {
   readonly #lives: Lives;
   readonly #faults: FunctionFaults;
+  readonly #stateful: StatefulFunctions;
   readonly #platformFaults: PlatformFaults;
   readonly #names = new Set<string>();
   #deployed = 0;
@@ -79,6 +81,7 @@ export class TestPlatform {
   private constructor({ seed = 1, faults = {}, startMs = START_MS, limits = {}, patienceMs = PATIENCE_MS }: TestPlatformOptions) {
     this.#platformFaults = new PlatformFaults(seed, faults, (pod) => void this.#lives.cluster.kill(pod));
     this.#lives = new Lives({ startMs, patienceMs, limits, faults: this.#platformFaults });
+    this.#stateful = new StatefulFunctions(() => this.#lives.clock.now());
     this.#faults = new FunctionFaults(this.#lives.timeline, (ms, callback) => this.#lives.clock.after(ms, callback));
   }
 
@@ -301,7 +304,7 @@ export class TestPlatform {
 
   #remember(version: string, loaded: ReturnType<typeof collect>): void {
     for (const name of loaded.functions.keys()) this.#names.add(name);
-    this.#lives.versions.set(version, this.#faults.wrap(loaded));
+    this.#lives.versions.set(version, this.#faults.wrap(this.#stateful.wrap(loaded, version)));
   }
 
   // ---------------------------------------------------------------- views
