@@ -63,6 +63,11 @@ describe("a drill", () => {
     ]);
   });
 
+  test("hits one that works before one that does not, whosever they are", () => {
+    const { drills } = setUp([podOf("pod-1", "pay", 0), podOf("pod-2", "coordinator", 1), podOf("pod-3", undefined, 0)]);
+    expect(drills.provoke({ kind: "pod" }).pod).toBe("pod-2");
+  });
+
   test("is refused where there is no such pod, or it went in between", () => {
     const { drills, there } = setUp(PODS);
     expect(() => drills.provoke({ kind: "pod", function: "ship" })).toThrowError(expect.objectContaining({ code: "UNKNOWN_POD" }));
@@ -91,6 +96,14 @@ describe("slow", () => {
     for (const [i, [, harm, at]] of harms.entries()) if (harm === "stop") expect((harms[i + 1]?.[2] ?? 0) - at).toBeLessThan(1_000);
     expect(harms.at(-1)?.[2]).toBeLessThan(3_500);
     expect(clock.timers).toBe(0);
+  });
+
+  test("is not for a pod that is slow already, nor is any other drill until that is over", () => {
+    const { clock, drills } = setUp(PODS);
+    expect([drills.provoke({ kind: "slow" }).pod, drills.provoke({ kind: "slow" }).pod]).toEqual(["pod-3", "pod-2"]);
+    expect(() => drills.provoke({ kind: "hang", function: "pay" })).toThrowError(expect.objectContaining({ code: "UNKNOWN_POD" }));
+    clock.advance(10_000);
+    expect(drills.provoke({ kind: "hang", function: "pay" }).pod).toBe("pod-3");
   });
 
   test("ends with its pod, and with the platform", () => {

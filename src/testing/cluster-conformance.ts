@@ -192,7 +192,7 @@ const cases: ClusterCases = {
     bench.cluster.send("a", call);
     equal((await listener.result("a", call.lease)).value, "1");
     equal(listener.count("gone", "a"), 0);
-    await listener.until("gone", "a");
+    equal((await listener.until("gone", "a")).exit.reason, "deleted");
   },
 
   "a pod that is killed within its grace is gone as one that was killed": async (bench, listener) => {

@@ -41,6 +41,16 @@ test("a pod that hangs is found after a second of silence and replaced", async (
   expect(detected?.type === "fault.detected" && detected.detectionMs).toBeLessThan(1_000);
 });
 
+test("pods that do not start are one fault for each function that waits, repaired when one does", async () => {
+  await using t = await createTestPlatform({ application: [plain], limits: { warmPods: 0, maxWarmPods: 0 } });
+  t.failStarts(4);
+  expect(await t.call(plain, 2)).toBe(4);
+  const told = await faultsOf(t);
+  expect(told.filter(({ type }) => type === "fault.detected").length).toBeGreaterThan(0);
+  for (const fault of t.controlPlane.faults(10))
+    expect(fault).toMatchObject({ what: "failed-to-start", did: expect.stringMatching(/has started$/) });
+});
+
 test("a crash of the control plane is a fault IV at the next start, and a stop in order is none", async () => {
   await using t = await createTestPlatform({ application: [slow] });
   t.delay(slow, 5_000);
