@@ -60,6 +60,36 @@ describe("kill -9 of the control plane under load, with eight pods", () => {
   });
 });
 
+describe("watching", () => {
+  test("goes on over a restart of the platform: it begins anew, with the pods of the new life", async () => {
+    const sandbox = newSandbox();
+    const first = await startPlatformProcess(sandbox);
+    await first.deploy("test/apps/work");
+    await first.client.cluster.createService({ name: "nap", function: "nap", replicas: 1 });
+    const end = new AbortController();
+    const told: string[] = [];
+    const watching = (async () => {
+      for await (const event of first.client.cluster.watchPods({ signal: end.signal })) {
+        if (event.type === "reset") told.push("reset");
+        else if (event.pod.service === "nap") told.push(`${event.type} ${event.pod.pid} ${event.pod.ready}`);
+      }
+    })();
+    const pod = async (platform: PlatformProcess): Promise<number> =>
+      eventually("the pod is ready", async () => (await readyPods(platform))[0] ?? false);
+    const before = await pod(first);
+    await eventually("it was told", () => told.includes(`modified ${before} true`) || told.includes(`added ${before} true`));
+    await first.kill();
+    const second = await startPlatformProcess(sandbox, { port: first.port });
+    const after = await pod(second);
+    await eventually("the new one was told", () => told.includes(`modified ${after} true`) || told.includes(`added ${after} true`));
+    expect(told.filter((one) => one === "reset")).toHaveLength(2);
+    expect(told.lastIndexOf("reset")).toBeLessThan(told.findIndex((one) => one.includes(` ${after} `)));
+    end.abort();
+    await watching;
+    await second.stop();
+  });
+});
+
 describe("a spec", () => {
   test("gives its pods their environment, their heap and the calls that they take", async () => {
     const sandbox = newSandbox();
