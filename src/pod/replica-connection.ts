@@ -73,18 +73,18 @@ export class ReplicaConnection {
   }
 
   #read(chunk: Buffer): void {
-    for (const frame of this.#frames(chunk)) {
-      if (this.#socket.destroyed) return;
-      this.#take(frame);
-    }
+    this.#reader.push(chunk);
+    // One by one: behind the last frame of a handshake there may be one that only the session allows to be so large.
+    for (let frame = this.#next(); frame !== undefined; frame = this.#next()) this.#take(frame);
   }
 
-  #frames(chunk: Buffer): Buffer[] {
+  #next(): Buffer | undefined {
+    if (this.#socket.destroyed) return undefined;
     try {
-      return this.#reader.push(chunk);
+      return this.#reader.next();
     } catch (error) {
       this.close(error instanceof Error ? error.message : String(error));
-      return [];
+      return undefined;
     }
   }
 

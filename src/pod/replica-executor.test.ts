@@ -19,6 +19,14 @@ exports.look = fn("look", async (input, ctx) => {
   ctx.log.info("looked", input);
   return { before, after: Date.now(), isDate: new Date() instanceof Date, year: new Date(0).getUTCFullYear(), chance, bytes, int: crypto.randomInt(10) };
 });
+exports.count = fn.stateful("count", {
+  initial: () => 0,
+  apply: (state, input) => {
+    if (input === "loop") while (true);
+    if (input === "throw") throw new Error("no");
+    return { state: state + input, value: state + input };
+  },
+});
 exports.bad = fn("bad", (input, ctx) => {
   if (input === "state") return ctx.state;
   if (input === "fetch") return fetch("http://127.0.0.1:1/");
@@ -129,5 +137,51 @@ describe("the execution of a replica's operations", () => {
 
   test("a function that the bundle doesn't have is refused", async () => {
     await expect(execute("nobody", [["x"]])).rejects.toThrow(/UNKNOWN_FUNCTION/);
+  });
+
+  test("a thread that was ended is followed by one with the same state: of the last snapshot, and what was applied since", async () => {
+    const told: unknown[] = [];
+    const pages = new Map<number, string[]>();
+    const start = (timeoutMs: number, done: () => void): ReplicaExecutor => {
+      const options = { function: "count", path, timeoutMs, maxPayloadBytes: 4_096, maxLogBytes: 4_096, memoryMb: 64 };
+      return new ReplicaExecutor(options, {
+        loaded: () => {},
+        executed: (seq, outcomes) => told.push([seq, ...outcomes.map((outcome) => codeOf(JSON.parse(outcome)) ?? outcome)]),
+        snapshotted: (seq, digests) => {
+          pages.set(seq, digests);
+          if (seq >= 4) done();
+        },
+        installed: () => {},
+        lines: () => {},
+        failed: (failure) => told.push(failure),
+      });
+    };
+    const give = (to: ReplicaExecutor, seq: number, inputs: unknown[]): void => {
+      const operations = inputs.map((input, n) => ({ id: `run_${seq}/${n}`, key: "", input: JSON.stringify(input) }));
+      to.execute({ t: "execute", seq, time: 1, seed: SEED, operations });
+    };
+    await new Promise<void>((resolve) => {
+      executor = start(200, resolve);
+      give(executor, 1, [1, 1]);
+      executor.snapshot(1);
+      give(executor, 2, [1, "throw"]);
+      give(executor, 3, ["loop", 1]);
+      executor.snapshot(4);
+    });
+    expect(told).toEqual([
+      [1, '{"value":1}', '{"value":2}'],
+      [2, '{"value":3}', "FUNCTION_FAILED"],
+      [3, "CALL_TIMEOUT", '{"value":4}'],
+    ]);
+    const texts = executor?.pages(4)?.map(({ text }) => text);
+    expect(texts).toEqual(['[["","4"]]']);
+    await executor?.stop();
+    // Another replica that was slower to snapshot, and knew of no loop, has the same pages.
+    await new Promise<void>((resolve) => {
+      executor = start(2_000, resolve);
+      give(executor, 1, [4]);
+      executor.snapshot(5);
+    });
+    expect(pages.get(5)).toEqual(pages.get(4));
   });
 });

@@ -9,7 +9,7 @@ export const framed = (body: Uint8Array): [Buffer, Uint8Array] => {
 };
 
 export class FrameReader {
-  /** The longest frame that is taken, in bytes. */
+  /** The longest frame that is taken, in bytes; it may change between two frames of one chunk. */
   limit: number;
   #parts: Buffer[] = [];
   #size = 0;
@@ -20,26 +20,22 @@ export class FrameReader {
     this.limit = limit;
   }
 
-  /** The frames that this chunk completes. @throws {RangeError} on one above the limit: the connection must be closed then */
-  push(chunk: Buffer): Buffer[] {
+  push(chunk: Buffer): void {
     this.#parts.push(chunk);
     this.#size += chunk.length;
-    if (this.#size < this.#needed) return [];
-    const input = this.#parts.length === 1 ? chunk : Buffer.concat(this.#parts);
-    const frames: Buffer[] = [];
-    let at = 0;
-    this.#needed = HEADER;
-    while (input.length - at >= HEADER) {
-      const length = input.readUInt32BE(at);
-      if (length > this.limit) throw new RangeError(`a frame of ${length} bytes exceeds the limit of ${this.limit}`);
-      this.#needed = HEADER + length;
-      if (input.length - at < this.#needed) break;
-      frames.push(input.subarray(at + HEADER, at + this.#needed));
-      at += this.#needed;
-      this.#needed = HEADER;
-    }
-    this.#parts = at === input.length ? [] : [input.subarray(at)];
-    this.#size = input.length - at;
-    return frames;
+  }
+
+  /** The next whole frame of what was pushed. @throws {RangeError} on one above the limit: the connection must be closed then */
+  next(): Buffer | undefined {
+    if (this.#size < this.#needed) return undefined;
+    const input = this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts);
+    const length = input.readUInt32BE(0);
+    if (length > this.limit) throw new RangeError(`a frame of ${length} bytes exceeds the limit of ${this.limit}`);
+    const end = HEADER + length;
+    const isWhole = input.length >= end;
+    this.#parts = isWhole ? [input.subarray(end)] : [input];
+    this.#size = input.length - (isWhole ? end : 0);
+    this.#needed = isWhole ? HEADER : end;
+    return isWhole ? input.subarray(HEADER, end) : undefined;
   }
 }
