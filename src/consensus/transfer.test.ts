@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { certify, ReplicaSet } from "../testing/replica-set.ts";
+import { certify, hashText, ReplicaSet, signAs } from "../testing/replica-set.ts";
+import { checkpointText, stateText } from "./canonical.ts";
 
 const LIMITS = { checkpointEvery: 8 };
 
@@ -57,8 +58,15 @@ describe("a replica that was cut off", () => {
   test("goes by no proof whose signatures are not those of 2f + 1 members", () => {
     const set = new ReplicaSet({ limits: LIMITS });
     set.certifyAll("a");
-    const stable = { epoch: 1, seq: 8, digest: "", votes: [0, 1, 2].map((replica) => ({ replica, signature: "forged" })) };
-    set.give(3, { t: "message", from: 0, epoch: 1, message: { t: "checkpoint-proof", stable, pages: [] } });
+    const pages = ["e".repeat(64)];
+    const digest = hashText(stateText("bank/apply@1", 8, pages));
+    const forged = [0, 1, 2].map((replica) => ({ replica, signature: "forged" }));
+    const own = signAs("r0", checkpointText("bank/apply@1", 1, 8, digest));
+    const repeated = [0, 0, 0].map((replica) => ({ replica, signature: own }));
+    for (const votes of [[], forged, repeated]) {
+      const stable = { epoch: 1, seq: 8, digest, votes };
+      set.give(3, { t: "message", from: 0, epoch: 1, message: { t: "checkpoint-proof", stable, pages } });
+    }
     set.run(500);
     expect(set.at(3).notices.some(({ t }) => t === "transferring")).toBe(false);
     set.certifyAll("b");

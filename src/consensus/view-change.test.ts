@@ -232,6 +232,22 @@ describe("a new view", () => {
     for (const index of [2, 3]) expect(leaderOf(set.at(index).replica.inspect().view, 1)).not.toBe(1);
   });
 
+  test("can't make a replica's signature stand beside claims that it has not signed", () => {
+    const set = new ReplicaSet();
+    set.certifyAll("a");
+    set.at(0).down = true;
+    set.filter = (from, _to, message) => {
+      if (from !== "r1" || message.t !== "new-view") return [message];
+      const viewChanges = message.newView.viewChanges.map((change) => ({ ...change, prepared: [], preprepared: [] }));
+      return [{ t: "new-view", newView: set.resignView("r1", { ...message.newView, viewChanges, slots: [] }) }];
+    };
+    set.submit("b");
+    set.runUntil(() => set.certificates.has("b"));
+    set.run(2_000);
+    expect(set.evidence().some(({ kind, about }) => kind === "invalid-new-view" && about === 1)).toBe(true);
+    expect(set.certificates.get("b")!.outcome).toBe('{"value":2}');
+  });
+
   test("and other messages of an earlier view change nothing when they are played again", () => {
     const set = new ReplicaSet();
     const old: { to: number; from: number; message: PeerMessage }[] = [];
