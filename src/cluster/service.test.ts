@@ -19,7 +19,7 @@ const NO_FORECAST = { arrivalsPerS: 0, serviceMs: 0, delayMs: 0, responseMs: 0 }
 const LIMITS = { slotsPerPod: 4, maxPodsPerFunction: 8, maxPods: 20, podMemoryMb: 256, podIdleMs: 60_000 };
 
 /** A cluster service with a real scheduler and fleet, over pods that the test moves; `kept` is what an earlier life has stored. */
-const setUp = async (limits: Partial<typeof LIMITS> & { maxMemoryMb?: number } = {}, kept = new Map<string, StateEntry>()) => {
+const setUp = async (limits: Partial<typeof LIMITS> & { maxMemoryMb?: number } = {}, kept = new Map<string, StateEntry>(), epoch = 1) => {
   const clock = createStepClock(1_000_000);
   const cluster = new FakeCluster(clock);
   const defaults = { ...LIMITS, ...limits };
@@ -48,7 +48,7 @@ const setUp = async (limits: Partial<typeof LIMITS> & { maxMemoryMb?: number } =
     registry,
     fleet,
     cluster,
-    epoch: 1,
+    epoch,
     clock,
     turn,
     rows: { list: async (_, prefix) => [...kept.values()].filter(({ key }) => key.startsWith(prefix)) },
@@ -401,6 +401,17 @@ describe("the next life", () => {
     ]);
     expect([...kept.keys()].sort()).toEqual([`desired/pay@${V1}`, `desired/ship@${V1}`, "service/ship"]);
     expect(cluster.pods).toHaveLength(7);
+  });
+
+  test("takes no position of the one before for one of its own", async () => {
+    const first = await setUp();
+    first.deploy(V1, "pay");
+    const seen = (await first.service.serviceChanges.events(0)).at(-1)?.position as number;
+    const second = await setUp({}, first.kept, 2);
+    second.deploy(V1, "pay", "ship", "stock");
+    const told = await second.service.serviceChanges.events(seen);
+    expect(told.map(({ type }) => type)).toEqual(["reset", "added", "added", "added"]);
+    expect(told[0]?.position).toBeGreaterThan(seen);
   });
 
   test("after a decision and its tick, knows it", async () => {
