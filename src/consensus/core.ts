@@ -200,6 +200,8 @@ export class Core {
   /** Votes that were made again for results that are kept. */
   readonly repeated = new WeakMap<KeptBatch, BatchVote>();
 
+  readonly #accused = new Set<string>();
+
   constructor(options: ReplicaOptions, cryptography: Crypto) {
     this.crypto = cryptography;
     this.limits = withDefaults(options.limits);
@@ -304,7 +306,12 @@ export class Core {
     else this.effects.push({ t: "persist", records: [record] });
   }
 
+  /** Each thing once: who repeats it floods nobody with the news of it. */
   accuse(about: ReplicaIndex, kind: Evidence["kind"], seq: number, detail: string, proof?: unknown[]): void {
+    const name = `${about} ${kind} ${this.view} ${seq}`;
+    if (this.#accused.has(name)) return;
+    if (this.#accused.size >= MOST_ACCUSED) this.#accused.clear();
+    this.#accused.add(name);
     const evidence: Evidence = { about, kind, view: this.view, seq, detail };
     if (proof !== undefined) evidence.proof = proof;
     this.effects.push({ t: "evidence", evidence });
@@ -325,5 +332,7 @@ export class Core {
     if (certified.membership.replicas[this.index] !== this.key) this.retired = true;
   }
 }
+
+const MOST_ACCUSED = 256;
 
 const peersOf = ({ replicas }: Membership, index: ReplicaIndex): ReplicaIndex[] => replicas.map((_, i) => i).filter((i) => i !== index);

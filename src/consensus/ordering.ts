@@ -129,6 +129,8 @@ export const takePrePrepare = (core: Core, from: ReplicaIndex, { view, seq, batc
     core.accuse(from, "bad-proposal", seq, fault);
     return;
   }
+  // It may be nobody's fault: what was lost is sent again, and was in time when it was proposed. But it is too late to be agreed to.
+  if (slot.committed !== digest && core.flaws.uncheckedTime !== true && batch.time < core.now - core.limits.maxClockSkewMs) return;
   slot.proposal = { digest, accepted: false };
   core.log.last = Math.max(core.log.last, seq);
   holdBatch(core, digest, seq, batch);
@@ -151,7 +153,6 @@ const faultOfTime = (core: Core, seq: number, time: number): string | undefined 
   if (time < before) return `its time ${time} is before ${before}, that of an earlier number`;
   // A leader must not go back behind an earlier leader's time, even one that was almost too late.
   if (time > Math.max(core.now + maxClockSkewMs, before)) return `its time ${time} is more than ${maxClockSkewMs} ms after ${core.now}`;
-  if (time < core.now - maxClockSkewMs) return `its time ${time} is more than ${maxClockSkewMs} ms before ${core.now}`;
   return undefined;
 };
 

@@ -14,7 +14,8 @@ export const watchHead = (core: Core): void => {
   const { pace, pool } = core;
   const head = pool.oldest?.digest;
   // Where execution is slow the window is full at all replicas, and between two epochs no leader may order anything.
-  const mayOrder = core.log.ordered < core.high && core.ending === undefined;
+  // Without its state a replica can't tell what it has waited for in vain.
+  const mayOrder = core.log.ordered < core.high && core.ending === undefined && core.state === "present";
   if (!mayOrder) pace.headSince = core.now;
   if (head === pace.head) return;
   const tookMs = core.now - pace.headSince;
