@@ -6,8 +6,8 @@
  *
  * Nothing here waits for user code. A thread that an operation keeps busy for longer than its timeout is ended; the operation's outcome is
  * CALL_TIMEOUT then, and another thread begins with the last snapshot and applies what was executed since. How long an operation takes is no
- * property that replicas share: one at the border of its timeout may end differently at one of them, which then is outvoted, and gets its state
- * from the others at the next checkpoint.
+ * property that replicas share: one at the border of its timeout may end differently at one of them, which then is outvoted: the others' state is
+ * what counts, and it gets that at the next checkpoint, or somebody else gets its seat.
  */
 import { Worker } from "node:worker_threads";
 import type { Digest } from "../consensus/crypto.ts";
