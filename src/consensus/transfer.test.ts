@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { certify, hashText, ReplicaSet, signAs } from "../testing/replica-set.ts";
 import { checkpointText, stateText } from "./canonical.ts";
+import type { ViewChange } from "./messages.ts";
 
 const LIMITS = { checkpointEvery: 8 };
 
@@ -135,7 +136,8 @@ describe("a replica that comes back with its records", () => {
   test("as the leader gives no number to a second batch", () => {
     const set = new ReplicaSet({ durable: true });
     set.certifyAll("a");
-    set.filter = (from, _to, message) => (from === "r0" && message.t === "pre-prepare" ? [] : [message]);
+    // Its proposal has reached one replica only.
+    set.filter = (from, to, message) => (from === "r0" && to !== "r3" && message.t === "pre-prepare" ? [] : [message]);
     set.submit("b");
     set.run(20);
     set.at(0).down = true;
@@ -146,6 +148,33 @@ describe("a replica that comes back with its records", () => {
     set.run(500);
     whole(set);
     expect(set.evidence().filter(({ kind }) => kind === "equivocation")).toEqual([]);
+    expect(set.at(1).replica.inspect().view).toBe(0);
+  });
+
+  test("says in its next view change all that it had prepared and pre-prepared", () => {
+    const set = new ReplicaSet({ durable: true });
+    set.certifyAll("a");
+    // Of the next number it has prepared, and of the one after only pre-prepared.
+    set.filter = (_from, _to, message) => (message.t === "commit" || (message.t === "prepare" && message.seq === 4) ? [] : [message]);
+    set.submit("b");
+    set.run(5);
+    set.submit("c");
+    set.run(5);
+    const member = set.at(2);
+    set.restart(member);
+    member.effects.length = 0;
+    set.at(0).down = true;
+    const said = (): ViewChange | undefined => {
+      const changes = member.effects.flatMap((effect) =>
+        effect.t === "send" && effect.message.t === "view-change" ? [effect.message] : [],
+      );
+      return changes[0]?.viewChange;
+    };
+    set.runUntil(() => said() !== undefined);
+    set.filter = (_from, _to, message) => [message];
+    set.runUntil(() => set.certificates.has("b") && set.certificates.has("c"));
+    expect(said()!.prepared.map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    expect(said()!.preprepared.map(({ seq }) => seq)).toEqual([1, 2, 3, 4]);
   });
 });
 
