@@ -121,6 +121,49 @@ describe("a replica that comes back with its records", () => {
     whole(set);
   });
 
+  test("and without its snapshots has its state from the others", () => {
+    const set = new ReplicaSet({ durable: true, limits: LIMITS });
+    certifyMany(set, "a", 21);
+    set.at(2).disk.clear();
+    set.restart(set.at(2));
+    certifyMany(set, "b", 3);
+    set.run(3_000);
+    whole(set);
+    expect(set.at(2).notices.some(({ t }) => t === "transferred")).toBe(true);
+  });
+
+  test("and all others with it goes on from the last checkpoint on their disks", () => {
+    const set = new ReplicaSet({ durable: true, limits: LIMITS });
+    certifyMany(set, "a", 21);
+    for (const member of set.members) member.down = true;
+    set.run(100);
+    for (const member of set.members) set.restart(member);
+    set.certifyAll("b");
+    set.run(1_000);
+    whole(set);
+    expect(set.certificates.get("b")!.outcome).toBe('{"value":22}');
+    for (const { notices } of set.members) expect(notices.some(({ t }) => t === "transferred")).toBe(false);
+  });
+
+  test("in a later epoch belongs to that epoch again", () => {
+    const set = new ReplicaSet({ durable: true, limits: LIMITS });
+    certifyMany(set, "a", 5);
+    const { membership } = set.certified;
+    const next = certify({ ...membership, epoch: 2, replicas: ["r0", "r1", "r2", "new"] });
+    set.tell({ t: "reconfigure", next });
+    set.run(500);
+    set.join("new", 3, next);
+    set.tell({ t: "epoch", membership: next });
+    certifyMany(set, "b", 13);
+    set.run(2_000);
+    for (const member of set.members) if (!member.down || member.name === "new") set.restart(member);
+    set.certifyAll("c");
+    set.run(3_000);
+    whole(set);
+    expect(set.certificates.get("c")!.outcome).toBe('{"value":19}');
+    for (const { replica, down } of set.members) if (!down) expect(replica.inspect().epoch).toBe(2);
+  });
+
   test("and all others with it loses nothing before the first checkpoint", () => {
     const set = new ReplicaSet({ durable: true });
     certifyMany(set, "a", 5);

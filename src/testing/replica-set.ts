@@ -50,12 +50,17 @@ export const membersOf = (faults: number, change: Partial<Membership> = {}): Cer
 /** The replicated function of the tests: it appends to a list for each key and answers with its length, and what it was told of time. */
 class Worker {
   #state = new Map<string, string[]>();
-  readonly #snapshots = new Map<number, string[]>();
+  readonly #snapshots: Map<number, string[]>;
   readonly log: { seq: number; ids: string[] }[] = [];
   lie: ((id: string, outcome: string) => string) | undefined;
   /** Answers wait here while it is stopped. */
   stopped = false;
   readonly waiting: Effect[] = [];
+
+  /** @param disk where snapshots are kept */
+  constructor(disk: Map<number, string[]>) {
+    this.#snapshots = disk;
+  }
 
   take(effect: Effect): Input | undefined {
     switch (effect.t) {
@@ -70,17 +75,25 @@ class Worker {
       case "read-page":
         return { t: "page-read", seq: effect.seq, page: effect.page, to: effect.to, data: this.#snapshots.get(effect.seq)![effect.page]! };
       case "install":
-        this.#state = new Map(effect.pages.map((page) => JSON.parse(page) as [string, string[]]));
+        this.#load(effect.pages);
         this.#snapshots.set(effect.seq, effect.pages);
         return { t: "installed", seq: effect.seq };
-      case "restore":
-        return { t: "missing", seq: effect.seq };
+      case "restore": {
+        const pages = this.#snapshots.get(effect.seq);
+        if (pages === undefined || pages.map(hashText).join() !== effect.pages.join()) return { t: "missing", seq: effect.seq };
+        this.#load(pages);
+        return { t: "installed", seq: effect.seq };
+      }
       case "discard":
         for (const seq of this.#snapshots.keys()) if (seq < effect.seq) this.#snapshots.delete(seq);
         return undefined;
       default:
         return undefined;
     }
+  }
+
+  #load(pages: readonly string[]): void {
+    this.#state = new Map(pages.map((page) => JSON.parse(page) as [string, string[]]));
   }
 
   pages(): string[] {
@@ -113,6 +126,8 @@ interface Member {
   readonly evidence: Evidence[];
   readonly notices: Notice[];
   down: boolean;
+  /** Snapshots that outlive the process. */
+  readonly disk: Map<number, string[]>;
 }
 
 interface Event {
@@ -160,7 +175,8 @@ export class ReplicaSet {
     const { epoch } = membership.membership;
     const timers = new Map<string, number>();
     const lists = { records: [], effects: [], evidence: [], notices: [] };
-    return { name, index, replica, worker: new Worker(), options, epoch, timers, ...lists, down: false };
+    const disk = new Map<number, string[]>();
+    return { name, index, replica, worker: new Worker(disk), options, epoch, timers, ...lists, down: false, disk };
   }
 
   /** A newcomer at this place. */
@@ -172,9 +188,9 @@ export class ReplicaSet {
     return member;
   }
 
-  /** Starts the process anew; without its records it has lost its memory. */
+  /** Starts the process anew, with its records and what is on its disk. */
   restart(member: Member): void {
-    member.worker = new Worker();
+    member.worker = new Worker(member.disk);
     member.timers = new Map();
     member.down = false;
     member.replica = new Replica(member.options, cryptoOf(member.name), member.records);
