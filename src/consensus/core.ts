@@ -212,7 +212,7 @@ export class Core {
     this.key = options.key ?? options.membership.membership.replicas[options.index]!;
     this.durable = options.durable === true && this.flaws.unsyncedLog !== true;
     this.others = peersOf(this.membership, this.index);
-    this.joining = this.epoch > 1;
+    this.joining = !(options.isFounding ?? this.epoch === 1);
     this.state = this.joining ? "missing" : "present";
     this.table = this.emptyTable();
     this.stable = { epoch: this.epoch, seq: 0, digest: "", votes: [] };

@@ -59,8 +59,13 @@ export type Flaw =
   | "uncheckedTime";
 
 export interface ReplicaOptions {
-  /** Of the epoch in which the replica begins; one that begins later than epoch 1 has its state from the others. */
+  /** Of the epoch in which the replica begins. */
   membership: CertifiedMembership;
+  /**
+   * Whether the set begins with this membership, and so with nothing; else the replica has its state from the others. Default: in epoch 1. A
+   * set without state that has lost its quorum is founded again, in a later epoch.
+   */
+  isFounding?: boolean;
   index: ReplicaIndex;
   /** The replica's own public key. Default: that of `membership` at `index`. */
   key?: PublicKey;

@@ -151,9 +151,9 @@ export class ReplicaHost {
     );
   }
 
-  #begin({ membership, index, admin, peers, limits }: Replicate, startedAt: number): void {
+  #begin({ membership, isFounding, index, admin, peers, limits }: Replicate, startedAt: number): void {
     const durable = this.#log !== undefined;
-    const options = { membership, index, key: this.#key, admin, durable, ...(limits === undefined ? {} : { limits }) };
+    const options = { membership, isFounding, index, key: this.#key, admin, durable, ...(limits === undefined ? {} : { limits }) };
     this.#replica = new Replica(options, this.#crypto, this.#log?.records);
     for (const each of this.#log?.memberships ?? []) this.#peers.add(each, []);
     this.#peers.add(membership.membership, peers);

@@ -24,6 +24,8 @@ export type ToReplica =
       version: string;
       path: string;
       membership: CertifiedMembership;
+      /** The set begins with this membership: no other replica has anything that this one lacks. */
+      isFounding: boolean;
       /** Whose signature makes a membership. */
       admin: PublicKey;
       /** Where each replica listens, by index; empty where that is not known yet. */

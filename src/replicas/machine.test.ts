@@ -172,7 +172,7 @@ describe("a replica set", () => {
     expect(set.find("changed")).toEqual([]);
     set.step({ t: "epoch", pod: set.podOf(1), epoch: 2 });
     expect(set.find("changed")).toHaveLength(1);
-    expect(set.find("replicate")).toMatchObject([{ index: 2, pod: set.podOf(2), membership: { epoch: 2 } }]);
+    expect(set.find("replicate")).toMatchObject([{ index: 2, pod: set.podOf(2), membership: { epoch: 2 }, isFounding: false }]);
     set.step({ t: "works", pod: set.podOf(2) });
     expect(set.find("repaired")).toMatchObject([{ index: 2, did: expect.stringContaining("4 of 4") }]);
   });
@@ -241,6 +241,8 @@ describe("a replica set", () => {
     expect(set.find("closed")).toMatchObject([{ reason: "2 of 4 replicas work; 3 are needed" }]);
     set.ready(0, 1, 2, 3);
     expect(set.find("open")).toMatchObject([{ isNew: true, membership: { epoch: 2 } }]);
+    // Were they to wait for what others know, they would wait for ever.
+    expect(set.find("replicate").map(({ isFounding }) => isFounding)).toEqual([true, true, true, true]);
     expect(set.machine.membership!.replicas.some((key) => before.replicas.includes(key))).toBe(false);
   });
 
@@ -251,7 +253,7 @@ describe("a replica set", () => {
     expect(set.machine.hasQuorum).toBe(false);
     expect(set.types()).not.toContain("closed");
     set.ready(0);
-    expect(set.find("replicate")).toMatchObject([{ index: 0, membership: { epoch: 1 } }]);
+    expect(set.find("replicate")).toMatchObject([{ index: 0, membership: { epoch: 1 }, isFounding: true }]);
     expect(set.machine.hasQuorum).toBe(true);
     expect(set.types()).not.toContain("reconfigure");
   });

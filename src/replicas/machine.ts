@@ -74,7 +74,7 @@ export type SetEffect =
   /** From now on the set serves under this membership. `isNew`: its replicas begin with nothing. */
   | { t: "open"; membership: Membership; isNew: boolean }
   /** Makes the pod the seat's replica. */
-  | { t: "replicate"; pod: string; index: ReplicaIndex; membership: Membership }
+  | { t: "replicate"; pod: string; index: ReplicaIndex; membership: Membership; isFounding: boolean }
   /** Tells the serving replicas who and where the others are. */
   | { t: "announce"; membership: Membership }
   /** Has the next membership ordered by the replicas. */
@@ -97,6 +97,8 @@ export class ReplicaSetMachine {
   /** Ordered by the replicas, and not in force yet. */
   next: Membership | undefined;
   #lastEpoch: number;
+  /** The epoch whose members began with nothing. A set that keeps state has one for ever (R3). */
+  #foundedIn = 1;
   readonly #views = new Map<string, number>();
   readonly #told = new Map<ReplicaIndex, number>();
 
@@ -210,6 +212,7 @@ export class ReplicaSetMachine {
     if (this.spec.durable && this.membership !== undefined) return this.#resume(this.membership, effects);
     if (this.seats.some(({ state }) => state !== "ready")) return;
     this.membership = this.#membershipOf(this.seats.map(({ key }) => key!));
+    this.#foundedIn = this.membership.epoch;
     this.phase = "serving";
     effects.push({ t: "open", membership: this.membership, isNew: true });
     for (const seat of this.seats) this.#serve(seat, this.membership, effects);
@@ -239,7 +242,7 @@ export class ReplicaSetMachine {
   #serve(seat: Seat, membership: Membership, effects: SetEffect[]): void {
     seat.state = "serving";
     seat.mustBeNew = false;
-    effects.push({ t: "replicate", pod: seat.pod!, index: seat.index, membership });
+    effects.push({ t: "replicate", pod: seat.pod!, index: seat.index, membership, isFounding: membership.epoch === this.#foundedIn });
   }
 
   // ---------------------------------------------------------------- while it serves

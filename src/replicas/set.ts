@@ -244,7 +244,7 @@ export class ReplicaSet {
     this.#parts.fleet.send(pod, { t: "replica-prepare", set, index, ...(directory === undefined ? {} : { directory }) });
   }
 
-  #replicate({ pod: id, index, membership }: SetEffect & { t: "replicate" }): void {
+  #replicate({ pod: id, index, membership, isFounding }: SetEffect & { t: "replicate" }): void {
     const pod = this.#seats.get(id)?.pod;
     if (pod === undefined) return;
     const { function: fn, version } = membership;
@@ -255,6 +255,7 @@ export class ReplicaSet {
       version,
       path: this.#tenant.path,
       membership: this.#parts.certify(membership),
+      isFounding,
       admin: this.#parts.adminKey,
       peers: this.#addresses(),
       timeoutMs: this.#options.timeoutMs,

@@ -117,7 +117,7 @@ export class ReplicaHarness {
     const running = this.next((heard) => (heard.t === "running" || heard.t === "refused") && heard.from === index);
     this.#seats[index]?.send({
       ...{ t: "replicate", index, function: fn, version: "1", path, membership: this.membership, admin: this.adminKey },
-      ...{ peers: [...this.#addresses], timeoutMs },
+      ...{ peers: [...this.#addresses], timeoutMs, isFounding: this.membership.membership.epoch === 1 },
       ...(limits === undefined ? {} : { limits }),
     });
     const heard = await running;
