@@ -28,7 +28,11 @@ export type Input =
  */
 export type TimerName = "progress" | "batch" | "fetch" | "status" | "transfer";
 
-/** What a replica must not forget when its process starts anew with its memory lost, if it is to come back as itself. */
+/**
+ * What a replica must not forget when its process starts anew with its memory lost, if it is to come back as itself. They are given back in
+ * their order. A log of them may be shortened: what is needed are the last `membership`, the last `stable`, the last `view` of that epoch, and
+ * of its numbers above the stable one everything else, with the requests that they name.
+ */
 export type DurableRecord =
   | { t: "view"; epoch: number; view: number; active: boolean; viewChange?: ViewChange; newView?: NewView }
   | { t: "requests"; requests: Request[] }
@@ -93,6 +97,7 @@ export type Notice =
   | { t: "stable"; seq: number }
   | { t: "transferring"; seq: number }
   | { t: "transferred"; seq: number }
-  | { t: "epoch"; epoch: number }
+  /** What is executed from here on is executed by the code of `version`: the state is that with which the epoch began. */
+  | { t: "epoch"; epoch: number; version: string }
   /** The replica is no member of this epoch: it has nothing more to do. */
   | { t: "retired"; epoch: number };
