@@ -101,8 +101,10 @@ const certified = async (
   await set.form(seats);
   let n = 0;
   const one = (): Promise<unknown> => call(set, n++);
-  await loop(64, one, 1_500);
+  // Five programs and four more threads, each compiled by itself.
+  await loop(64, one, 4_000);
   for (const callers of CALLERS) {
+    await loop(callers, one, 500);
     const before = await inspectAll(set);
     const client = ownCpuMs();
     const result = await loop(callers, one, SECONDS * 1_000);

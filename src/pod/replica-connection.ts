@@ -6,7 +6,7 @@
  */
 import type { Socket } from "node:net";
 import { Handshake, type HandshakeMessage, type HandshakeOptions, type PeerSession, SEAL_BYTES } from "../replicas/session-keys.ts";
-import { FrameReader, framed } from "./replica-frames.ts";
+import { FrameReader, framed, HEADER_BYTES } from "./replica-frames.ts";
 
 /** Of a handshake's messages. */
 const GREETING_BYTES = 2_048;
@@ -64,7 +64,7 @@ export class ReplicaConnection {
   send(bytes: Uint8Array): void {
     if (this.session === undefined || this.#socket.destroyed) return;
     if (this.session.expired) return this.close("the session has expired");
-    this.#write(this.session.seal(bytes));
+    this.#socket.write(framed(this.session.seal(bytes, HEADER_BYTES)));
   }
 
   close(reason: string): void {
@@ -117,15 +117,7 @@ export class ReplicaConnection {
   }
 
   #say(message: HandshakeMessage): void {
-    this.#write(Buffer.from(JSON.stringify(message)));
-  }
-
-  #write(body: Uint8Array): void {
-    const [header, rest] = framed(body);
-    this.#socket.cork();
-    this.#socket.write(header);
-    this.#socket.write(rest);
-    this.#socket.uncork();
+    this.#socket.write(framed(Buffer.from(`${" ".repeat(HEADER_BYTES)}${JSON.stringify(message)}`)));
   }
 }
 

@@ -1,11 +1,10 @@
 /** Frames between replicas: a 32-bit big-endian length, then so many bytes. */
-const HEADER = 4;
+export const HEADER_BYTES = 4;
 
-/** The header and the body, for a corked pair of writes. */
-export const framed = (body: Uint8Array): [Buffer, Uint8Array] => {
-  const header = Buffer.allocUnsafe(HEADER);
-  header.writeUInt32BE(body.length, 0);
-  return [header, body];
+/** Completes a frame whose first `HEADER_BYTES` were left free: one buffer is one write. */
+export const framed = (frame: Buffer): Buffer => {
+  frame.writeUInt32BE(frame.length - HEADER_BYTES, 0);
+  return frame;
 };
 
 export class FrameReader {
@@ -14,7 +13,7 @@ export class FrameReader {
   #parts: Buffer[] = [];
   #size = 0;
   /** Bytes that must be there before it is worth looking. */
-  #needed = HEADER;
+  #needed = HEADER_BYTES;
 
   constructor(limit: number) {
     this.limit = limit;
@@ -31,11 +30,11 @@ export class FrameReader {
     const input = this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts);
     const length = input.readUInt32BE(0);
     if (length > this.limit) throw new RangeError(`a frame of ${length} bytes exceeds the limit of ${this.limit}`);
-    const end = HEADER + length;
+    const end = HEADER_BYTES + length;
     const isWhole = input.length >= end;
-    this.#parts = isWhole ? [input.subarray(end)] : [input];
     this.#size = input.length - (isWhole ? end : 0);
-    this.#needed = isWhole ? HEADER : end;
-    return isWhole ? input.subarray(HEADER, end) : undefined;
+    this.#parts = this.#size === 0 ? [] : [isWhole ? input.subarray(end) : input];
+    this.#needed = isWhole ? HEADER_BYTES : end;
+    return isWhole ? input.subarray(HEADER_BYTES, end) : undefined;
   }
 }

@@ -234,19 +234,23 @@ export class PeerSession {
     return this.#now() >= this.#endsAt;
   }
 
-  /** @throws {Error} when the session has expired */
-  seal(bytes: Uint8Array): Buffer {
+  /**
+   * @param headroom bytes left free before the sealed frame, for whoever frames it
+   * @throws {Error} when the session has expired
+   */
+  seal(bytes: Uint8Array, headroom = 0): Buffer {
     const now = this.#now();
     if (now >= this.#endsAt) throw new Error("the session's keys have expired: connect anew");
     if (this.#sealedByKey >= this.#rotation.frames || now - this.#keySince >= this.#rotation.keyMs) this.#replaceKey(now);
     this.#sealedByKey += 1;
-    const frame = Buffer.allocUnsafe(bytes.length + SEAL_BYTES);
+    const whole = Buffer.allocUnsafe(headroom + bytes.length + SEAL_BYTES);
+    const frame = headroom === 0 ? whole : whole.subarray(headroom);
     frame.writeUInt32BE(this.#sending.generation, 0);
     frame.writeUIntBE(this.#sending.next++, 4, 6);
     frame.set(bytes, HEADER_BYTES);
     const end = HEADER_BYTES + bytes.length;
     macOf(this.#sending.key, frame.subarray(0, end)).copy(frame, end);
-    return frame;
+    return whole;
   }
 
   /** What the peer has sealed, without a copy; `undefined` for anything else: the connection can't be trusted then, and must be closed. */
