@@ -10,6 +10,9 @@ import { sendProof } from "./transfer.ts";
 /** Of each peer. */
 const MOST_EARLY = 64;
 
+/** What would be sent again only later; all of it is small. */
+const KEPT: ReadonlySet<PeerMessage["t"]> = new Set(["pre-prepare", "prepare", "commit", "checkpoint", "view-change"]);
+
 /** State proves itself, whoever brings it. */
 export const isOfAnyEpoch = ({ t }: PeerMessage): boolean =>
   t === "fetch-checkpoint" || t === "checkpoint-proof" || t === "fetch-page" || t === "page";
@@ -24,7 +27,7 @@ export const takeOtherEpoch = (core: Core, from: ReplicaIndex, epoch: number, me
     core.isLate = true;
     core.broadcast({ t: "fetch-checkpoint", above: 0 });
   }
-  if (epoch === core.epoch + 1 && core.early.filter((each) => each.from === from).length < MOST_EARLY) {
+  if (epoch === core.epoch + 1 && KEPT.has(message.t) && core.early.filter((each) => each.from === from).length < MOST_EARLY) {
     core.early.push({ from, epoch, message });
   }
 };
