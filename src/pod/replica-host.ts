@@ -9,10 +9,11 @@
  * H3  Nothing here waits for user code, for a peer, or in a step of the machine.
  */
 import type { Crypto, PublicKey } from "../consensus/crypto.ts";
-import type { Effect, Input } from "../consensus/effects.ts";
+import type { Effect, Evidence, Input } from "../consensus/effects.ts";
 import { Replica } from "../consensus/machine.ts";
 import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
-import type { FromReplica, ToReplica } from "../protocol/replica.ts";
+import type { FromReplica, ReplicaCode, ToReplica } from "../protocol/replica.ts";
+import { MAX_DETAIL } from "../protocol/replica-shapes.ts";
 import { generateSecretKey, nodeCrypto, publicKeyOf } from "../replicas/node-crypto.ts";
 import { ReplicaExecutor } from "./replica-executor.ts";
 import { openLog, type ReplicaLog } from "./replica-log.ts";
@@ -56,6 +57,10 @@ export class ReplicaHost {
   #misbehaving!: Misbehaving;
   #executor: ReplicaExecutor | undefined;
   #replica: Replica | undefined;
+  /** By version: of what the replica executes, and may have to execute next. */
+  readonly #codes = new Map<string, ReplicaCode>();
+  /** The version whose code executes, or is waited for. */
+  #version = "";
   /** Effects of this turn, or of earlier ones that wait for the disk; without timers. */
   #effects: Effect[] = [];
   #isScheduled = false;
@@ -77,7 +82,7 @@ export class ReplicaHost {
       case "replicate":
         return this.#replicate(message);
       case "membership":
-        return this.#soon(() => this.#peers.add(message.next.membership, message.peers));
+        return this.#soon(() => this.#prepareFor(message));
       case "request":
         return this.#soon(() => this.#step({ t: "request", request: message.request }));
       case "misbehave":
@@ -131,9 +136,12 @@ export class ReplicaHost {
       );
     }
     const { memoryMb, maxPayloadBytes, maxLogBytes } = this.#options;
-    const { function: name, path, timeoutMs } = message;
+    const { function: name, path, timeoutMs, version } = message;
+    this.#codes.set(version, { path, timeoutMs });
+    this.#version = version;
+    const keepsState = this.#log !== undefined && !message.isFounding;
     this.#executor = new ReplicaExecutor(
-      { function: name, path, timeoutMs, memoryMb, maxPayloadBytes, maxLogBytes },
+      { function: name, path, timeoutMs, memoryMb, maxPayloadBytes, maxLogBytes, keepsState },
       {
         loaded: () => this.#begin(message, startedAt),
         executed: (seq, outcomes) => this.#step({ t: "executed", seq, outcomes: this.#misbehaving.outcomes(outcomes) }),
@@ -157,8 +165,10 @@ export class ReplicaHost {
     this.#replica = new Replica(options, this.#crypto, this.#log?.records);
     for (const each of this.#log?.memberships ?? []) this.#peers.add(each, []);
     this.#peers.add(membership.membership, peers);
+    const { epoch } = this.#replica.inspect();
+    this.#peers.begin(epoch);
     this.#take(this.#replica.start(this.#time()));
-    this.#port.send({ t: "replica-running", epoch: this.#replica.inspect().epoch, ms: performance.now() - startedAt });
+    this.#port.send({ t: "replica-running", epoch, ms: performance.now() - startedAt });
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const work of early) work();
@@ -238,7 +248,7 @@ export class ReplicaHost {
       case "discard":
         return this.#executor?.discard(effect.seq);
       case "evidence":
-        return this.#port.send({ t: "evidence", evidence: effect.evidence });
+        return this.#port.send({ t: "evidence", evidence: bounded(effect.evidence) });
       case "notice":
         if (effect.notice.t === "epoch") this.#peers.begin(effect.notice.epoch);
         return this.#port.send({ t: "replica-notice", notice: effect.notice });
@@ -287,3 +297,10 @@ export class ReplicaHost {
     this.#port.flush();
   }
 }
+
+/** A proof that the control plane would not take is left out: this replica would be the one that is ended for it. */
+const bounded = (evidence: Evidence): Evidence => {
+  if (evidence.proof === undefined || JSON.stringify(evidence.proof).length <= MAX_DETAIL) return evidence;
+  const { proof: _, ...word } = evidence;
+  return word;
+};

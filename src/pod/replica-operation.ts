@@ -3,6 +3,7 @@ import type { Operation } from "../consensus/messages.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
 import { failureOutcome } from "../protocol/outcome.ts";
+import { MAX_LINES } from "../protocol/replica-shapes.ts";
 import type { LogLine } from "../protocol/run.ts";
 import { isUndo } from "../protocol/undo.ts";
 import { LineBuffer, type LogOwner, loggerOf } from "./capture.ts";
@@ -99,7 +100,7 @@ export class OperationContext implements FunctionContext, ReplicaContext, LogOwn
   }
 
   lines(): LogLine[] | undefined {
-    return this.#buffer?.take();
+    return this.#buffer?.take().slice(0, MAX_LINES);
   }
 
   abort(reason: string): void {

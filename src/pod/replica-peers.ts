@@ -121,7 +121,7 @@ export class ReplicaPeers {
   #send(epoch: number, to: ReplicaIndex, text: string): void {
     const key = this.#memberships.get(epoch)?.replicas[to];
     const peer = key === undefined ? undefined : this.#peers.get(key);
-    if (peer === undefined || this.#isCutOff(to) || text.length > MAX_PEER_FRAME_BYTES / 4) return;
+    if (peer === undefined || this.#isCutOff(to) || text.length > MAX_PEER_FRAME_BYTES / 3) return;
     peer.waiting.push({ epoch, text });
     peer.characters += text.length;
     while (peer.waiting.length > MOST_WAITING || peer.characters > MOST_WAITING_CHARACTERS) {

@@ -13,8 +13,8 @@ const KEY_CHARACTERS = 43;
 const TEXT_CHARACTERS = 1_024;
 /** As many as the replicas of a set may be. */
 const MAX_REPLICAS = 64;
-/** Of one replica's proof or account of itself. */
-const MAX_DETAIL = 1_048_576;
+/** Characters of one replica's proof or account of itself. */
+export const MAX_DETAIL = 1_048_576;
 
 const isObject = (value: unknown): value is Shape => typeof value === "object" && value !== null && !Array.isArray(value);
 
@@ -38,6 +38,7 @@ const isNotice: Check = (n) =>
   isObject(n) &&
   isOneOf(n.t, NOTICES) &&
   (n.reason === undefined || isText(n.reason)) &&
+  (n.version === undefined || isText(n.version)) &&
   NOTICE_NUMBERS.every((field) => n[field] === undefined || isCount(n[field]));
 
 const KINDS = [
@@ -70,7 +71,8 @@ const isShortJson = (value: unknown): boolean => {
 };
 
 const LINE_FIELDS = 3;
-const MAX_LINES = 10_000;
+/** Lines that one operation may log. */
+export const MAX_LINES = 10_000;
 
 const isLine: Check = (line) =>
   isObject(line) &&
