@@ -27,7 +27,8 @@ const PROGRAM = join(ROOT, "bin/lockstep.js");
 const OUTPUT_KEPT = 4_000;
 const START_WITHIN_MS = 15_000;
 
-export const createDemoPlatform = (): DemoPlatform => {
+/** @param options more of `lockstep start` */
+export const createDemoPlatform = (options: readonly string[] = []): DemoPlatform => {
   const folder = mkdtempSync(join(tmpdir(), "lockstep-demo-"));
   let child: ChildProcess | undefined;
   let client: Client | undefined;
@@ -37,7 +38,7 @@ export const createDemoPlatform = (): DemoPlatform => {
   const start = async (applications: readonly string[]): Promise<number> => {
     const startedAt = performance.now();
     const apps = applications.length === 0 ? [] : ["--app", ...applications];
-    child = spawn(process.execPath, [PROGRAM, "start", "--data", join(folder, "data"), "--port", port, "--json", ...apps], {
+    child = spawn(process.execPath, [PROGRAM, "start", "--data", join(folder, "data"), "--port", port, "--json", ...options, ...apps], {
       cwd: ROOT,
       stdio: ["ignore", "pipe", "pipe"],
     });
