@@ -282,6 +282,7 @@ const connect = (choices: Choices): Connected => {
       defaultTimeoutMs: limits.callTimeoutMs,
       idleMs: limits.podIdleMs,
       recoveryEveryMs: limits.replicaRecoveryMs,
+      maxLogBytes: limits.maxLogBytesPerCall,
     },
   );
   const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };

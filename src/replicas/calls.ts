@@ -37,6 +37,8 @@ export interface CallParts {
   send(index: ReplicaIndex, request: Request): void;
   answer(answer: CertifiedAnswer): void;
   accuse(evidence: ClientEvidence): void;
+  /** What a correct replica tells of one call's log at the most. */
+  maxLogBytes: number;
 }
 
 interface Pending {
@@ -45,6 +47,8 @@ interface Pending {
   /** `undefined` once nobody waits for it. */
   lease: number | undefined;
   readonly lines: LogLine[];
+  /** Characters of the lines. */
+  size: number;
   /** The seat whose lines these are: each replica has logged them. */
   linesOf: ReplicaIndex | undefined;
 }
@@ -55,7 +59,6 @@ export class SetCalls {
   readonly #byLease = new Map<number, Pending>();
   readonly #timers: Timers<ClientTimer>;
   #client: ReplicaClient | undefined;
-  #settled: string[] = [];
 
   constructor(parts: CallParts) {
     this.#parts = parts;
@@ -94,7 +97,7 @@ export class SetCalls {
       input: undo === undefined ? input : undoInput(input, undo),
     };
     const known = this.#pending.get(operation.id);
-    const pending: Pending = known ?? { operation, submittedAt: this.#parts.clock.now(), lease, lines: [], linesOf: undefined };
+    const pending: Pending = known ?? { operation, submittedAt: this.#parts.clock.now(), lease, lines: [], size: 0, linesOf: undefined };
     pending.lease = lease;
     this.#byLease.set(lease, pending);
     if (known !== undefined) return;
@@ -114,12 +117,16 @@ export class SetCalls {
     this.#step({ t: "reply", from, reply });
   }
 
-  /** Of the first replica that tells any. */
+  /** Of the first replica that tells any. One that lies must not fill this process's memory while a call waits. */
   logged(from: ReplicaIndex, id: string, lines: readonly LogLine[]): void {
     const pending = this.#pending.get(id);
     if (pending === undefined || (pending.linesOf ?? from) !== from) return;
     pending.linesOf = from;
-    pending.lines.push(...lines);
+    for (const line of lines) {
+      if (pending.size > LOG_ROOM * this.#parts.maxLogBytes) return;
+      pending.size += line.text.length + 1;
+      pending.lines.push(line);
+    }
   }
 
   reconfigure(next: CertifiedMembership): void {
@@ -166,15 +173,8 @@ export class SetCalls {
       const durationMs = this.#parts.clock.now() - pending.submittedAt;
       this.#parts.answer({ lease: pending.lease, durationMs, lines: pending.lines, ...outcome });
     }
-    // Its outcome is in this turn's commit, if it counts (G2).
-    this.#settled.push(id);
-    if (this.#settled.length === 1) this.#parts.afterCommit(() => this.#settle());
-  }
-
-  #settle(): void {
-    const operations = this.#settled;
-    this.#settled = [];
-    this.#step({ t: "settle", operations });
+    // Each waits for a commit of its own turn (G2): one that is under way already doesn't have its outcome.
+    this.#parts.afterCommit(() => this.#step({ t: "settle", operations: [id] }));
   }
 
   #timer(timer: ClientTimer, afterMs: number | undefined): void {
@@ -186,6 +186,9 @@ export class SetCalls {
 }
 
 const VALUE = '{"value":';
+
+/** A replica bounds a log itself, and then says that it has. */
+const LOG_ROOM = 2;
 
 const outcomeOf = (outcome: Json): { value: Json } | { failure: Failure } => {
   // Canonical, so that the value's text needs no parsing.

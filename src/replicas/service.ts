@@ -52,6 +52,8 @@ export interface ReplicaSetsOptions {
   defaultTimeoutMs: number;
   idleMs: number;
   recoveryEveryMs: number;
+  /** What a correct replica tells of one call's log at the most. */
+  maxLogBytes: number;
 }
 
 const SPACE = "$replicas";
@@ -158,7 +160,7 @@ export class ReplicaSets implements PodSource {
 
   #make(name: string, tenant: SetTenant, { application, spec }: FunctionHome): ReplicaSet {
     const keys = this.#openKeys();
-    const { directory, defaultMemoryMb, defaultTimeoutMs, idleMs, recoveryEveryMs } = this.#options;
+    const { directory, defaultMemoryMb, defaultTimeoutMs, idleMs, recoveryEveryMs, maxLogBytes } = this.#options;
     const { fleet, clock, turn, pending } = this.#parts;
     const setSpec: SetSpec = {
       set: name,
@@ -184,7 +186,8 @@ export class ReplicaSets implements PodSource {
       directoryOf: (index, generation) => join(directory, "replicas", folderOf(name), `${index}-${generation}`),
       told: this.#listener(),
     };
-    const options = { memoryMb: spec.memoryMb ?? defaultMemoryMb, timeoutMs: spec.timeoutMs ?? defaultTimeoutMs, idleMs, recoveryEveryMs };
+    const limits = { memoryMb: spec.memoryMb ?? defaultMemoryMb, timeoutMs: spec.timeoutMs ?? defaultTimeoutMs };
+    const options = { ...limits, idleMs, recoveryEveryMs, maxLogBytes };
     return new ReplicaSet(setSpec, tenant, options, parts, this.#stored.get(name));
   }
 

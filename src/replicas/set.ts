@@ -36,6 +36,7 @@ export interface SetOptions {
   idleMs: number;
   /** One replica after the other is replaced by a fresh one, each after this time; 0 for never. */
   recoveryEveryMs: number;
+  maxLogBytes: number;
 }
 
 /** What a set keeps for the next life of the control plane. */
@@ -116,6 +117,7 @@ export class ReplicaSet {
       afterCommit: (effect) => parts.afterCommit(effect),
       send: (index, request) => this.#request(index, { t: "request", request }),
       answer: (answer) => tenant.certified(this.pod, answer),
+      maxLogBytes: options.maxLogBytes,
       accuse: ({ about, kind, detail }) =>
         this.#step({ t: "accuse", index: about, accusation: kind === "silent" ? "silence" : "lie", detail }),
     });
@@ -265,7 +267,8 @@ export class ReplicaSet {
   #announce(membership: Membership): void {
     const next = this.#parts.certify(membership);
     const peers = this.#addresses();
-    for (const { index } of this.machine.seats) this.#request(index, { t: "membership", next, peers });
+    const code = { path: this.#tenant.path, timeoutMs: this.#options.timeoutMs };
+    for (const { index } of this.machine.seats) this.#request(index, { t: "membership", next, peers, code });
   }
 
   #addresses(): string[] {

@@ -1,0 +1,118 @@
+import { describe, expect, test } from "vitest";
+import { inputText, leafText, outcomeText, voteText } from "../consensus/canonical.ts";
+import { sessionId } from "../consensus/client-table.ts";
+import type { CertifiedMembership } from "../consensus/membership.ts";
+import type { Reply, Request } from "../consensus/messages.ts";
+import type { CertifiedAnswer } from "../scheduler/service.ts";
+import { cryptoOf, hashText, membersOf, signAs } from "../testing/replica-set.ts";
+import { createStepClock } from "../testing/step-clock.ts";
+import { SetCalls } from "./calls.ts";
+
+const NAME = "bank/apply@1";
+
+/** Calls of a set whose four replicas vote as the test says, and a journal whose commits the test ends. */
+class World {
+  readonly clock = createStepClock(1_000);
+  readonly requests: Request[] = [];
+  readonly answers: CertifiedAnswer[] = [];
+  /** What waits for the commit that is under way, and for the one after it. */
+  #committing: (() => void)[] = [];
+  #next: (() => void)[] = [];
+  #sequence = 0;
+  #session = 0;
+  readonly calls = new SetCalls({
+    fn: "apply",
+    keyOf: () => "",
+    clock: this.clock,
+    crypto: cryptoOf("client"),
+    clientKey: "client",
+    nextSession: () => ++this.#session,
+    afterCommit: (effect) => this.#next.push(effect),
+    send: (index, request) => index === 0 && this.requests.push(request),
+    answer: (answer) => this.answers.push(answer),
+    accuse: () => {},
+    maxLogBytes: 65_536,
+  });
+
+  open(membership: CertifiedMembership = membersOf(1)): this {
+    this.calls.open(membership, []);
+    this.clock.turns();
+    const { body, client, session } = this.last;
+    expect(body.t).toBe("session");
+    this.certify(sessionId({ client, session }), "");
+    return this;
+  }
+
+  submit(lease: number, seq = lease): string {
+    this.calls.submit({ t: "invoke", lease, fn: "apply", input: "1", run: "run-1" as never, seq, attempt: 1, timeoutMs: 1_000 });
+    this.clock.turns();
+    return `run-1/${seq}/1`;
+  }
+
+  /** Three replicas vote for this outcome. */
+  certify(id: string, input = "1", outcome = '{"value":1}'): void {
+    const seq = ++this.#sequence;
+    const result = {
+      id,
+      position: 0,
+      path: [],
+      key: "",
+      inputHash: hashText(inputText(input)),
+      resultHash: hashText(outcomeText(outcome)),
+    };
+    const { id: operation, ...rest } = result;
+    const root = hashText(leafText(NAME, { operation, sequence: seq, ...rest }));
+    for (const replica of [0, 1, 2]) {
+      const signature = signAs(`r${replica}`, voteText(NAME, 1, 0, seq, root));
+      const reply: Reply = { replica, epoch: 1, view: 0, seq, root, signature, results: [{ ...result, outcome }] };
+      this.calls.heard(replica, reply);
+    }
+    this.clock.turns();
+  }
+
+  /** What was recorded until now is on its way to the disk. */
+  beginCommit(): void {
+    this.#committing = this.#next;
+    this.#next = [];
+  }
+
+  endCommit(): void {
+    for (const effect of this.#committing.splice(0)) effect();
+    this.clock.turns();
+  }
+
+  get last(): Request {
+    return this.requests.at(-1)!;
+  }
+}
+
+describe("the calls of a replica set", () => {
+  test("let the replicas forget a result only once the commit that has it is on the disk", () => {
+    const world = new World().open();
+    const first = world.submit(1);
+    const second = world.submit(2);
+    world.certify(first);
+    world.beginCommit();
+    // It comes while the commit of the first is under way, and is not in that.
+    world.certify(second);
+    world.endCommit();
+    world.submit(3);
+    // The session's own request is number 1, the first call's number 2.
+    expect(world.last.settled).toBe(2);
+    world.beginCommit();
+    world.endCommit();
+    world.submit(4);
+    expect(world.last.settled).toBe(3);
+  });
+
+  test("keep of what a replica says that the function logged no more than of a call's own log", () => {
+    const world = new World().open();
+    const id = world.submit(1);
+    const text = "x".repeat(1_000);
+    for (let i = 0; i < 1_000; i++) world.calls.logged(3, id, [{ at: i, level: "info", text }]);
+    world.certify(id);
+    const [{ lines }] = world.answers as [CertifiedAnswer];
+    expect(lines.length).toBeGreaterThan(0);
+    expect(lines.reduce((size, line) => size + line.text.length, 0)).toBeLessThan(300_000);
+  });
+});
