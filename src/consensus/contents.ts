@@ -11,6 +11,7 @@ import { NULL } from "./slots.ts";
 /** How long contents that are on their way usually may take. */
 const FETCH_AFTER_MS = 5;
 const FETCH_AGAIN_MS = 25;
+const MOST_FETCH_MS = 800;
 /** Digests in one fetch, and characters in its answer: what is left is asked for again. */
 const MOST_FETCHED = 512;
 const MOST_SENT = 1_048_576;
@@ -45,8 +46,10 @@ const lack = (core: Core, digest: Digest, kind: "request" | "batch", seq: number
 
 /** The contents came. @returns the numbers that waited for them */
 const found = (core: Core, digest: Digest): Iterable<number> => {
-  const seqs = core.lacking.get(digest)?.seqs ?? [];
+  const seqs = core.lacking.get(digest)?.seqs;
+  if (seqs === undefined) return [];
   core.lacking.delete(digest);
+  core.fetchTurn = Math.min(core.fetchTurn, 1);
   return seqs;
 };
 
@@ -135,7 +138,9 @@ export const countSent = ({ sent }: Core, to: ReplicaIndex, size: number): void 
 /** Asks for what has been missing for a while: the leader first, who must have it, then everyone in turn. */
 export const armFetch = (core: Core): void => {
   if (core.lacking.size === 0 || core.pace.fetchAt !== undefined) return;
-  const afterMs = core.fetchTurn === 0 ? FETCH_AFTER_MS : FETCH_AGAIN_MS;
+  // What nobody has, because a faulty leader has invented it, is asked for more and more seldom.
+  const rounds = Math.floor(core.fetchTurn / core.others.length);
+  const afterMs = core.fetchTurn === 0 ? FETCH_AFTER_MS : Math.min(FETCH_AGAIN_MS * 2 ** rounds, MOST_FETCH_MS);
   core.pace.fetchAt = core.now + afterMs;
   core.effects.push({ t: "timer", timer: "fetch", afterMs });
 };
@@ -143,10 +148,12 @@ export const armFetch = (core: Core): void => {
 export const fetchLacking = (core: Core): void => {
   core.pace.fetchAt = undefined;
   const ask: Extract<PeerMessage, { t: "fetch" }> = { t: "fetch", requests: [], batches: [] };
-  for (const [digest, { kind, seqs }] of core.lacking) {
-    for (const seq of seqs) if (seq <= core.log.low) seqs.delete(seq);
-    if (seqs.size === 0) core.lacking.delete(digest);
-    else if (ask.requests.length + ask.batches.length < MOST_FETCHED) ask[kind === "batch" ? "batches" : "requests"].push(digest);
+  for (const [digest, { kind }] of [...core.lacking].slice(0, MOST_FETCHED)) ask[kind === "batch" ? "batches" : "requests"].push(digest);
+  // What nobody has must not stand before what is to be had.
+  for (const digest of [...ask.requests, ...ask.batches]) {
+    const lacking = core.lacking.get(digest)!;
+    core.lacking.delete(digest);
+    core.lacking.set(digest, lacking);
   }
   if (core.lacking.size === 0) {
     core.fetchTurn = 0;

@@ -215,6 +215,8 @@ const begin = (core: Core, newView: NewView, { checkpoint, slots }: Decision): v
   core.persist({ t: "view", epoch: core.epoch, view: newView.view, active: true, newView });
   learnStable(core, checkpoint);
   for (const slot of log.slots()) slot.proposal = undefined;
+  // What an earlier leader has proposed is needed only if it stands in this view too.
+  core.lacking.clear();
   log.last = Math.max(checkpoint.seq, slots.at(-1)?.seq ?? 0);
   core.pace.headSince = core.now;
   core.pace.samples = [];
