@@ -30,8 +30,9 @@ export const propose = (core: Core): void => {
   }
 };
 
-/** Before a new leader has the contents of what its view began with, it can't tell their times, nor whether the members change. */
-const knowsAllBelow = ({ log }: Core): boolean => {
+/** Before a leader has its state, and the contents of what its view began with, it can't tell their times, nor whether the members change. */
+const knowsAllBelow = ({ log, state }: Core): boolean => {
+  if (state !== "present") return false;
   for (let seq = log.ordered + 1; seq <= log.last; seq++) if (log.at(seq)?.proposal?.accepted !== true) return false;
   return true;
 };
