@@ -40,7 +40,7 @@ export const enterEpoch = (
   for (const votes of core.votes) votes?.clear();
   core.statuses.length = 0;
   core.persist({ t: "membership", next, base: core.base, firstView, ...(core.previous === undefined ? {} : { previous: core.previous }) });
-  core.notice(core.retired ? { t: "retired", epoch: core.epoch } : { t: "epoch", epoch: core.epoch });
+  core.notice(core.retired ? { t: "retired", epoch: core.epoch } : { t: "epoch", epoch: core.epoch, version: core.membership.version });
 };
 
 /** Requests of the void numbers wait for a number again. */

@@ -234,6 +234,11 @@ export class Replica {
     return this.#core.epoch;
   }
 
+  /** Whose code executes what comes in this epoch. */
+  get version(): string {
+    return this.#core.membership.version;
+  }
+
   inspect(): ReplicaSummary {
     const core = this.#core;
     const { log, pool, views } = core;

@@ -5,12 +5,13 @@ export type ReplicaIndex = number;
 
 /** Who makes up a replica set in one epoch. Replacing a replica makes the next epoch. */
 export interface Membership {
-  /** `application/function@version` */
+  /** By `setNameOf`. */
   set: string;
   application: string;
   function: string;
+  /** Whose code the replicas execute in this epoch. */
   version: string;
-  /** From 1, and one more with each change of the members. A replaced replica's key counts in no later epoch. */
+  /** From 1, and one more with each change of the members or of the version. A replaced replica's key counts in no later epoch. */
   epoch: number;
   /** How many replicas may fail in any way: f. There are 3f + 1. */
   faults: number;
@@ -26,6 +27,12 @@ export interface CertifiedMembership {
   /** Of `membershipText(membership)` by the admin's key. */
   signature: Signature;
 }
+
+/** `application/function@version`; without the version where the set keeps state, which outlives versions. */
+export const setNameOf = (
+  { application, function: fn, version }: Pick<Membership, "application" | "function" | "version">,
+  keepsState: boolean,
+): string => (keepsState ? `${application}/${fn}` : `${application}/${fn}@${version}`);
 
 export const replicasOf = (faults: number): number => 3 * faults + 1;
 

@@ -11,7 +11,7 @@ import type { Certificate, Statement, Vote } from "./certificate.ts";
 import { certificateText } from "./certificate.ts";
 import type { Crypto, PublicKey } from "./crypto.ts";
 import type { CertifiedMembership, Membership, ReplicaIndex } from "./membership.ts";
-import { quorumOf, replicasOf } from "./membership.ts";
+import { quorumOf, replicasOf, setNameOf } from "./membership.ts";
 import { rootFromPath } from "./merkle.ts";
 
 export { certificateText };
@@ -200,7 +200,7 @@ const wholeNumber = (field: string, value: unknown, least: number): void => {
 // ---------------------------------------------------------------- meaning
 
 const checkMembership = ({ membership: m, signature }: CertifiedMembership, adminKey: PublicKey, checks: Checks): void => {
-  if (m.set !== `${m.application}/${m.function}@${m.version}`) {
+  if (m.set !== setNameOf(m, false) && m.set !== setNameOf(m, true)) {
     refuse("membership.membership.set", "is not made of application, function and version");
   }
   const expected = replicasOf(m.faults);

@@ -28,6 +28,8 @@ export interface ExecutorOptions extends Omit<RunnerOptions, "serial"> {
   path: string;
   /** What the thread's heap may grow to. */
   memoryMb: number;
+  /** The replica may have state before the bundle is loaded: one that can't go on with it fails operations, and not the replica. */
+  keepsState?: boolean;
 }
 
 export interface ExecutorListener {
@@ -54,7 +56,7 @@ const LONGEST_LOOK_MS = 250;
 const MOST_VAIN_STARTS = 5;
 
 export class ReplicaExecutor {
-  readonly #options: ExecutorOptions;
+  #options: ExecutorOptions;
   readonly #on: ExecutorListener;
   readonly #snapshots = new Map<number, Page[]>();
   readonly #elapsed: () => number;
@@ -119,6 +121,22 @@ export class ReplicaExecutor {
     });
   }
 
+  /**
+   * Goes on with other code and the state as it is, once all that was asked for before has been answered; without a path that is given later:
+   * what comes meanwhile waits.
+   */
+  use(code: Pick<ExecutorOptions, "path" | "timeoutMs"> | undefined): void {
+    if (this.#isOver) return;
+    const worker = this.#worker;
+    this.#worker = undefined;
+    void worker?.terminate();
+    if (code === undefined) return;
+    this.#options = { ...this.#options, path: code.path, timeoutMs: code.timeoutMs, keepsState: true };
+    this.#vainStarts = 0;
+    this.#start(false);
+    this.#resume();
+  }
+
   async stop(): Promise<void> {
     this.#isOver = true;
     clearInterval(this.#watch);
@@ -136,12 +154,12 @@ export class ReplicaExecutor {
   }
 
   #start(serial: boolean): void {
-    const { function: name, path, timeoutMs, maxPayloadBytes, maxLogBytes, memoryMb } = this.#options;
+    const { function: name, path, timeoutMs, maxPayloadBytes, maxLogBytes, memoryMb, keepsState = false } = this.#options;
     this.#isReady = false;
     this.#marks = createMarks();
     this.#turns = { count: -1, at: this.#elapsed() };
     const options = { timeoutMs, maxPayloadBytes, maxLogBytes, serial };
-    const data: WorkerData = { function: name, path, options, marks: this.#marks, base: this.#base };
+    const data: WorkerData = { function: name, path, options, marks: this.#marks, base: this.#base, keepsState };
     const worker = new Worker(PROGRAM, { workerData: data, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: memoryMb } });
     this.#worker = worker;
     let reason = "its thread ended";

@@ -17,6 +17,27 @@ export const replicatedOf = (path: string, name: string): Replicated => {
   return replicated(definition);
 };
 
+/**
+ * The same for replicas that have a state already: what can't be loaded, or keeps no state, is a function that throws the reason, so that the
+ * order goes on, each replica comes to the same, and a later version finds the state as it was.
+ */
+export const statefulOf = (path: string, name: string): Replicated => {
+  try {
+    const found = replicatedOf(path, name);
+    if (found.kind === "stateful") return found;
+    return failing(name, new LockstepError("APPLICATION_INVALID", `function "${name}" keeps no state in this version`));
+  } catch (error) {
+    return failing(name, error);
+  }
+};
+
+const failing = (name: string, error: unknown): Replicated => {
+  const fail = (): never => {
+    throw error;
+  };
+  return { kind: "stateful", name, initial: () => undefined, apply: fail };
+};
+
 const replicated = (definition: FunctionDefinition): Replicated => {
   const { name, stateful } = definition;
   if (stateful === undefined) return { kind: "stateless", name, handle: (input, context) => handle(definition, input, context) };

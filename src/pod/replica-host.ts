@@ -9,7 +9,7 @@
  * H3  Nothing here waits for user code, for a peer, or in a step of the machine.
  */
 import type { Crypto, PublicKey } from "../consensus/crypto.ts";
-import type { Effect, Evidence, Input } from "../consensus/effects.ts";
+import type { Effect, Evidence, Input, Notice } from "../consensus/effects.ts";
 import { Replica } from "../consensus/machine.ts";
 import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import type { FromReplica, ReplicaCode, ToReplica } from "../protocol/replica.ts";
@@ -32,6 +32,8 @@ export interface ReplicaHostOptions {
   drills: boolean;
   /** Ends the process as `kill -9` would. */
   crash(): void;
+  /** Where a durable replica has its log. Default: in its directory. */
+  openLog?: typeof openLog;
 }
 
 export interface ReplicaPort {
@@ -115,7 +117,8 @@ export class ReplicaHost {
   }
 
   async #prepare({ set, directory }: Prepare): Promise<void> {
-    this.#log = directory === undefined ? undefined : await openLog(directory, generateSecretKey);
+    const open = this.#options.openLog ?? openLog;
+    this.#log = directory === undefined ? undefined : await open(directory, generateSecretKey);
     const secret = this.#log?.secret ?? generateSecretKey();
     this.#key = publicKeyOf(secret);
     this.#crypto = this.#meter.crypto(nodeCrypto(secret));
@@ -167,11 +170,27 @@ export class ReplicaHost {
     this.#peers.add(membership.membership, peers);
     const { epoch } = this.#replica.inspect();
     this.#peers.begin(epoch);
+    // Its earlier life may have come further than whoever has sent this knows.
+    this.#goOnWith(this.#replica.version);
     this.#take(this.#replica.start(this.#time()));
     this.#port.send({ t: "replica-running", epoch, ms: performance.now() - startedAt });
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const work of early) work();
+  }
+
+  #prepareFor({ next: { membership }, peers, code }: ToReplica & { t: "membership" }): void {
+    this.#peers.add(membership, peers);
+    const isWaitedFor = membership.version === this.#version && !this.#codes.has(membership.version);
+    this.#codes.set(membership.version, code);
+    if (isWaitedFor) this.#executor?.use(code);
+  }
+
+  /** What the replica is asked to execute from here on is of this version. Where its bundle is may come later than the word of its peers. */
+  #goOnWith(version: string): void {
+    if (version === this.#version) return;
+    this.#version = version;
+    this.#executor?.use(this.#codes.get(version));
   }
 
   /** Of this replica's own clock, which whoever sets it may turn back. */
@@ -250,12 +269,17 @@ export class ReplicaHost {
       case "evidence":
         return this.#port.send({ t: "evidence", evidence: bounded(effect.evidence) });
       case "notice":
-        if (effect.notice.t === "epoch") this.#peers.begin(effect.notice.epoch);
+        if (effect.notice.t === "epoch") this.#begun(effect.notice);
         return this.#port.send({ t: "replica-notice", notice: effect.notice });
       case "persist":
       case "timer":
         return;
     }
+  }
+
+  #begun({ epoch, version }: Notice & { t: "epoch" }): void {
+    this.#peers.begin(epoch);
+    this.#goOnWith(version);
   }
 
   #send({ epoch, to, message }: Effect & { t: "send" }): void {

@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { failureOf, LockstepError } from "../lib/errors.ts";
 import { captureOutput, owner } from "./capture.ts";
 import { installAgreed } from "./replica-agreed.ts";
-import { replicatedOf } from "./replica-function.ts";
+import { replicatedOf, statefulOf } from "./replica-function.ts";
 import { elapsedSince, markerOf } from "./replica-marker.ts";
 import { loading, ReplicaRunner, type Report, type RunnerOptions, type Task } from "./replica-runner.ts";
 import { nameUserFiles } from "./stack-trace.ts";
@@ -14,6 +14,8 @@ export interface WorkerData {
   options: RunnerOptions;
   marks: SharedArrayBuffer;
   base: number;
+  /** The state is there already: a bundle that can't go on with it fails operations, and the state stays as it is. */
+  keepsState: boolean;
 }
 
 /** What the thread tells; `cpuMs` is the thread's own. */
@@ -27,7 +29,7 @@ const marker = markerOf(data.marks, elapsedSince(data.base));
 const threadCpu = (process as { threadCpuUsage?(): { user: number; system: number } }).threadCpuUsage?.bind(process);
 
 const start = (): ReplicaRunner => {
-  const fn = loading(() => replicatedOf(data.path, data.function));
+  const fn = loading(() => (data.keepsState ? statefulOf(data.path, data.function) : replicatedOf(data.path, data.function)));
   const runner = new ReplicaRunner(fn, data.options, marker, tell);
   tell({ t: "loaded", isStateful: fn.kind === "stateful" });
   return runner;

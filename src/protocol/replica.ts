@@ -11,7 +11,8 @@ import type { LogLine } from "./run.ts";
  *
  * Order: `replica-prepare` → `replica-ready`; then, with the keys of all in a certified membership, `replicate` → `replica-running`, or
  * `refused` when the bundle can't be loaded. From then on `request` → `votes`. A pod that takes another's place is prepared and told
- * `replicate` with the membership of the epoch that it is first in; the others are told `membership`.
+ * `replicate` with the membership of the epoch that it is first in; the others are told `membership`. So are all before an epoch of another
+ * version: where that begins, they go on with its code.
  */
 export type ToReplica =
   /** Make a key and listen. With `directory` the replica is durable: its key and its log are there, or are made there. */
@@ -34,13 +35,21 @@ export type ToReplica =
       timeoutMs: number;
       limits?: Partial<Limits>;
     }
-  /** Who the next epoch's replicas are and where they listen; also when only an address has changed. */
-  | { t: "membership"; next: CertifiedMembership; peers: string[] }
+  /** Who the next epoch's replicas are, where they listen, and what they execute; also when only an address has changed. */
+  | { t: "membership"; next: CertifiedMembership; peers: string[]; code: ReplicaCode }
   | { t: "request"; request: Request }
   /** Answered by `replica-inspected`. */
   | { t: "replica-inspect"; id: number }
   /** Drills only: refused by pods whose bootstrap doesn't allow them. */
   | { t: "misbehave"; how: Misbehaviour; peers?: ReplicaIndex[] };
+
+/** What replicas execute in the epochs of one version. */
+export interface ReplicaCode {
+  /** Of the bundle. */
+  path: string;
+  /** An operation's longest execution. */
+  timeoutMs: number;
+}
 
 /**
  * `lie`: other outcomes than its function's. `equivocate`: as a leader, different proposals to different replicas. `partition`: neither

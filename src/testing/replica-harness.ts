@@ -9,7 +9,7 @@ import type { Certificate } from "../consensus/certificate.ts";
 import { type ClientEffect, type ClientEvidence, type ClientTimer, ReplicaClient } from "../consensus/client-machine.ts";
 import type { Crypto } from "../consensus/crypto.ts";
 import type { Evidence, Notice } from "../consensus/effects.ts";
-import { type CertifiedMembership, type ReplicaIndex, replicasOf } from "../consensus/membership.ts";
+import { type CertifiedMembership, type ReplicaIndex, replicasOf, setNameOf } from "../consensus/membership.ts";
 import type { Limits } from "../consensus/options.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
 import type { LogLine } from "../protocol/run.ts";
@@ -25,6 +25,8 @@ export interface Seat {
 export interface HarnessOptions {
   function: string;
   path: string;
+  /** Bundles of versions, for a set that outlives its version "1". */
+  versions?: Readonly<Record<string, string>>;
   timeoutMs?: number;
   limits?: Partial<Limits>;
   /** Where each replica keeps its log. Absent: nowhere. */
@@ -113,10 +115,12 @@ export class ReplicaHarness {
 
   /** Lets a prepared replica take part, and tells the others where it is. */
   async begin(index: ReplicaIndex): Promise<void> {
-    const { function: fn, path, timeoutMs = 5_000, limits } = this.#options;
+    const { function: fn, timeoutMs = 5_000, limits } = this.#options;
+    const { version } = this.membership.membership;
+    const path = this.#pathOf(version);
     const running = this.next((heard) => (heard.t === "running" || heard.t === "refused") && heard.from === index);
     this.#seats[index]?.send({
-      ...{ t: "replicate", index, function: fn, version: "1", path, membership: this.membership, admin: this.adminKey },
+      ...{ t: "replicate", index, function: fn, version, path, membership: this.membership, admin: this.adminKey },
       ...{ peers: [...this.#addresses], timeoutMs, isFounding: this.membership.membership.epoch === 1 },
       ...(limits === undefined ? {} : { limits }),
     });
@@ -126,7 +130,9 @@ export class ReplicaHarness {
   }
 
   announce(next: CertifiedMembership): void {
-    for (const seat of this.#seats) seat.send({ t: "membership", next, peers: [...this.#addresses] });
+    const { version } = next.membership;
+    const code = { path: this.#pathOf(version), timeoutMs: this.#options.timeoutMs ?? 5_000 };
+    for (const seat of this.#seats) seat.send({ t: "membership", next, peers: [...this.#addresses], code });
   }
 
   /** A client that begins: with a new session. */
@@ -144,10 +150,10 @@ export class ReplicaHarness {
     });
   }
 
-  /** Asks the set to go on as the members of the next epoch, with the keys that its seats have now. */
-  reconfigure(): CertifiedMembership {
+  /** Asks the set to go on as the members of the next epoch, with the keys that its seats have now, and the code of that version. */
+  reconfigure(version = this.membership.membership.version): CertifiedMembership {
     const { membership } = this.membership;
-    const next = this.#certify({ ...membership, epoch: membership.epoch + 1, replicas: [...this.#keys] });
+    const next = this.#certify({ ...membership, version, epoch: membership.epoch + 1, replicas: [...this.#keys] });
     this.announce(next);
     this.#step({ t: "reconfigure", next });
     this.#membership = next;
@@ -194,7 +200,11 @@ export class ReplicaHarness {
   }
 
   get #set(): string {
-    return `app/${this.#options.function}@1`;
+    return setNameOf({ application: "app", function: this.#options.function, version: "1" }, this.#options.versions !== undefined);
+  }
+
+  #pathOf(version: string): string {
+    return this.#options.versions?.[version] ?? this.#options.path;
   }
 
   #certify(membership: CertifiedMembership["membership"]): CertifiedMembership {
