@@ -95,7 +95,7 @@ export class ReplicaSets implements PodSource {
   }
 
   stop(): void {
-    for (const set of [...this.#sets.values()]) set.end();
+    for (const set of this.#sets.values()) set.stop();
   }
 
   // ---------------------------------------------------------------- as a source of pods
@@ -183,11 +183,14 @@ export class ReplicaSets implements PodSource {
       pending: () => pending(tenant.role, tenant.version),
       afterCommit: (effect) => turn.after(effect),
       store: (stored) => this.#store(name, stored),
+      codeOf: (version) => {
+        const home = this.#parts.home(tenant.role, version);
+        return { path: home?.path ?? "", timeoutMs: home?.spec.timeoutMs ?? defaultTimeoutMs };
+      },
       directoryOf: (index, generation) => join(directory, "replicas", folderOf(name), `${index}-${generation}`),
       told: this.#listener(),
     };
-    const limits = { memoryMb: spec.memoryMb ?? defaultMemoryMb, timeoutMs: spec.timeoutMs ?? defaultTimeoutMs };
-    const options = { ...limits, idleMs, recoveryEveryMs, maxLogBytes };
+    const options = { memoryMb: spec.memoryMb ?? defaultMemoryMb, idleMs, recoveryEveryMs, maxLogBytes };
     return new ReplicaSet(setSpec, tenant, options, parts, this.#stored.get(name));
   }
 

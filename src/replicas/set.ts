@@ -13,7 +13,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import { fromJson } from "../lib/json.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
-import type { Misbehaviour } from "../protocol/replica.ts";
+import type { Misbehaviour, ReplicaCode } from "../protocol/replica.ts";
 import type { Fleet } from "../scheduler/fleet.ts";
 import { newPod, type Pod, type Tenant } from "../scheduler/pod.ts";
 import type { CertifiedAnswer } from "../scheduler/service.ts";
@@ -30,8 +30,6 @@ export interface SetTenant extends Tenant {
 
 export interface SetOptions {
   memoryMb: number;
-  /** An operation's longest execution. */
-  timeoutMs: number;
   /** A set without calls is ended after this time. */
   idleMs: number;
   /** One replica after the other is replaced by a fresh one, each after this time; 0 for never. */
@@ -59,6 +57,8 @@ export interface SetParts {
   pending(): string[];
   afterCommit(effect: () => void): void;
   store(stored: StoredSet): void;
+  /** What the replicas execute in an epoch of this version. */
+  codeOf(version: string): ReplicaCode;
   /** Of a seat that keeps state. */
   directoryOf(index: ReplicaIndex, generation: number): string;
   told: SetListener;
@@ -134,6 +134,11 @@ export class ReplicaSet {
     this.#calls.submit(message);
   }
 
+  /** A deployment: from some number on the replicas execute this version's code, with the state as it is. */
+  deploy(version: string): void {
+    this.#step({ t: "version", version });
+  }
+
   abort(lease: number): void {
     this.#calls.abort(lease);
     if (this.pod.zombies > 0) this.pod.zombies--;
@@ -150,6 +155,13 @@ export class ReplicaSet {
     this.#calls.close();
     this.#step({ t: "release" });
     this.#parts.told.ended(this);
+  }
+
+  /** The platform stops. Nobody is told: calls that are not certified are under way, and the next life asks for them by the same names. */
+  stop(): void {
+    this.#isOver = true;
+    this.#timers.clear();
+    this.#calls.close();
   }
 
   /** Calls that are not certified yet. */
@@ -176,12 +188,14 @@ export class ReplicaSet {
 
   #step(input: SetInput): void {
     let opened: Membership | undefined;
+    // Whatever tells a replica of a membership waits for the commit that has it (P2 of service.ts): a control plane that was killed before
+    // would certify another one for the same epoch, and those who know the first would never take that.
     for (const effect of this.machine.step(input)) {
       if (effect.t === "open") opened = effect.membership;
       this.#carryOut(effect);
     }
     // Last: before they were told that they are replicas, they take no requests.
-    if (opened !== undefined) this.#open(opened);
+    if (opened !== undefined) this.#afterCommit(() => this.#open(opened));
   }
 
   #carryOut(effect: SetEffect): void {
@@ -192,14 +206,12 @@ export class ReplicaSet {
       case "changed":
         return this.#changed(effect.membership);
       case "replicate":
-        return this.#replicate(effect);
+        return this.#afterCommit(() => this.#replicate(effect));
       case "announce":
-        return this.#announce(effect.membership);
+        return this.#afterCommit(() => this.#announce(effect.membership));
       case "reconfigure":
         this.#store();
-        // Before it is ordered: a replica for which the epoch has begun speaks to none whose membership it doesn't know.
-        this.#announce(effect.membership);
-        return this.#calls.reconfigure(this.#parts.certify(effect.membership));
+        return this.#afterCommit(() => this.#reconfigure(effect.membership));
       case "end":
         return this.#endPod(effect.pod);
       case "fault":
@@ -209,6 +221,12 @@ export class ReplicaSet {
       case "closed":
         return this.#close(effect.reason);
     }
+  }
+
+  #afterCommit(effect: () => void): void {
+    this.#parts.afterCommit(() => {
+      if (!this.#isOver) effect();
+    });
   }
 
   #acquire({ index, fresh }: SetEffect & { t: "acquire" }): void {
@@ -227,6 +245,8 @@ export class ReplicaSet {
       return this.#later();
     }
     seat.pod = pod;
+    // What an accused replica has left must not come back with the next life of the control plane.
+    if (fresh && this.spec.durable) this.#store();
     this.#seats.set(pod.id, seat);
     this.#step({ t: "acquired", index, pod: pod.id });
   }
@@ -248,26 +268,25 @@ export class ReplicaSet {
 
   #replicate({ pod: id, index, membership, isFounding }: SetEffect & { t: "replicate" }): void {
     const pod = this.#seats.get(id)?.pod;
-    if (pod === undefined) return;
+    if (pod === undefined || this.machine.seatOf(id)?.state !== "serving") return;
     const { function: fn, version } = membership;
     this.#parts.fleet.send(pod, {
       t: "replicate",
       index,
       function: fn,
       version,
-      path: this.#tenant.path,
+      ...this.#parts.codeOf(version),
       membership: this.#parts.certify(membership),
       isFounding,
       admin: this.#parts.adminKey,
       peers: this.#addresses(),
-      timeoutMs: this.#options.timeoutMs,
     });
   }
 
   #announce(membership: Membership): void {
     const next = this.#parts.certify(membership);
     const peers = this.#addresses();
-    const code = { path: this.#tenant.path, timeoutMs: this.#options.timeoutMs };
+    const code = this.#parts.codeOf(membership.version);
     for (const { index } of this.machine.seats) this.#request(index, { t: "membership", next, peers, code });
   }
 
@@ -288,13 +307,25 @@ export class ReplicaSet {
     this.#parts.told.changed(this);
   }
 
+  #reconfigure(membership: Membership): void {
+    if (this.machine.next !== membership) return;
+    // Before it is ordered: a replica for which the epoch has begun speaks to none whose membership it doesn't know.
+    this.#announce(membership);
+    this.#calls.reconfigure(this.#parts.certify(membership));
+  }
+
   #open(membership: Membership): void {
-    if (this.#calls.isOpen) return;
+    const { phase, membership: inForce, next } = this.machine;
+    if (this.#calls.isOpen || phase !== "serving" || inForce !== membership) return;
     this.#calls.open(this.#parts.certify(membership), this.spec.durable ? this.#parts.pending() : []);
     if (this.#options.recoveryEveryMs > 0) this.#recoverOne();
     this.pod.coldStartMs ??= this.#parts.clock.now() - this.pod.startedAt;
     this.pod.state = "ready";
+    // One that an earlier life of the control plane had begun, or that came before there was anybody to order it.
+    if (next !== undefined) this.#calls.reconfigure(this.#parts.certify(next));
     this.#tenant.connected(this.pod);
+    // The calls that it was made for may have been withdrawn.
+    if (this.pod.inFlight === 0) this.idle();
   }
 
   #close(reason: string): void {
@@ -320,7 +351,7 @@ export class ReplicaSet {
   #gone(pod: Pod, exit: PodExit): void {
     this.#seats.delete(pod.id);
     const seat = this.machine.seatOf(pod.id);
-    if (seat === undefined) return;
+    if (seat === undefined || this.#isOver) return;
     if (seat.state !== "serving") this.#failures++;
     // One that dies as it begins is not asked for again at once.
     if (this.#failures > 1) this.#later();
@@ -331,7 +362,7 @@ export class ReplicaSet {
 
   #hear(pod: Pod, message: FromPod): void {
     const seat = this.machine.seatOf(pod.id);
-    if (seat === undefined) return;
+    if (seat === undefined || this.#isOver) return;
     switch (message.t) {
       case "votes":
         this.#works(seat, pod);

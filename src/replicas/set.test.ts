@@ -1,0 +1,260 @@
+import { describe, expect, test } from "vitest";
+import { inputText, leafText, outcomeText, voteText } from "../consensus/canonical.ts";
+import { sessionId } from "../consensus/client-table.ts";
+import type { Membership } from "../consensus/membership.ts";
+import type { FromPod, ToPod } from "../protocol/pod.ts";
+import { newPod, type Pod, type Tenant } from "../scheduler/pod.ts";
+import type { CertifiedAnswer } from "../scheduler/service.ts";
+import { certify, cryptoOf, hashText, signAs } from "../testing/replica-set.ts";
+import { createStepClock } from "../testing/step-clock.ts";
+import type { SetSpec } from "./machine.ts";
+import { ReplicaSet, type SetParts, type StoredSet } from "./set.ts";
+
+const SPEC: SetSpec = {
+  set: "bank/apply@1",
+  application: "bank",
+  function: "apply",
+  version: "1",
+  faults: 1,
+  durable: true,
+  client: "client",
+};
+
+/** A set whose pods are made up, with a journal whose commits the test ends, and disks on which keys stay. */
+class World {
+  readonly clock = createStepClock(1_000);
+  readonly sent: { pod: Pod; message: ToPod }[] = [];
+  readonly answers: CertifiedAnswer[] = [];
+  readonly lost: string[] = [];
+  readonly told: string[] = [];
+  readonly disks: Map<string, string>;
+  readonly pods = new Map<string, Pod>();
+  stored: StoredSet | undefined;
+  room = Number.POSITIVE_INFINITY;
+  isConnected = false;
+  readonly set: ReplicaSet;
+  #sequence = 0;
+  #pods = 0;
+  #effects: (() => void)[] = [];
+  #recorded: StoredSet | undefined;
+
+  constructor(earlier?: { stored: StoredSet; disks: Map<string, string> }, spec = SPEC) {
+    this.disks = earlier?.disks ?? new Map();
+    this.stored = earlier?.stored;
+    const parts: SetParts = {
+      fleet: {
+        acquire: (tenant) => this.#acquire(tenant),
+        send: (pod, message) => void this.sent.push({ pod, message }),
+        end: (pod) => this.end(pod),
+      },
+      clock: this.clock,
+      crypto: cryptoOf("client"),
+      adminKey: "admin",
+      certify,
+      clientKey: "client",
+      nextSession: () => 1,
+      pending: () => [],
+      afterCommit: (effect) => void this.#effects.push(effect),
+      store: (stored) => {
+        this.#recorded = stored;
+      },
+      codeOf: () => ({ path: "bundle", timeoutMs: 1_000 }),
+      directoryOf: (index, generation) => `${index}-${generation}`,
+      told: {
+        changed: () => this.told.push("changed"),
+        fault: (_, { index, what }) => this.told.push(`${what} ${index}`),
+        repaired: () => this.told.push("repaired"),
+        closed: (_, reason) => this.told.push(reason),
+        ended: () => this.told.push("ended"),
+      },
+    };
+    const tenant = {
+      role: "apply",
+      application: "bank",
+      version: "1",
+      path: "bundle",
+      memoryMb: 256,
+      connected: () => {
+        this.isConnected = true;
+      },
+      certified: (_: Pod, answer: CertifiedAnswer) => void this.answers.push(answer),
+      gone: () => this.lost.push("set"),
+    } as unknown as Tenant & { certified(pod: Pod, answer: CertifiedAnswer): void };
+    const options = { memoryMb: 256, idleMs: 60_000, recoveryEveryMs: 0, maxLogBytes: 1_000 };
+    this.set = new ReplicaSet(spec, tenant, options, parts, earlier?.stored);
+  }
+
+  #acquire(tenant: Tenant): Pod | undefined {
+    if (this.room <= this.pods.size) return undefined;
+    const pod = newPod(`pod-${++this.#pods}`, 256, this.clock.now());
+    pod.tenant = tenant;
+    this.pods.set(pod.id, pod);
+    return pod;
+  }
+
+  end(pod: Pod, detail = "ended"): void {
+    if (!this.pods.delete(pod.id)) return;
+    // Its tenant hears of it later.
+    this.#gone.push(() => pod.tenant?.gone(pod, { reason: "exited", memory: false, detail, output: "" }));
+  }
+
+  #gone: (() => void)[] = [];
+
+  /** Pods connect and find or make their keys, until nothing more happens; nothing is written to the disk. */
+  settle(): this {
+    for (let i = 0; i < 20; i++) {
+      for (const gone of this.#gone.splice(0)) gone();
+      for (const pod of this.pods.values()) {
+        if (pod.state !== "starting") continue;
+        pod.state = "ready";
+        pod.tenant?.connected(pod);
+      }
+      for (const { pod, message } of this.sent) {
+        if (message.t !== "replica-prepare" || !this.pods.has(pod.id) || this.#ready.has(pod.id)) continue;
+        this.#ready.add(pod.id);
+        const disk = message.directory ?? pod.id;
+        if (!this.disks.has(disk)) this.disks.set(disk, `key-${this.disks.size}-${pod.id}`);
+        this.say(pod, { t: "replica-ready", key: this.disks.get(disk)!, address: `at-${pod.id}`, restored: false });
+      }
+      this.clock.turns();
+    }
+    return this;
+  }
+
+  readonly #ready = new Set<string>();
+
+  say(pod: Pod, message: FromPod): void {
+    pod.tenant?.message(pod, message);
+  }
+
+  /** All that was recorded is on the disk. */
+  commit(): this {
+    if (this.#recorded !== undefined) this.stored = this.#recorded;
+    for (const effect of this.#effects.splice(0)) effect();
+    this.clock.turns();
+    return this;
+  }
+
+  /** Until nothing waits for pods or for the disk. */
+  run(): this {
+    for (let i = 0; i < 5; i++) this.settle().commit();
+    return this;
+  }
+
+  podAt(index: number): Pod {
+    return this.set.podAt(index)!;
+  }
+
+  /** Memberships that any replica has heard of, by the message that told. */
+  heard(): { t: string; epoch: number }[] {
+    const found: { t: string; epoch: number }[] = [];
+    for (const { message } of this.sent) {
+      if (message.t === "replicate") found.push({ t: message.t, epoch: message.membership.membership.epoch });
+      if (message.t === "membership") found.push({ t: message.t, epoch: message.next.membership.epoch });
+      if (message.t === "request" && message.request.body.t === "reconfigure") {
+        found.push({ t: "reconfigure", epoch: message.request.body.next.membership.epoch });
+      }
+    }
+    return found;
+  }
+
+  /** A lie that f + 1 replicas have seen. */
+  accuse(index: number): void {
+    for (const from of [0, 1, 2, 3].filter((each) => each !== index).slice(0, 2)) {
+      const evidence = { about: index, kind: "wrong-checkpoint" as const, view: 0, seq: 1, detail: "it lied" };
+      this.say(this.podAt(from), { t: "evidence", evidence });
+    }
+  }
+
+  /** The replicas in the seats 0 to 2 vote for it. */
+  certify(id: string, input: string): void {
+    const membership = this.set.machine.membership as Membership;
+    const seq = ++this.#sequence;
+    const outcome = '{"value":1}';
+    const hashes = { inputHash: hashText(inputText(input)), resultHash: hashText(outcomeText(outcome)) };
+    const statement = { operation: id, key: "", ...hashes, sequence: seq, position: 0 };
+    const root = hashText(leafText(SPEC.set, statement));
+    const { epoch } = membership;
+    for (const replica of [0, 1, 2]) {
+      const signature = signAs(membership.replicas[replica]!, voteText(SPEC.set, epoch, 0, seq, root));
+      const results = [{ id, position: 0, path: [], key: "", ...hashes, outcome }];
+      this.say(this.podAt(replica), { t: "votes", reply: { replica, epoch, view: 0, seq, root, signature, results } });
+    }
+    this.clock.turns();
+  }
+
+  /** Founds the set and opens its session. */
+  open(): this {
+    this.set.want();
+    this.run();
+    this.certify(sessionId({ client: "client", session: 1 }), "");
+    return this.run();
+  }
+
+  invoke(lease: number): void {
+    this.set.invoke({ t: "invoke", lease, fn: "apply", input: "1", run: "run-1" as never, seq: lease, attempt: 1, timeoutMs: 1_000 });
+    this.clock.turns();
+  }
+}
+
+describe("a replica set", () => {
+  test("tells nobody of an epoch before that is on the disk, so that no epoch has two memberships", () => {
+    const world = new World();
+    world.set.want();
+    world.settle();
+    expect(world.heard()).toEqual([]);
+    world.commit();
+    expect(world.stored?.membership.membership.epoch).toBe(1);
+    expect(world.heard().map(({ t }) => t)).toEqual(["replicate", "replicate", "replicate", "replicate"]);
+    world.certify(sessionId({ client: "client", session: 1 }), "");
+    world.run();
+    world.accuse(3);
+    world.settle();
+    expect(world.heard().filter(({ epoch }) => epoch === 2)).toEqual([]);
+    world.commit();
+    expect(world.stored?.next?.membership.epoch).toBe(2);
+    expect(world.heard().some(({ t, epoch }) => t === "reconfigure" && epoch === 2)).toBe(true);
+  });
+
+  test("has the change of its members ordered that was under way when the control plane ended", () => {
+    const world = new World().open();
+    world.accuse(3);
+    world.run();
+    expect(world.stored?.next?.membership.epoch).toBe(2);
+    const later = new World({ stored: world.stored!, disks: world.disks }).open();
+    expect(later.heard().some(({ t, epoch }) => t === "reconfigure" && epoch === 2)).toBe(true);
+  });
+
+  test("does not give a seat back to what its accused replica has left, though the control plane ends before the next is ordered in", () => {
+    const world = new World().open();
+    const accused = world.set.machine.seats[3]!.key;
+    world.room = 3;
+    world.accuse(3);
+    world.settle();
+    world.room = 4;
+    world.clock.advance(10_000);
+    world.commit();
+    expect(world.stored?.next).toBeUndefined();
+    const later = new World({ stored: world.stored!, disks: world.disks }).open();
+    expect(later.set.machine.seats.map(({ key }) => key)).not.toContain(accused);
+  });
+
+  test("says nothing of its calls when the platform stops: the next life asks for them under the same name", () => {
+    const world = new World().open();
+    world.invoke(1);
+    world.set.stop();
+    for (const pod of [...world.pods.values()]) world.end(pod);
+    world.run();
+    expect(world.lost).toEqual([]);
+    expect(world.answers).toEqual([]);
+    expect(world.told.filter((each) => each.startsWith("crash") || each === "ended")).toEqual([]);
+    expect(world.clock.timers).toBe(0);
+  });
+
+  test("ends when the calls that it was made for are gone before it is there", () => {
+    const world = new World().open();
+    expect(world.isConnected).toBe(true);
+    world.clock.advance(60_001);
+    expect(world.told).toContain("ended");
+  });
+});
