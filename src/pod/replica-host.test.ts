@@ -7,7 +7,8 @@ import type { FromPod } from "../protocol/pod.ts";
 import type { ToReplica } from "../protocol/replica.ts";
 import { nodeVerifier } from "../replicas/node-crypto.ts";
 import { type HarnessOptions, ReplicaHarness, type Seat } from "../testing/replica-harness.ts";
-import { ReplicaHost } from "./replica-host.ts";
+import { ReplicaHost, type ReplicaHostOptions } from "./replica-host.ts";
+import { openLog } from "./replica-log.ts";
 
 const BUNDLE = `
 const { fn } = require("lockstep");
@@ -38,10 +39,10 @@ afterEach(async () => {
 });
 
 /** A replica in this process; its messages take a turn, as those of a pod do. */
-const seat = (): Seat & { host: ReplicaHost } => {
+const seat = (log: Partial<ReplicaHostOptions> = {}): Seat & { host: ReplicaHost } => {
   let told: (message: FromPod) => void = () => {};
   const listen = join(directory, `${++sockets}.peer`);
-  const options = { listen, memoryMb: 64, maxPayloadBytes: 100_000, maxLogBytes: 10_000, drills: true, crash: () => {} };
+  const options = { listen, memoryMb: 64, maxPayloadBytes: 100_000, maxLogBytes: 10_000, drills: true, crash: () => {}, ...log };
   const host = new ReplicaHost(options, {
     send: (message) => void setImmediate(() => told(message)),
     flush: () => {},
@@ -57,7 +58,7 @@ const seat = (): Seat & { host: ReplicaHost } => {
   };
 };
 
-const form = async (options: Omit<HarnessOptions, "path">, seats = Array.from({ length: 4 }, seat)) => {
+const form = async (options: Omit<HarnessOptions, "path">, seats = Array.from({ length: 4 }, () => seat())) => {
   set = new ReplicaHarness({ ...options, path });
   await set.form(seats);
   return { set, seats };
@@ -87,5 +88,42 @@ describe("four replicas over their sockets", () => {
     });
     expect(returned(await pay(set, 1))).toBe(39);
     await set.once((heard) => heard.t === "notice" && heard.notice.t === "stable");
+  });
+
+  test("say nothing of what their disks have not confirmed", async () => {
+    const open = Promise.withResolvers<void>();
+    let gate: Promise<void> = Promise.resolve();
+    const appended: number[] = [];
+    const began = Promise.withResolvers<void>();
+    const seats = [0, 1, 2, 3].map((index) =>
+      seat({
+        openLog: async (own, makeSecret) => {
+          const log = await openLog(own, makeSecret);
+          const append = log.append.bind(log);
+          log.append = async (records) => {
+            appended.push(index);
+            began.resolve();
+            await gate;
+            await append(records);
+          };
+          return log;
+        },
+      }),
+    );
+    const directories = [0, 1, 2, 3].map((index) => join(directory, `durable-${index}`));
+    const { set } = await form({ function: "bank", directories, limits: { progressTimeoutMs: 60_000 } }, seats);
+    expect(returned(await pay(set, 1))).toBe(99);
+    // The last words of that call.
+    await Promise.all([0, 1, 2, 3].map((index) => set.inspect(index)));
+    gate = open.promise;
+    appended.length = 0;
+    const second = pay(set, 1);
+    await began.promise;
+    // Time enough for all that could be sent: a whole round of messages that overtake it, at each replica.
+    for (let round = 0; round < 3; round++) await Promise.all([0, 1, 2, 3].map((index) => set.inspect(index)));
+    expect(new Set(appended)).toEqual(new Set([0]));
+    open.resolve();
+    expect(returned(await second)).toBe(98);
+    expect(new Set(appended)).toEqual(new Set([0, 1, 2, 3]));
   });
 });

@@ -106,9 +106,9 @@ describe("connections between replicas", () => {
     one.peers.begin(2);
     stranger.peers.add(membership(next, 2), addresses(next));
     stranger.peers.begin(2);
-    say(zero, [1], 8);
-    // What is sent on a connection that is just being refused is lost, as anything may be.
-    while (one.told.length < 2) {
+    // What is sent on a connection that is just being refused is lost, as anything may be; and who is refused tries again and again.
+    while (one.told.length < 500) {
+      say(zero, [1], 8);
       say(stranger, [1], 9, 2);
       await new Promise(setImmediate);
     }
@@ -151,6 +151,8 @@ describe("connections between replicas", () => {
     await all[2]?.received(1);
     zero.peers.cut([]);
     say(zero, [1], 4);
+    say(one, [0], 5);
     expect((await one.received(1))[0]?.message).toEqual(status(4));
+    expect((await zero.received(1))[0]?.message).toEqual(status(5));
   });
 });
