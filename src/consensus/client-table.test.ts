@@ -184,6 +184,22 @@ describe("the client table", () => {
     }
   });
 
+  test("has what a client has left for the client that comes after it, and drops what that one does not ask for", () => {
+    const table = new ClientTable(LIMITS);
+    const ask = { client: "one", session: 1, settled: 0, opens: false };
+    table.admit(requestOf({ ...ask, number: 1, ids: [], opens: true }), 1, 0);
+    table.admit(requestOf({ ...ask, number: 2, ids: ["a", "b"] }), 2, 0);
+    table.retire(["two"]);
+    const next = { ...ask, client: "two" };
+    table.admit(requestOf({ ...next, number: 1, ids: ["a"], opens: true }), 3, 0);
+    expect([...table.kept.keys()].filter((id) => !id.startsWith("lockstep:"))).toEqual(["a"]);
+    const again = table.admit(requestOf({ ...next, number: 2, ids: ["a"] }), 4, 0);
+    expect([again.fresh.length, again.known.length]).toEqual([0, 1]);
+    // It is the next client's now: its word lets it go.
+    table.admit(requestOf({ ...next, number: 3, settled: 2, ids: [] }), 5, 0);
+    expect(table.kept.has("a")).toBe(false);
+  });
+
   test("names a change of the members by all that it changes", () => {
     expect(epochId(2, "a")).not.toBe(epochId(2, "b"));
   });

@@ -27,10 +27,13 @@ export const sessionId = ({ client, session }: Pick<Request, "client" | "session
 /** Two memberships may be asked for as the same epoch, and only one of them becomes it. */
 export const epochId = (epoch: number, signature: string): string => `${OWN_PREFIX}epoch/${epoch}/${signature}`;
 
+export const NOBODY: PublicKey = "";
+
 export interface Kept {
   readonly id: string;
   readonly key: string;
-  readonly client: PublicKey;
+  /** `NOBODY` when its client is a member no more: it belongs to the first that asks for it. */
+  client: PublicKey;
   /** Of the client's session: settling it lets the result go. 0 if it was kept from an earlier session and was not asked for in this one. */
   number: number;
   readonly seq: number;
@@ -135,6 +138,7 @@ export class ClientTable {
       const earlier = this.#checked ? this.kept.get(id) : undefined;
       if (earlier !== undefined) {
         admitted.known.push(earlier);
+        if (earlier.client === NOBODY) earlier.client = request.client;
         if (earlier.client === request.client) this.#move(earlier, request.number, ids);
         continue;
       }
@@ -166,7 +170,7 @@ export class ClientTable {
   #open({ client: key, session }: Request, client: Client, keep: readonly string[]): void {
     const wanted = new Set(keep);
     for (const kept of [...this.kept.values()]) {
-      if (kept.client !== key) continue;
+      if (kept.client !== key && kept.client !== NOBODY) continue;
       if (!wanted.has(kept.id)) this.#drop(kept);
       else if (kept.number !== 0) {
         kept.number = 0;
@@ -176,6 +180,17 @@ export class ClientTable {
     client.session = session;
     client.settled = 0;
     client.numbers.clear();
+  }
+
+  /** The members of the next epoch have these clients. What others have left is there for those. */
+  retire(clients: readonly PublicKey[]): void {
+    for (const key of this.clients.keys()) if (!clients.includes(key)) this.clients.delete(key);
+    for (const kept of this.kept.values()) {
+      if (clients.includes(kept.client) || kept.client === NOBODY) continue;
+      kept.client = NOBODY;
+      kept.number = 0;
+      this.#touch(kept.seq);
+    }
   }
 
   #settle(client: Client, settled: number): void {

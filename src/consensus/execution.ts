@@ -1,7 +1,7 @@
 import type { Json } from "../lib/json.ts";
 import { getOrMake } from "../lib/map.ts";
 import { inputText, leafText, membershipText, outcomeText, voteText } from "./canonical.ts";
-import type { Kept, KeptBatch } from "./client-table.ts";
+import { type Kept, type KeptBatch, NOBODY } from "./client-table.ts";
 import type { BatchVote, Core, Execution } from "./core.ts";
 import type { Digest, PublicKey } from "./crypto.ts";
 import { type CertifiedMembership, leaderOf, replicasOf } from "./membership.ts";
@@ -62,6 +62,7 @@ const executeOwn = (core: Core, seq: number, { body, session }: Request): Json =
   const fault = faultOfNext(core, body.next);
   if (fault !== undefined) return JSON.stringify({ failure: { code: "INVALID_INPUT", message: fault } });
   core.ending = { seq, next: body.next };
+  core.table.retire(body.next.membership.clients);
   return JSON.stringify({ value: body.next.membership.epoch });
 };
 
@@ -143,7 +144,7 @@ const resultOf = (kept: Kept, { tree }: BatchVote, withOutcome: boolean): ReplyR
 };
 
 const reply = (core: Core, client: PublicKey, seq: number, vote: BatchVote, results: ReplyResult[]): void => {
-  if (core.retired) return;
+  if (core.retired || client === NOBODY) return;
   const { epoch, view, tree, signature } = vote;
   const message: Reply = { replica: core.index, epoch, view, seq, root: rootOf(tree), signature, results };
   core.effects.push({ t: "reply", client, reply: message });
