@@ -57,6 +57,25 @@ describe("suspicions", () => {
     expect(suspicions.heard(0, { ...late(2, 2), kind: "slow-leader" }, 0)).toBeUndefined();
   });
 
+  it("keep the word of those who say little though another says whatever comes to its mind", () => {
+    const suspicions = new Suspicions(1);
+    expect(suspicions.heard(0, lie(3), 0)).toBeUndefined();
+    for (let view = 0; view < 10_000; view++) {
+      for (const about of [0, 1, 2])
+        suspicions.heard(3, { ...late(about, view), kind: view % 2 === 0 ? "slow-leader" : "equivocation" }, view);
+    }
+    expect(suspicions.heard(1, lie(3), 10_001)).toMatchObject({ about: 3, accusation: "lie" });
+  });
+
+  it("count a view once, however often one that is part of its accusers makes its own word forgotten", () => {
+    const suspicions = new Suspicions(1);
+    expect(suspicions.heard(0, late(2, 6), 0)).toBeUndefined();
+    for (let time = 0; time < 5; time++) {
+      expect(suspicions.heard(3, late(2, 6), time)).toBeUndefined();
+      for (let view = 100; view < 300; view++) suspicions.heard(3, late(1, view), time);
+    }
+  });
+
   it("forget what was said of a replica, and by it, when its seat has another one", () => {
     const suspicions = new Suspicions(1);
     suspicions.heard(0, lie(2), 0);

@@ -11,6 +11,7 @@
  */
 import type { Evidence } from "../consensus/effects.ts";
 import type { ReplicaIndex } from "../consensus/membership.ts";
+import { getOrMake } from "../lib/map.ts";
 import type { Accusation } from "./machine.ts";
 
 const ACCUSATIONS: Readonly<Record<Evidence["kind"], Accusation>> = {
@@ -26,8 +27,8 @@ const ACCUSATIONS: Readonly<Record<Evidence["kind"], Accusation>> = {
 
 const STRIKES = 3;
 const STRIKES_MS = 60_000;
-/** What is remembered of one set: the accusers are at most as many as its replicas, and so are the accused. */
-const MOST_VIEWS = 64;
+/** Accusations of one replica that are remembered. By replica: one that makes up thousands must not have those of the others forgotten. */
+const MOST_SAID = 64;
 
 export interface Conviction {
   about: ReplicaIndex;
@@ -38,9 +39,11 @@ export interface Conviction {
 export class Suspicions {
   readonly #needed: number;
   readonly #accusers = new Map<string, Set<ReplicaIndex>>();
+  /** What each has said, the oldest first: keys of `#accusers`. */
+  readonly #said = new Map<ReplicaIndex, Set<string>>();
   /** By view: what the first replica said that has seen two proposals. */
   readonly #seen = new Map<string, string>();
-  readonly #strikes = new Map<ReplicaIndex, number[]>();
+  readonly #strikes = new Map<ReplicaIndex, { view: number; at: number }[]>();
 
   constructor(faults: number) {
     this.#needed = faults + 1;
@@ -56,20 +59,16 @@ export class Suspicions {
       if (told !== undefined) return { about, accusation: "equivocation", detail: told };
     }
     // Each view is its own accusation of lateness; a lie is one whenever it was told.
-    const accusers = this.#accusersOf(isLate ? `${about}/${accusation}/${view}` : `${about}/${accusation}`);
-    if (accusers.has(from)) return undefined;
-    accusers.add(from);
-    if (accusers.size !== this.#needed) return undefined;
-    if (isLate && !this.#strike(about, now)) return undefined;
+    const { accusers, isNew } = this.#accuse(from, isLate ? `${about}/${accusation}/${view}` : `${about}/${accusation}`);
+    if (!isNew || accusers.size !== this.#needed) return undefined;
+    if (isLate && !this.#strike(about, view, now)) return undefined;
     return { about, accusation, detail };
   }
 
   /** What was seen of two proposals, once f + 1 replicas have spoken of the view. */
   #ofView(from: ReplicaIndex, about: ReplicaIndex, view: number, seen: string | undefined): string | undefined {
     const key = `${about}/view/${view}`;
-    const accusers = this.#accusersOf(key);
-    const isNew = !accusers.has(from);
-    accusers.add(from);
+    const { accusers, isNew } = this.#accuse(from, key);
     const known = this.#seen.get(key);
     if (known === undefined && seen !== undefined) this.#seen.set(key, seen);
     const isEnough = accusers.size === this.#needed ? isNew || known === undefined : accusers.size > this.#needed && known === undefined;
@@ -79,29 +78,39 @@ export class Suspicions {
   /** The seat has another replica: what was said of the one before it is void. */
   forget(about: ReplicaIndex): void {
     for (const key of this.#accusers.keys()) if (key.startsWith(`${about}/`)) this.#accusers.delete(key);
+    for (const said of this.#said.values()) for (const key of said) if (key.startsWith(`${about}/`)) said.delete(key);
+    this.#said.delete(about);
     for (const key of this.#seen.keys()) if (key.startsWith(`${about}/`)) this.#seen.delete(key);
     for (const accusers of this.#accusers.values()) accusers.delete(about);
     this.#strikes.delete(about);
   }
 
-  #accusersOf(key: string): Set<ReplicaIndex> {
-    let accusers = this.#accusers.get(key);
-    if (accusers === undefined) {
-      accusers = new Set();
-      this.#accusers.set(key, accusers);
-      if (this.#accusers.size > MOST_VIEWS) this.#drop(this.#accusers.keys().next().value!);
-    }
-    return accusers;
+  #accuse(from: ReplicaIndex, key: string): { accusers: ReadonlySet<ReplicaIndex>; isNew: boolean } {
+    const accusers = getOrMake(this.#accusers, key, () => new Set<ReplicaIndex>());
+    const isNew = !accusers.has(from);
+    accusers.add(from);
+    const said = getOrMake(this.#said, from, () => new Set<string>());
+    said.add(key);
+    if (said.size > MOST_SAID) this.#withdraw(from, said);
+    return { accusers, isNew };
   }
 
-  #drop(key: string): void {
+  /** The oldest that it has said. */
+  #withdraw(from: ReplicaIndex, said: Set<string>): void {
+    const key = said.values().next().value!;
+    said.delete(key);
+    const accusers = this.#accusers.get(key);
+    accusers?.delete(from);
+    if (accusers?.size !== 0) return;
     this.#accusers.delete(key);
     this.#seen.delete(key);
   }
 
-  #strike(about: ReplicaIndex, now: number): boolean {
-    const recent = (this.#strikes.get(about) ?? []).filter((at) => now - at < STRIKES_MS);
-    recent.push(now);
+  #strike(about: ReplicaIndex, view: number, now: number): boolean {
+    const recent = (this.#strikes.get(about) ?? []).filter(({ at }) => now - at < STRIKES_MS);
+    // One that makes its own word forgotten and says it again makes no other view of it.
+    if (recent.some((strike) => strike.view === view)) return false;
+    recent.push({ view, at: now });
     this.#strikes.set(about, recent.length >= STRIKES ? [] : recent);
     return recent.length >= STRIKES;
   }
