@@ -75,10 +75,11 @@ interface Move {
   t: SetInput["t"];
   index?: number;
   accusation?: "lie" | "silence";
+  version?: string;
 }
 
 /** What happens to the pod that sits there now, if any does. */
-const inputOf = (set: Harness, { t, index = 0, accusation = "lie" }: Move): SetInput => {
+const inputOf = (set: Harness, { t, index = 0, accusation = "lie", version = "v1" }: Move): SetInput => {
   const pod = set.machine.seats[index]!.pod ?? "none";
   switch (t) {
     case "ready":
@@ -89,6 +90,8 @@ const inputOf = (set: Harness, { t, index = 0, accusation = "lie" }: Move): SetI
       return { t, pod, epoch: set.machine.next?.epoch ?? 1 };
     case "accuse":
       return { t, index, accusation, detail: "" };
+    case "version":
+      return { t, version };
     default:
       return { t } as SetInput;
   }
@@ -100,6 +103,7 @@ class Rules {
   readonly #removed = new Set<string>();
   #epoch = 0;
   #members: readonly string[] = [];
+  #version = "";
 
   constructor(set: Harness) {
     this.#set = set;
@@ -110,13 +114,20 @@ class Rules {
     if (membership === undefined) return;
     expect(new Set(membership.replicas).size).toBe(4);
     for (const { state, key, index } of seats) if (state === "serving") expect(membership.replicas[index]).toBe(key);
-    if (membership.epoch === this.#epoch) return void expect(membership.replicas).toEqual(this.#members);
+    if (membership.epoch === this.#epoch) {
+      expect(membership.version).toBe(this.#version);
+      return void expect(membership.replicas).toEqual(this.#members);
+    }
     expect(membership.epoch).toBeGreaterThan(this.#epoch);
     for (const key of this.#members) if (!membership.replicas.includes(key)) this.#removed.add(key);
     for (const key of membership.replicas) expect(this.#removed).not.toContain(key);
     const isOrdered = this.#set.find("changed").some((effect) => effect.membership.epoch === membership.epoch);
-    if (isOrdered) expect(membership.replicas.filter((key) => !this.#members.includes(key))).toHaveLength(1);
+    const replaced = membership.replicas.filter((key) => !this.#members.includes(key)).length;
+    if (isOrdered && membership.version === this.#version) expect(replaced).toBe(1);
+    else if (isOrdered) expect(replaced).toBeLessThanOrEqual(1);
+    if (!this.#set.machine.spec.durable) expect(membership.version).toBe("v1");
     this.#epoch = membership.epoch;
+    this.#version = membership.version;
     this.#members = membership.replicas;
   }
 }
@@ -295,6 +306,54 @@ describe("a replica set", () => {
     expect(set.machine.membership!.epoch).toBe(2);
   });
 
+  it("has a deployment ordered as the next epoch of the same replicas", () => {
+    const set = new Harness(new ReplicaSetMachine(spec(true))).found();
+    const before = set.machine.membership!;
+    set.step({ t: "version", version: "v1" });
+    expect(set.effects).toEqual([]);
+    set.step({ t: "version", version: "v2" });
+    expect(set.find("reconfigure").map(({ membership }) => membership)).toEqual([{ ...before, version: "v2", epoch: 2 }]);
+    expect(set.machine.membership!.version).toBe("v1");
+    for (const index of [0, 1]) set.step({ t: "epoch", pod: set.podOf(index), epoch: 2 });
+    expect(set.machine.membership).toEqual({ ...before, version: "v2", epoch: 2 });
+    expect(set.find("replicate")).toEqual([]);
+  });
+
+  it("takes the last of the versions that were deployed while a change was under way", () => {
+    const set = new Harness(new ReplicaSetMachine(spec(true))).found();
+    for (const version of ["v2", "v3", "v4"]) set.step({ t: "version", version });
+    expect(set.find("reconfigure")).toHaveLength(1);
+    for (const index of [0, 1]) set.step({ t: "epoch", pod: set.podOf(index), epoch: 2 });
+    expect(set.find("reconfigure").map(({ membership: { epoch, version } }) => [epoch, version])).toEqual([
+      [2, "v2"],
+      [3, "v4"],
+    ]);
+  });
+
+  it("tells a replica that comes back in the midst of a change what it will be", () => {
+    const set = new Harness(new ReplicaSetMachine(spec(true))).found();
+    set.step({ t: "version", version: "v2" });
+    set.step({ t: "gone", pod: set.podOf(2), detail: "killed" });
+    set.ready(2);
+    expect(set.find("replicate")).toMatchObject([{ index: 2, membership: { epoch: 1, version: "v1" } }]);
+    expect(set.find("announce").map(({ membership }) => membership.version)).toEqual(["v1", "v2"]);
+  });
+
+  it("resumes with the code that its state is of, and then has what was deployed meanwhile ordered", () => {
+    const before = new Harness(new ReplicaSetMachine(spec(true))).found();
+    const after = new Harness(new ReplicaSetMachine({ ...spec(true), version: "v2" }, before.machine.membership), 100);
+    for (const [index, key] of before.directories) after.directories.set(index, key);
+    after.step({ t: "want" });
+    after.ready(0, 1, 2);
+    expect(after.find("replicate").map(({ membership }) => membership.version)).toEqual(["v1", "v1", "v1"]);
+    expect(after.find("reconfigure")).toMatchObject([{ membership: { epoch: 2, version: "v2" } }]);
+  });
+
+  it("without state has one version", () => {
+    const set = new Harness().found();
+    expect(set.step({ t: "version", version: "v2" })).toEqual([]);
+  });
+
   it("keeps its rules whatever happens, in whatever order", () => {
     const input = fc.oneof(
       fc.record({ t: fc.constant("want" as const) }),
@@ -304,6 +363,7 @@ describe("a replica set", () => {
       fc.record({ t: fc.constant("ready" as const), index: fc.nat(3) }),
       fc.record({ t: fc.constant("gone" as const), index: fc.nat(3) }),
       fc.record({ t: fc.constant("epoch" as const), index: fc.nat(3) }),
+      fc.record({ t: fc.constant("version" as const), version: fc.constantFrom("v1", "v2", "v3") }),
       fc.record({ t: fc.constant("accuse" as const), index: fc.nat(3), accusation: fc.constantFrom("lie" as const, "silence" as const) }),
     );
     fc.assert(

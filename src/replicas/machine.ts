@@ -10,8 +10,9 @@
  *            └────────────────────┴─────────────────┴──────────────────────────────────┘
  *
  * R1  A key sits in one seat of one epoch after another without a gap, and never comes back once its seat was given to another key.
- * R2  One change of the membership is under way at a time, and it replaces one seat.
+ * R2  One change of the membership is under way at a time, and it replaces at most one seat.
  * R3  A set that keeps state is founded once: as long as a quorum of its keys can come back, it waits for them.
+ * R4  The version changes with the epoch only, so that one code executes an epoch, at each replica. A set without state has one version.
  */
 import type { PublicKey } from "../consensus/crypto.ts";
 import { leaderOf, type Membership, quorumOf, type ReplicaIndex, replicasOf, weakOf } from "../consensus/membership.ts";
@@ -21,6 +22,7 @@ export interface SetSpec {
   set: string;
   application: string;
   function: string;
+  /** Whose code is to be executed. */
   version: string;
   faults: number;
   /** Its replicas keep state on disk, and come back with it under their old keys. */
@@ -61,6 +63,8 @@ export type SetInput =
   /** The replica says that this epoch has begun for it. */
   | { t: "epoch"; pod: string; epoch: number }
   | { t: "view"; pod: string; view: number }
+  /** The code of this version is to be executed, as soon as may be. */
+  | { t: "version"; version: string }
   /** The replica has voted, or has the state that it had missed. */
   | { t: "works"; pod: string }
   /** Nobody needs the set now. */
@@ -94,8 +98,10 @@ export class ReplicaSetMachine {
   phase: SetPhase = "down";
   /** In force; of a set that was never founded `undefined`. */
   membership: Membership | undefined;
-  /** Ordered by the replicas, and not in force yet. */
+  /** Being ordered by the replicas, and not in force yet. */
   next: Membership | undefined;
+  /** Whose code is to be executed. */
+  #version: string;
   #lastEpoch: number;
   /** The epoch whose members began with nothing. A set that keeps state has one for ever (R3). */
   #foundedIn = 1;
@@ -105,6 +111,7 @@ export class ReplicaSetMachine {
   /** @param membership the last one of an earlier life @param next one that was being ordered then */
   constructor(spec: SetSpec, membership?: Membership, next?: Membership) {
     this.spec = spec;
+    this.#version = spec.version;
     this.membership = membership;
     this.next = spec.durable ? next : undefined;
     this.#lastEpoch = Math.max(membership?.epoch ?? 0, next?.epoch ?? 0);
@@ -134,6 +141,10 @@ export class ReplicaSetMachine {
         break;
       case "view":
         this.#views.set(input.pod, input.view);
+        break;
+      case "version":
+        this.#version = this.spec.durable ? input.version : this.#version;
+        this.#changeNext(effects);
         break;
       case "works":
         this.#works(input.pod, effects);
@@ -204,8 +215,11 @@ export class ReplicaSetMachine {
 
   #isTaken(key: PublicKey, seat: Seat): boolean {
     if (this.seats.some((other) => other !== seat && other.key === key)) return true;
-    const at = this.membership?.replicas.indexOf(key) ?? -1;
-    return at >= 0 && (at !== seat.index || seat.mustBeNew);
+    // That of the membership which is being ordered will be in force soon, whether its replica is still there or not.
+    return [this.membership, this.next].some((each) => {
+      const at = each?.replicas.indexOf(key) ?? -1;
+      return at >= 0 && (at !== seat.index || (seat.mustBeNew && each === this.membership));
+    });
   }
 
   #found(effects: SetEffect[]): void {
@@ -226,7 +240,7 @@ export class ReplicaSetMachine {
     effects.push({ t: "open", membership, isNew: false });
     for (const seat of known) this.#serve(seat, membership, effects);
     if (this.next !== undefined) effects.push({ t: "reconfigure", membership: this.next });
-    this.#replaceNext(effects);
+    this.#changeNext(effects);
   }
 
   /** By the membership in force, or by the one that was being ordered when the control plane ended. */
@@ -235,8 +249,8 @@ export class ReplicaSetMachine {
   }
 
   #membershipOf(replicas: PublicKey[]): Membership {
-    const { set, application, function: fn, version, faults, client } = this.spec;
-    return { set, application, function: fn, version, epoch: ++this.#lastEpoch, faults, replicas, clients: [client] };
+    const { set, application, function: fn, faults, client } = this.spec;
+    return { set, application, function: fn, version: this.#version, epoch: ++this.#lastEpoch, faults, replicas, clients: [client] };
   }
 
   #serve(seat: Seat, membership: Membership, effects: SetEffect[]): void {
@@ -249,18 +263,20 @@ export class ReplicaSetMachine {
 
   #join(seat: Seat, effects: SetEffect[]): void {
     const membership = this.membership!;
-    if (membership.replicas[seat.index] !== seat.key) return this.#replaceNext(effects);
+    if (membership.replicas[seat.index] !== seat.key) return this.#changeNext(effects);
     this.#serve(seat, membership, effects);
     effects.push({ t: "announce", membership });
+    // Its epoch may begin before this one is told that it has.
+    if (this.next !== undefined) effects.push({ t: "announce", membership: this.next });
   }
 
-  /** Has the next seat's new key ordered in, if no other change is under way (R2). */
-  #replaceNext(effects: SetEffect[]): void {
+  /** Has the next seat's new key ordered in, or the next version, if no other change is under way (R2). */
+  #changeNext(effects: SetEffect[]): void {
     if (this.phase !== "serving" || this.next !== undefined) return;
     const seat = this.seats.find(({ state }) => state === "ready");
-    if (seat === undefined) return;
+    if (seat === undefined && this.membership!.version === this.#version) return;
     const replicas = [...this.membership!.replicas];
-    replicas[seat.index] = seat.key!;
+    if (seat !== undefined) replicas[seat.index] = seat.key!;
     this.next = this.#membershipOf(replicas);
     this.#told.clear();
     effects.push({ t: "reconfigure", membership: this.next });
@@ -280,7 +296,7 @@ export class ReplicaSetMachine {
       if (each.state === "ready" && each.key === membership.replicas[each.index]) this.#serve(each, membership, effects);
     }
     effects.push({ t: "announce", membership });
-    this.#replaceNext(effects);
+    this.#changeNext(effects);
   }
 
   #works(pod: string, effects: SetEffect[]): void {
