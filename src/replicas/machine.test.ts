@@ -306,6 +306,21 @@ describe("a replica set", () => {
     expect(set.machine.membership!.epoch).toBe(2);
   });
 
+  it("takes no key that is being ordered in for another seat, though its replica has gone", () => {
+    const set = new Harness(new ReplicaSetMachine(spec(true))).found();
+    set.step({ t: "accuse", index: 1, accusation: "lie", detail: "" });
+    set.ready(1);
+    const key = set.machine.next!.replicas[1]!;
+    set.room = 0;
+    set.step({ t: "gone", pod: set.podOf(1), detail: "exit code 1" });
+    set.step({ t: "gone", pod: set.podOf(3), detail: "exit code 1" });
+    set.step({ t: "acquired", index: 3, pod: "thief" });
+    set.effects.length = 0;
+    set.step({ t: "ready", pod: "thief", key, address: "somewhere" });
+    expect(set.machine.seats[3]!.state).toBe("empty");
+    expect(set.effects).toContainEqual({ t: "end", pod: "thief" });
+  });
+
   it("has a deployment ordered as the next epoch of the same replicas", () => {
     const set = new Harness(new ReplicaSetMachine(spec(true))).found();
     const before = set.machine.membership!;

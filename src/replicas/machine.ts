@@ -159,6 +159,11 @@ export class ReplicaSetMachine {
     return effects;
   }
 
+  /** Whose code is executed; while a change is under way, of the epoch that ends. */
+  get version(): string {
+    return this.membership?.version ?? this.#version;
+  }
+
   /** Replicas that work under the membership in force. */
   get serving(): number {
     return this.seats.filter(({ state }) => state === "serving").length;
