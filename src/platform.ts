@@ -195,8 +195,9 @@ const connect = (choices: Choices): Connected => {
     directory: dataDirectory === "" ? undefined : join(dataDirectory, "applications"),
     memoryMb: limits.podMemoryMb,
     inspectTimeoutMs: INSPECT_TIMEOUT_MS,
-    // Replica sets certify results; nothing compares two pods' yet.
-    trust: ["one", "quorum"],
+    trust: ["one", "compare", "quorum"],
+    check: (version) => replicas.check(version),
+    deployed: (application) => replicas.deployed(application),
   });
   const state = new StateService({
     rows: journal.state,
@@ -261,7 +262,7 @@ const connect = (choices: Choices): Connected => {
     defaults: limits,
     mostStarting: MOST_STARTING,
   });
-  const replicas = new ReplicaSets(
+  const replicas: ReplicaSets = new ReplicaSets(
     {
       fleet,
       clock,
@@ -269,6 +270,7 @@ const connect = (choices: Choices): Connected => {
       rows: journal.state,
       nextVersion: () => state.nextVersion(),
       home: applications.homeOf,
+      currentOf: (fn) => registry.homeOfFunction(fn)?.version,
       pending: (fn, version) => runs.pendingOf(fn, version),
       admin: {
         replicaFault: (fault) => admin.replicaFault(fault),
@@ -285,6 +287,7 @@ const connect = (choices: Choices): Connected => {
       maxLogBytes: limits.maxLogBytesPerCall,
     },
   );
+  const comparisons = new Comparisons({ fleet, clock, lied: (lie) => admin.podLied(lie) }, limits.podIdleMs);
   const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };
   const scheduler = new Scheduler(
     fleet,
@@ -295,7 +298,7 @@ const connect = (choices: Choices): Connected => {
     invocations,
     services.placement,
     // Pods of a platform without files are no processes, and their replicas would prove nothing.
-    dataDirectory === "" ? undefined : replicas,
+    { quorum: dataDirectory === "" ? undefined : replicas, compare: comparisons },
   );
   const autoscaler = new Autoscaler<Target>(services);
   services.connect(scheduler, (now) => autoscaler.look(now));
@@ -353,6 +356,7 @@ const connect = (choices: Choices): Connected => {
     admin,
     drills,
     replicas,
+    comparisons,
     counts,
     slotsPerPod,
     maxPayloadBytes: limits.maxPayloadBytes,
@@ -381,6 +385,7 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     drills,
     cluster,
     replicas,
+    comparisons,
   } = parts;
   await applications.recover();
   await state.start();
@@ -401,6 +406,7 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     cluster.stop();
     await scheduler.drain(limits.drainMs);
     replicas.stop();
+    comparisons.stop();
     scheduler.stop();
     runs.stop();
     monitor.stop();

@@ -35,6 +35,10 @@ export interface ApplicationOptions {
   inspectTimeoutMs: number;
   /** What functions may have as their `trust`. Default: `one`, as nothing but replicas can certify results. */
   trust?: readonly Trust[];
+  /** Refuses a version that can't go on with what earlier ones have left. @throws {LockstepError} APPLICATION_INVALID */
+  check?(version: ApplicationVersion): void;
+  /** This application has another current version now. */
+  deployed?(application: string): void;
 }
 
 export class Applications {
@@ -89,6 +93,7 @@ export class Applications {
     const version = this.check(bundle, known?.manifest ?? (await this.#inspect(bundle)));
     await this.#journal.saveApplication(bundle, version);
     this.#registry.add(version);
+    this.#options.deployed?.(version.application);
     return version;
   }
 
@@ -102,6 +107,7 @@ export class Applications {
     const version: ApplicationVersion = { application, version: named, manifest, deployedAt: this.#clock.now(), current: true };
     checkSchedules(version);
     this.#registry.checkNames(version);
+    this.#options.check?.(version);
     return version;
   }
 

@@ -292,11 +292,11 @@ export class RunService implements HostEvents {
   }
 
   /** Attempts of a function's version that are under way, or will be: `run/seq/attempt`. */
-  pendingOf(fn: string, version: string): string[] {
+  pendingOf(fn: string, version?: string): string[] {
     const found: string[] = [];
     for (const { head, entries } of this.#memory.values()) {
       for (const entry of entries.values()) {
-        if (entry.fn === fn && entry.version === version) found.push(`${head.id}/${entry.seq}/${entry.attempt}`);
+        if (entry.fn === fn && (version === undefined || entry.version === version)) found.push(`${head.id}/${entry.seq}/${entry.attempt}`);
       }
     }
     return found;

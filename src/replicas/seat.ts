@@ -10,6 +10,9 @@ export interface SeatListener {
   gone(pod: Pod, exit: PodExit): void;
 }
 
+/** Of the version that the set executes when the seat is taken. */
+export type SeatRole = Pick<Tenant, "role" | "application" | "version" | "path">;
+
 /** A seat of a replica set as the tenant of its pod. */
 export class SeatTenant implements Tenant {
   readonly role: string;
@@ -27,7 +30,7 @@ export class SeatTenant implements Tenant {
   pod: Pod | undefined;
   readonly #listener: SeatListener;
 
-  constructor({ role, application, version, path }: Tenant, index: ReplicaIndex, memoryMb: number, listener: SeatListener) {
+  constructor({ role, application, version, path }: SeatRole, index: ReplicaIndex, memoryMb: number, listener: SeatListener) {
     this.role = role;
     this.application = application;
     this.version = version;

@@ -6,16 +6,19 @@
  *
  * P1  A set is asked for by the first call, and ended when none has come for a while: what its replicas keep on disk comes back with it.
  * P2  An epoch of a set is never used twice, so that a certificate names one membership.
+ * P3  A function that keeps state has one set for all versions of its application. It executes the code of the current version, or of the
+ *     last one in which the function has kept state: a deployment without it leaves the state where it is.
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Admin } from "../admin/service.ts";
 import type { PodExit } from "../cluster/port.ts";
 import { membershipText } from "../consensus/canonical.ts";
-import type { CertifiedMembership, Membership } from "../consensus/membership.ts";
+import { type CertifiedMembership, type Membership, setNameOf } from "../consensus/membership.ts";
 import type { StateRows } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
+import type { ApplicationVersion } from "../protocol/application.ts";
 import type { EventBody } from "../protocol/events.ts";
 import type { ReplicaDrillKind } from "../protocol/faults.ts";
 import type { ToPod } from "../protocol/pod.ts";
@@ -29,6 +32,7 @@ import { openKeys, type PlatformKeys } from "./keys.ts";
 import type { SetSpec } from "./machine.ts";
 import { nodeCrypto } from "./node-crypto.ts";
 import { ReplicaSet, type SetListener, type SetParts, type SetTenant, type StoredSet } from "./set.ts";
+import { SetTenants } from "./tenants.ts";
 
 export interface ReplicaSetsParts {
   fleet: Pick<Fleet, "acquire" | "send" | "end">;
@@ -37,8 +41,10 @@ export interface ReplicaSetsParts {
   rows: Pick<StateRows, "list">;
   nextVersion(): number;
   home(fn: string, version: string): FunctionHome | undefined;
-  /** Calls of a function that are under way, as `run/seq/attempt`. */
-  pending(fn: string, version: string): string[];
+  /** The version in which new runs call the function. */
+  currentOf(fn: string): string | undefined;
+  /** Calls of a function that are under way, as `run/seq/attempt`; without a version those of all. */
+  pending(fn: string, version?: string): string[];
   /** Told of replicas that fail, and of seats that are whole again. */
   admin: Pick<Admin, "replicaFault" | "replicaRepaired">;
 }
@@ -56,6 +62,12 @@ export interface ReplicaSetsOptions {
   maxLogBytes: number;
 }
 
+/** A set at work, and whose calls it executes. */
+interface Work {
+  readonly set: ReplicaSet;
+  readonly tenants: SetTenants;
+}
+
 const SPACE = "$replicas";
 const PAGE = 1_000;
 /** Sessions of one life of the control plane. */
@@ -64,8 +76,8 @@ const SESSIONS = 2 ** 20;
 export class ReplicaSets implements PodSource {
   readonly #parts: ReplicaSetsParts;
   readonly #options: ReplicaSetsOptions;
-  readonly #sets = new Map<string, ReplicaSet>();
-  readonly #byPod = new Map<Pod, ReplicaSet>();
+  readonly #sets = new Map<string, Work>();
+  readonly #byPod = new Map<Pod, Work>();
   readonly #stored = new Map<string, StoredSet>();
   readonly #certified = new Map<string, CertifiedMembership>();
   #keys: PlatformKeys | undefined;
@@ -91,11 +103,14 @@ export class ReplicaSets implements PodSource {
   /** All runs that were under way are read back: which results the replicas must keep is known. */
   recovered(): void {
     this.#isReady = true;
-    for (const set of this.#sets.values()) set.want();
+    for (const { set } of this.#sets.values()) set.want();
   }
 
   stop(): void {
-    for (const set of this.#sets.values()) set.stop();
+    for (const { set, tenants } of this.#sets.values()) {
+      tenants.stop();
+      set.stop();
+    }
   }
 
   // ---------------------------------------------------------------- as a source of pods
@@ -103,36 +118,102 @@ export class ReplicaSets implements PodSource {
   acquire(tenant: Tenant): Pod | undefined {
     const home = this.#parts.home(tenant.role, tenant.version);
     if (home === undefined) return undefined;
-    const name = nameOf(home.application, tenant.role, tenant.version);
-    const known = this.#sets.get(name);
-    if (known !== undefined) return known.pod;
-    const set = this.#make(name, tenant as SetTenant, home);
-    this.#sets.set(name, set);
-    this.#byPod.set(set.pod, set);
-    if (this.#isReady) set.want();
-    return set.pod;
+    const name = setNameOf({ application: home.application, function: tenant.role, version: tenant.version }, home.spec.stateful === true);
+    let work = this.#sets.get(name);
+    if (work === undefined) {
+      work = this.#make(name, tenant, home);
+      this.#sets.set(name, work);
+      if (this.#isReady) work.set.want();
+    }
+    const pod = work.tenants.podOf(tenant as SetTenant);
+    this.#byPod.set(pod, work);
+    work.tenants.welcome(pod);
+    return pod;
   }
 
   send(pod: Pod, message: ToPod): void {
-    const set = this.#byPod.get(pod);
-    if (message.t === "invoke") set?.invoke(message);
-    else if (message.t === "abort") set?.abort(message.lease);
+    const work = this.#byPod.get(pod);
+    if (work === undefined) return;
+    if (message.t === "invoke") {
+      work.tenants.leased(pod, message.lease);
+      work.set.pod.inFlight = work.tenants.underWay;
+      work.set.invoke(message);
+    } else if (message.t === "abort") {
+      work.tenants.withdrawn(pod, message.lease);
+      work.set.abort(message.lease);
+      this.#rest(work);
+    }
   }
 
   idle(pod: Pod): void {
-    this.#byPod.get(pod)?.idle();
+    const work = this.#byPod.get(pod);
+    if (work === undefined) return;
+    work.tenants.idle(pod, () => this.#leave(work, pod));
+    this.#rest(work);
   }
 
   end(pod: Pod, _graceMs: number, _reason?: PodExit["reason"]): void {
-    this.#byPod.get(pod)?.end();
+    const work = this.#byPod.get(pod);
+    if (work !== undefined) this.#leave(work, pod);
+  }
+
+  #rest({ set, tenants }: Work): void {
+    set.pod.inFlight = tenants.underWay;
+    if (tenants.underWay === 0) set.idle();
+  }
+
+  /** The set goes with the last whose calls it has executed. */
+  #leave({ set, tenants }: Work, pod: Pod): void {
+    this.#byPod.delete(pod);
+    if (tenants.pods().every((each) => each === pod)) set.end();
+    else tenants.leave(pod, NO_CALLS);
   }
 
   loaded(): void {}
 
+  // ---------------------------------------------------------------- deployments
+
+  /**
+   * Whether the version can go on with the state that its functions have.
+   * @throws {LockstepError} APPLICATION_INVALID
+   */
+  check({ application, manifest }: Pick<ApplicationVersion, "application" | "manifest">): void {
+    for (const spec of manifest.functions) {
+      const stored = spec.stateful === true ? this.#storedOf(application, spec.name) : undefined;
+      if (stored === undefined) continue;
+      const { faults, version } = stored.membership.membership;
+      const before = this.#parts.home(spec.name, version)?.spec;
+      if ((spec.faults ?? 1) !== faults) throw misfit(spec.name, "faults", faults, spec.faults ?? 1);
+      if (before !== undefined && before.stateKey !== spec.stateKey) throw misfit(spec.name, "key", before.stateKey, spec.stateKey);
+    }
+  }
+
+  /** This is the current version of its application now. Sets that are not at work learn of it when they are asked for. */
+  deployed(application: string): void {
+    for (const { set } of this.#sets.values()) {
+      const { spec } = set;
+      if (spec.application === application && spec.durable) set.deploy(this.#versionOf(application, spec.function, spec.version));
+    }
+  }
+
+  #storedOf(application: string, fn: string): StoredSet | undefined {
+    return this.#stored.get(setNameOf({ application, function: fn, version: "" }, true));
+  }
+
+  /** Whose code the set of a function that keeps state executes (P3). */
+  #versionOf(application: string, fn: string, asked: string): string {
+    const { currentOf, home } = this.#parts;
+    const current = currentOf(fn);
+    const found = current === undefined ? undefined : home(fn, current);
+    if (current !== undefined && found?.application === application && found.spec.stateful === true) return current;
+    const stored = this.#storedOf(application, fn);
+    return (stored?.next ?? stored?.membership)?.membership.version ?? asked;
+  }
+
   // ---------------------------------------------------------------- for people
 
   views(): ReplicaSetView[] {
-    return [...this.#sets.values()].map(viewOf);
+    return [...this.#sets.values()].map(({ set }) => viewOf(set));
   }
 
   /** The key by which certificates are checked, as PEM lies in `keys/admin.pub` too. */
@@ -148,7 +229,7 @@ export class ReplicaSets implements PodSource {
 
   /** The function's set that was made last. @throws {LockstepError} UNKNOWN_POD when none is at work */
   #setOf(fn: string | undefined): ReplicaSet {
-    const set = [...this.#sets.values()].reverse().find(({ spec }) => fn === undefined || spec.function === fn);
+    const set = [...this.#sets.values()].reverse().find((work) => fn === undefined || work.set.spec.function === fn)?.set;
     if (set?.machine.phase === "serving") return set;
     const whose = fn === undefined ? "" : ` of "${fn}"`;
     throw new LockstepError("UNKNOWN_POD", `no replica set${whose} is at work: call a function with trust "quorum" first`, {
@@ -158,17 +239,22 @@ export class ReplicaSets implements PodSource {
 
   // ---------------------------------------------------------------- making sets
 
-  #make(name: string, tenant: SetTenant, { application, spec }: FunctionHome): ReplicaSet {
+  #make(name: string, { role, version: asked }: Tenant, home: FunctionHome): Work {
+    const { application } = home;
+    const durable = home.spec.stateful === true;
+    const version = durable ? this.#versionOf(application, role, asked) : asked;
+    const { spec } = this.#parts.home(role, version) ?? home;
+    const stored = this.#stored.get(name);
     const keys = this.#openKeys();
     const { directory, defaultMemoryMb, defaultTimeoutMs, idleMs, recoveryEveryMs, maxLogBytes } = this.#options;
     const { fleet, clock, turn, pending } = this.#parts;
     const setSpec: SetSpec = {
       set: name,
       application,
-      function: tenant.role,
-      version: tenant.version,
-      faults: spec.faults ?? 1,
-      durable: spec.stateful === true,
+      function: role,
+      version,
+      faults: durable && stored !== undefined ? stored.membership.membership.faults : (spec.faults ?? 1),
+      durable,
       client: keys.clientKey,
       ...(spec.stateKey === undefined ? {} : { stateKey: spec.stateKey }),
     };
@@ -180,25 +266,27 @@ export class ReplicaSets implements PodSource {
       certify: (membership) => this.#certify(membership),
       clientKey: keys.clientKey,
       nextSession: () => this.#options.epoch * SESSIONS + ++this.#session,
-      pending: () => pending(tenant.role, tenant.version),
+      pending: () => pending(role, durable ? undefined : version),
       afterCommit: (effect) => turn.after(effect),
       store: (stored) => this.#store(name, stored),
-      codeOf: (version) => {
-        const home = this.#parts.home(tenant.role, version);
-        return { path: home?.path ?? "", timeoutMs: home?.spec.timeoutMs ?? defaultTimeoutMs };
+      codeOf: (of) => {
+        const code = this.#parts.home(role, of);
+        return { path: code?.path ?? "", timeoutMs: code?.spec.timeoutMs ?? defaultTimeoutMs };
       },
       directoryOf: (index, generation) => join(directory, "replicas", folderOf(name), `${index}-${generation}`),
       told: this.#listener(),
     };
     const options = { memoryMb: spec.memoryMb ?? defaultMemoryMb, idleMs, recoveryEveryMs, maxLogBytes };
-    return new ReplicaSet(setSpec, tenant, options, parts, this.#stored.get(name));
+    const { path } = parts.codeOf(version);
+    const tenants = new SetTenants({ set: name, role, application, version, path, memoryMb: options.memoryMb }, clock, idleMs);
+    return { set: new ReplicaSet(setSpec, tenants, options, parts, stored), tenants };
   }
 
   #listener(): SetListener {
     const { turn, admin } = this.#parts;
     const tell = (set: ReplicaSet, state: "serving" | "waiting", reason: string): void => {
-      const { set: name, function: fn, version } = set.spec;
-      const { membership, serving, seats } = set.machine;
+      const { set: name, function: fn } = set.spec;
+      const { version, membership, serving, seats } = set.machine;
       turn.event({
         type: "replicas.changed",
         set: name,
@@ -220,16 +308,19 @@ export class ReplicaSets implements PodSource {
         admin.replicaFault({ ...seat, isLeader, what, detail, calls: underWay, detectionMs: 0 });
       },
       repaired: ({ spec }, { index, did }) => admin.replicaRepaired(spec.set, index, did),
-      closed: (set, reason) => tell(set, "waiting", reason),
+      closed: (set, reason) => {
+        if (set.machine.phase !== "serving") this.#sets.get(set.spec.set)?.tenants.closed();
+        tell(set, "waiting", reason);
+      },
       ended: (set) => this.#ended(set),
     };
   }
 
-  #ended(set: ReplicaSet): void {
-    this.#sets.delete(set.spec.set);
-    this.#byPod.delete(set.pod);
-    const exit: PodExit = { reason: "deleted", memory: false, detail: "no calls", output: "" };
-    set.pod.tenant?.gone(set.pod, exit);
+  #ended({ spec }: ReplicaSet): void {
+    const tenants = this.#sets.get(spec.set)?.tenants;
+    this.#sets.delete(spec.set);
+    for (const pod of tenants?.pods() ?? []) this.#byPod.delete(pod);
+    tenants?.gone(undefined, NO_CALLS);
   }
 
   #store(name: string, stored: StoredSet): void {
@@ -254,7 +345,14 @@ export class ReplicaSets implements PodSource {
   }
 }
 
-const nameOf = (application: string, fn: string, version: string): string => `${application}/${fn}@${version}`;
+const NO_CALLS: PodExit = { reason: "deleted", memory: false, detail: "no calls", output: "" };
+
+const misfit = (fn: string, field: string, before: unknown, now: unknown): LockstepError =>
+  new LockstepError(
+    "APPLICATION_INVALID",
+    `function "${fn}" keeps state with ${field} ${JSON.stringify(before) ?? "unset"}, and can't go on with ${JSON.stringify(now) ?? "none"}: leave it as it was, or give the function another name`,
+    { details: { field, function: fn } },
+  );
 
 /** Names of functions may have characters that folders can't. */
 const folderOf = (name: string): string => createHash("sha256").update(name).digest("hex").slice(0, 32);
@@ -265,7 +363,7 @@ const viewOf = ({ spec, machine, underWay }: ReplicaSet): ReplicaSetView => {
     set: spec.set,
     application: spec.application,
     function: spec.function,
-    version: spec.version,
+    version: machine.version,
     faults: spec.faults,
     durable: spec.durable,
     state: phase === "serving" ? (hasQuorum ? "serving" : "waiting") : "forming",

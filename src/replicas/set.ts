@@ -75,6 +75,8 @@ export interface SetListener {
 
 const RETRY_MS = 100;
 const MOST_RETRY_MS = 5_000;
+/** How long a set that can't serve holds pods while there is no room for the others. */
+const HOLD_MS = 2_000;
 
 export class ReplicaSet {
   readonly spec: SetSpec;
@@ -92,6 +94,10 @@ export class ReplicaSet {
   /** Replicas in a row that ended before they worked. */
   #failures = 0;
   #recoverNext = 0;
+  /** Since when it has held some of its pods while there was no room for the others. */
+  #starvedSince: number | undefined;
+  /** How often it has given them back. */
+  #pauses = 0;
   #isOver = false;
 
   constructor(spec: SetSpec, tenant: SetTenant, options: SetOptions, parts: SetParts, stored?: StoredSet) {
@@ -141,7 +147,6 @@ export class ReplicaSet {
 
   abort(lease: number): void {
     this.#calls.abort(lease);
-    if (this.pod.zombies > 0) this.pod.zombies--;
   }
 
   idle(): void {
@@ -232,7 +237,10 @@ export class ReplicaSet {
   #acquire({ index, fresh }: SetEffect & { t: "acquire" }): void {
     if (this.#timers.has("acquire")) return;
     const generation = this.#generations[index]! + (fresh ? 1 : 0);
-    const seat = new SeatTenant(this.#tenant, index, this.#options.memoryMb, {
+    const { function: role, application } = this.spec;
+    const { version } = this.machine;
+    const { path } = this.#parts.codeOf(version);
+    const seat = new SeatTenant({ role, application, version, path }, index, this.#options.memoryMb, {
       connected: (pod) => this.#prepare(index, pod),
       message: (pod, message) => this.#hear(pod, message),
       gone: (pod, exit) => this.#gone(pod, exit),
@@ -242,13 +250,33 @@ export class ReplicaSet {
     const pod = this.#parts.fleet.acquire(seat);
     if (pod === undefined) {
       if (fresh) this.#generations[index]--;
-      return this.#later();
+      return this.#starve();
     }
     seat.pod = pod;
     // What an accused replica has left must not come back with the next life of the control plane.
     if (fresh && this.spec.durable) this.#store();
     this.#seats.set(pod.id, seat);
     this.#step({ t: "acquired", index, pod: pod.id });
+  }
+
+  /**
+   * There is no room for all of its pods. Two sets that each hold what the other one lacks would wait for ever: one that can't serve gives back
+   * what it has after a while, and asks again after a pause that is another one for each set and time.
+   */
+  #starve(): void {
+    if (this.machine.phase !== "forming") return this.#later();
+    const { clock, crypto, told } = this.#parts;
+    const now = clock.now();
+    if (this.#starvedSince === undefined) {
+      const reason = `there is room for ${this.#seats.size} of its ${this.machine.seats.length} pods: raise maxPods or maxPodMemoryMb`;
+      if (this.#pauses === 0) told.closed(this, reason);
+      this.#starvedSince = now;
+    }
+    if (now - this.#starvedSince < HOLD_MS) return this.#later();
+    this.#starvedSince = undefined;
+    const share = Number.parseInt(crypto.hash(`${this.spec.set}/${this.#pauses++}`).slice(0, 4), 16) / 0xffff;
+    this.#timers.after("acquire", MOST_RETRY_MS * share, () => this.#step({ t: "tick" }));
+    for (const { pod } of this.#seats.values()) if (pod !== undefined) this.#parts.fleet.end(pod, 0);
   }
 
   /** No room, or replicas that die as they begin: asked for again after a while, which grows with the failures. */
@@ -321,6 +349,8 @@ export class ReplicaSet {
     if (this.#options.recoveryEveryMs > 0) this.#recoverOne();
     this.pod.coldStartMs ??= this.#parts.clock.now() - this.pod.startedAt;
     this.pod.state = "ready";
+    this.#starvedSince = undefined;
+    this.#pauses = 0;
     // One that an earlier life of the control plane had begun, or that came before there was anybody to order it.
     if (next !== undefined) this.#calls.reconfigure(this.#parts.certify(next));
     this.#tenant.connected(this.pod);
