@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ReplicaSet, signAs } from "../testing/replica-set.ts";
+import { signAs } from "../testing/replica-keys.ts";
+import { ReplicaSet } from "../testing/replica-set.ts";
 import { checkpointText } from "./canonical.ts";
 import type { PeerMessage } from "./messages.ts";
 

@@ -1,5 +1,6 @@
 import { checkpointText, membershipText, stateText } from "./canonical.ts";
-import type { Ahead, Core, OwnCheckpoint } from "./core.ts";
+import type { Core } from "./core.ts";
+import type { Ahead, OwnCheckpoint } from "./core-parts.ts";
 import type { Digest } from "./crypto.ts";
 import { leaderOf, type Membership, quorumOf, type ReplicaIndex } from "./membership.ts";
 import type { CheckpointVote, PeerMessage, StableCheckpoint } from "./messages.ts";
@@ -122,7 +123,8 @@ export const learnStable = (core: Core, stable: StableCheckpoint, more?: Pick<Ah
 export const stabilise = (core: Core): boolean => {
   const stable = core.ahead?.stable;
   const own = stable === undefined ? undefined : core.checkpoints.get(stable.seq);
-  if (core.state !== "present" || stable === undefined || own?.pages === undefined || own.digest !== stable.digest) return false;
+  if (core.state !== "present" || core.transfer?.installing === true) return false;
+  if (stable === undefined || own?.pages === undefined || own.digest !== stable.digest) return false;
   makeStable(core, stable, own);
   return true;
 };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { cryptoOf, ReplicaSet, signAs } from "../testing/replica-set.ts";
+import { cryptoOf, signAs } from "../testing/replica-keys.ts";
+import { ReplicaSet } from "../testing/replica-set.ts";
 import { leafText, outcomeText, requestText, voteText } from "./canonical.ts";
 import { rootFromPath } from "./merkle.ts";
 import type { Reply, Request } from "./messages.ts";

@@ -14,70 +14,17 @@ import { Deque } from "../lib/deque.ts";
 import type { Json } from "../lib/json.ts";
 import { requestText } from "./canonical.ts";
 import type { Certificate } from "./certificate.ts";
-import { epochId, NUMBERS_AHEAD, sessionId } from "./client-table.ts";
+import type { ClientEffect, ClientEvidence, ClientInput, ClientLimits, ClientTimer, ReplicaClientOptions } from "./client-effects.ts";
+import { type Sent, Session } from "./client-session.ts";
+import { Silence } from "./client-silence.ts";
+import { NUMBERS_AHEAD } from "./client-table.ts";
 import { type Ballot, Checks, contradicts, Votes } from "./client-votes.ts";
-import type { Crypto, Digest, PublicKey } from "./crypto.ts";
+import type { Crypto } from "./crypto.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
 import type { Operation, Reply, Request, RequestBody } from "./messages.ts";
 import { isReply } from "./shape.ts";
 
-export interface ReplicaClientOptions {
-  membership: CertifiedMembership;
-  /** The client's own public key, one of `membership.clients`. */
-  key: PublicKey;
-  /** Greater than that of each earlier life. */
-  session: number;
-  /** Operations of earlier lives whose results are not durable yet: the replicas keep what they know of them. Default none. */
-  keep?: readonly string[];
-  limits?: Partial<ClientLimits>;
-}
-
-export interface ClientLimits {
-  /** Operations in one request. Default 128. */
-  maxOperations: number;
-  /** Requests under way; more operations wait. Default 512. */
-  maxRequests: number;
-  /** When a request is sent again for the first time; doubles. Default 150. */
-  retryMs: number;
-  /** Default 2,000. */
-  maxRetryMs: number;
-  /** Characters of one request. Default 1,048,576. */
-  maxSize: number;
-  /** How long a replica may miss votes that the others have sent. Default 1,000. */
-  silenceMs: number;
-}
-
-export type ClientTimer = "flush" | "retry";
-
-export type ClientInput =
-  | { t: "submit"; operations: readonly Operation[] }
-  /** These results are durable at the client: the replicas need to keep them no longer. */
-  | { t: "settle"; operations: readonly string[] }
-  /** Asks the replicas to go on as the members of the next epoch. Answered by `reconfigured`. */
-  | { t: "reconfigure"; next: CertifiedMembership }
-  | { t: "reply"; from: ReplicaIndex; reply: Reply }
-  /** The set has new members, as the host has learned from them or from the admin. */
-  | { t: "epoch"; membership: CertifiedMembership }
-  | { t: "timer"; timer: ClientTimer };
-
-export type ClientEffect =
-  | { t: "send"; to: ReplicaIndex[]; request: Request }
-  | { t: "certified"; operation: string; certificate: Certificate; outcome: Json }
-  /** All replicas have answered, and no 2f + 1 of them the same: the function is not deterministic. */
-  | { t: "diverged"; operation: string; outcomes: { replica: ReplicaIndex; resultHash: Digest; outcome: Json }[] }
-  | { t: "reconfigured"; epoch: number; certificate: Certificate; outcome: Json }
-  | { t: "evidence"; evidence: ClientEvidence }
-  /** Arms a timer anew; without `afterMs` it is stopped. `flush` after 0 ms is the end of the host's turn. */
-  | { t: "timer"; timer: ClientTimer; afterMs?: number };
-
-/** `wrong-vote` convinces anyone by its proof; `bad-vote`, whose signature or path is not valid, and `silent` are this client's word. */
-export interface ClientEvidence {
-  about: ReplicaIndex;
-  kind: "wrong-vote" | "bad-vote" | "silent";
-  detail: string;
-  /** For a wrong vote: the reply, and the certificate that it contradicts. */
-  proof?: { reply: Reply; certificate: Certificate };
-}
+export type { ClientEffect, ClientEvidence, ClientInput, ClientLimits, ClientTimer, ReplicaClientOptions };
 
 const DEFAULTS: ClientLimits = {
   maxOperations: 128,
@@ -97,23 +44,13 @@ interface Open {
   hasAsked: boolean;
 }
 
-/** A request that was sent, until its results are settled. */
-interface Sent {
-  readonly request: Request;
-  /** Operations without a result. */
-  readonly open: Set<string>;
-  /** Operations whose results are not durable. */
-  readonly unsettled: Set<string>;
-  dueAt: number;
-  afterMs: number;
-}
-
 /** Outcomes that are missing may be on their way. */
 const ASK_AFTER_MS = 10;
 
 /** What was certified lately: those who vote late are still heard. */
 const MOST_CERTIFIED = 1_024;
 
+/** As a state machine: `start` once, then `step` for each thing that happens; effects are carried out in their order. */
 export class ReplicaClient {
   readonly #options: ReplicaClientOptions;
   readonly #crypto: Crypto;
@@ -125,19 +62,13 @@ export class ReplicaClient {
   /** Whether the session is open. */
   #isOpen = false;
   #isGathering = false;
-  #number = 0;
-  #settled = 0;
   readonly #waiting = new Deque<RequestBody>();
   #gathered: Operation[] = [];
   readonly #open = new Map<string, Open>();
-  readonly #sent = new Map<number, Sent>();
-  /** Which request an operation belongs to, until it is settled. */
-  readonly #numbers = new Map<string, number>();
+  readonly #session: Session;
   readonly #certified = new Map<string, Certificate>();
   #retryAt: number | undefined;
-  /** Since when each replica has missed what the others have voted on. */
-  readonly #owedSince = new Map<ReplicaIndex, number>();
-  readonly #silent = new Set<ReplicaIndex>();
+  readonly #silence: Silence;
 
   constructor(options: ReplicaClientOptions, cryptography: Crypto) {
     this.#options = options;
@@ -145,6 +76,8 @@ export class ReplicaClient {
     this.#checks = new Checks(cryptography);
     this.#limits = { ...DEFAULTS, ...options.limits };
     this.#membership = options.membership;
+    this.#session = new Session(options.key, options.session);
+    this.#silence = new Silence(this.#limits.silenceMs);
   }
 
   /** Opens the session. */
@@ -216,7 +149,7 @@ export class ReplicaClient {
     let size = 0;
     for (const operation of this.#gathered) {
       // It is under way already, and will be answered once.
-      if (seen.has(operation.id) || this.#numbers.has(operation.id)) continue;
+      if (seen.has(operation.id) || this.#session.has(operation.id)) continue;
       seen.add(operation.id);
       const length = operation.id.length + operation.key.length + operation.input.length;
       if (operations.length >= this.#limits.maxOperations || (operations.length > 0 && size + length > this.#limits.maxSize)) {
@@ -234,36 +167,18 @@ export class ReplicaClient {
   /** As far as the session is open, and the replicas take its numbers. */
   #sendWaiting(): void {
     const most = Math.min(this.#limits.maxRequests, NUMBERS_AHEAD);
-    while (this.#isOpen && this.#waiting.size > 0 && this.#number - this.#settled < most) this.#send(this.#waiting.shift()!);
+    while (this.#isOpen && this.#waiting.size > 0 && this.#session.unsettled < most) this.#send(this.#waiting.shift()!);
   }
 
   #send(body: RequestBody): void {
-    const number = ++this.#number;
-    const { key: client, session } = this.#options;
-    const unsigned: Omit<Request, "signature"> = { client, session, number, settled: this.#settled, body };
+    const { number, unsigned, ids } = this.#session.next(body);
     const signature = this.#crypto.sign(requestText(unsigned, this.#membership.membership.set));
     const request: Request = { ...unsigned, signature };
-    const ids = this.#idsOf(body);
     const afterMs = this.#limits.retryMs;
-    const sent: Sent = { request, open: new Set(ids), unsettled: new Set(ids), dueAt: this.#now + afterMs, afterMs };
-    this.#sent.set(number, sent);
-    for (const id of ids) {
-      this.#numbers.set(id, number);
-      this.#open.set(id, { id, sent, votes: new Votes(), hasAsked: false });
-    }
+    const sent = this.#session.keep(number, { request, open: new Set(ids), unsettled: new Set(ids), dueAt: this.#now + afterMs, afterMs });
+    for (const id of ids) this.#open.set(id, { id, sent, votes: new Votes(), hasAsked: false });
     this.#effects.push({ t: "send", to: this.#all(), request });
     this.#arm(sent.dueAt);
-  }
-
-  #idsOf(body: RequestBody): string[] {
-    switch (body.t) {
-      case "call":
-        return body.operations.map(({ id }) => id);
-      case "session":
-        return [sessionId({ client: this.#options.key, session: this.#options.session })];
-      case "reconfigure":
-        return [epochId(body.next.membership.epoch, body.next.signature)];
-    }
   }
 
   #all(): ReplicaIndex[] {
@@ -272,15 +187,9 @@ export class ReplicaClient {
 
   /** The replicas may forget what is durable here. */
   #settle(id: string): void {
-    const number = this.#numbers.get(id);
-    if (number === undefined || this.#open.has(id)) return;
-    this.#numbers.delete(id);
+    if (this.#open.has(id)) return;
     this.#certified.delete(id);
-    const sent = this.#sent.get(number)!;
-    sent.unsettled.delete(id);
-    if (sent.unsettled.size > 0) return;
-    this.#sent.delete(number);
-    while (this.#settled < this.#number && !this.#sent.has(this.#settled + 1)) this.#settled++;
+    this.#session.settle(id);
   }
 
   // ---------------------------------------------------------------- votes
@@ -288,8 +197,7 @@ export class ReplicaClient {
   #hear(from: ReplicaIndex, reply: Reply): void {
     const { epoch, replicas } = this.#membership.membership;
     if (reply.replica !== from || reply.epoch !== epoch || from >= replicas.length) return;
-    this.#owedSince.delete(from);
-    this.#silent.delete(from);
+    this.#silence.hear(from);
     for (const result of reply.results) {
       const open = this.#open.get(result.id);
       if (open !== undefined) {
@@ -320,7 +228,7 @@ export class ReplicaClient {
     this.#end(open);
     this.#remember(id, certificate);
     for (const ballot of votes.ballots()) this.#compare(ballot, certificate);
-    for (const replica of this.#all()) if (!votes.has(replica)) this.#owe(replica);
+    for (const replica of this.#all()) if (!votes.has(replica)) this.#arm(this.#silence.owe(replica, this.#now));
     this.#report(open.sent.request.body, id, certificate, outcome);
   }
 
@@ -339,12 +247,6 @@ export class ReplicaClient {
         this.#effects.push({ t: "reconfigured", epoch: body.next.membership.epoch, certificate, outcome });
         return;
     }
-  }
-
-  #owe(replica: ReplicaIndex): void {
-    if (this.#owedSince.has(replica)) return;
-    this.#owedSince.set(replica, this.#now);
-    this.#arm(this.#now + this.#limits.silenceMs);
   }
 
   #remember(id: string, certificate: Certificate): void {
@@ -400,27 +302,25 @@ export class ReplicaClient {
 
   #retry(): void {
     this.#retryAt = undefined;
-    for (const sent of this.#sent.values()) {
+    for (const sent of this.#session.sent()) {
       if (sent.open.size === 0 || sent.dueAt > this.#now) continue;
       sent.afterMs = Math.min(sent.afterMs * 2, this.#limits.maxRetryMs);
       sent.dueAt = this.#now + sent.afterMs;
       this.#effects.push({ t: "send", to: this.#all(), request: sent.request });
     }
-    for (const [replica, since] of this.#owedSince) {
-      if (this.#now - since < this.#limits.silenceMs || this.#silent.has(replica)) continue;
-      this.#silent.add(replica);
-      this.#accuse(replica, "silent", `it has sent no vote for ${this.#now - since} ms, and the others have`);
+    for (const { replica, ms } of this.#silence.overdue(this.#now)) {
+      this.#accuse(replica, "silent", `it has sent no vote for ${ms} ms, and the others have`);
     }
     this.#armNext();
   }
 
   #armNext(): void {
-    for (const sent of this.#sent.values()) if (sent.open.size > 0) this.#arm(sent.dueAt);
-    for (const [replica, since] of this.#owedSince) if (!this.#silent.has(replica)) this.#arm(since + this.#limits.silenceMs);
+    for (const sent of this.#session.sent()) if (sent.open.size > 0) this.#arm(sent.dueAt);
+    this.#arm(this.#silence.due);
   }
 
   #arm(due: number): void {
-    if (this.#retryAt !== undefined && this.#retryAt <= due) return;
+    if (due === Number.POSITIVE_INFINITY || (this.#retryAt !== undefined && this.#retryAt <= due)) return;
     this.#retryAt = due;
     this.#effects.push({ t: "timer", timer: "retry", afterMs: Math.max(0, due - this.#now) });
   }
@@ -429,10 +329,9 @@ export class ReplicaClient {
   #enter(membership: CertifiedMembership): void {
     if (membership.membership.epoch <= this.#membership.membership.epoch) return;
     this.#membership = membership;
-    this.#owedSince.clear();
-    this.#silent.clear();
+    this.#silence.clear();
     for (const open of this.#open.values()) open.votes.clear();
-    for (const sent of this.#sent.values()) {
+    for (const sent of this.#session.sent()) {
       if (sent.open.size === 0) continue;
       sent.afterMs = this.#limits.retryMs;
       sent.dueAt = this.#now + sent.afterMs;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { hashText } from "../testing/replica-set.ts";
+import { hashText } from "../testing/replica-keys.ts";
 import { PageWriter, readPages } from "./client-pages.ts";
 import { ClientTable, epochId, NUMBERS_AHEAD } from "./client-table.ts";
 import type { Request } from "./messages.ts";

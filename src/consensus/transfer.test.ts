@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { certify, hashText, ReplicaSet, signAs } from "../testing/replica-set.ts";
+import { certify, hashText, signAs } from "../testing/replica-keys.ts";
+import { ReplicaSet } from "../testing/replica-set.ts";
 import { checkpointText, stateText } from "./canonical.ts";
 import type { ViewChange } from "./messages.ts";
 

@@ -2,7 +2,8 @@ import { membershipText, stateText } from "./canonical.ts";
 import { forget, isProven, learnStable } from "./checkpoints.ts";
 import { PageWriter, readPages } from "./client-pages.ts";
 import { countSent, maySend } from "./contents.ts";
-import type { Ahead, Core, OwnCheckpoint, Transfer } from "./core.ts";
+import type { Core } from "./core.ts";
+import type { Ahead, OwnCheckpoint, Transfer } from "./core-parts.ts";
 import { enterEpoch } from "./epochs.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
 import type { PeerMessage } from "./messages.ts";
@@ -78,6 +79,8 @@ const isCertified = (core: Core, certified: CertifiedMembership): boolean => {
 
 /** Fetches what can't be reached in another way. */
 export const pursue = (core: Core): void => {
+  // Meanwhile the log may have led further than the pages would: they would take the replica back.
+  if (core.transfer?.installing === false && core.state === "present" && core.transfer.target.seq <= core.log.low) core.transfer = undefined;
   const { ahead, transfer } = core;
   if (ahead === undefined || transfer?.installing === true || !mustFetch(core, ahead)) return;
   if (transfer !== undefined) {

@@ -4,7 +4,7 @@ import { sessionId } from "../consensus/client-table.ts";
 import type { CertifiedMembership } from "../consensus/membership.ts";
 import type { Reply, Request } from "../consensus/messages.ts";
 import type { CertifiedAnswer } from "../scheduler/service.ts";
-import { cryptoOf, hashText, membersOf, signAs } from "../testing/replica-set.ts";
+import { cryptoOf, hashText, membersOf, signAs } from "../testing/replica-keys.ts";
 import { createStepClock } from "../testing/step-clock.ts";
 import { SetCalls } from "./calls.ts";
 

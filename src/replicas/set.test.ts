@@ -5,7 +5,7 @@ import type { Membership } from "../consensus/membership.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
 import { newPod, type Pod, type Tenant } from "../scheduler/pod.ts";
 import type { CertifiedAnswer } from "../scheduler/service.ts";
-import { certify, cryptoOf, hashText, signAs } from "../testing/replica-set.ts";
+import { certify, cryptoOf, hashText, signAs } from "../testing/replica-keys.ts";
 import { createStepClock } from "../testing/step-clock.ts";
 import type { SetSpec } from "./machine.ts";
 import { ReplicaSet, type SetParts, type StoredSet } from "./set.ts";
@@ -249,6 +249,28 @@ describe("a replica set", () => {
     expect(world.answers).toEqual([]);
     expect(world.told.filter((each) => each.startsWith("crash") || each === "ended")).toEqual([]);
     expect(world.clock.timers).toBe(0);
+  });
+
+  test("says that there is no room for it, and holds nothing that it can't use for long", () => {
+    const world = new World();
+    world.room = 3;
+    world.set.want();
+    const held: number[] = [];
+    for (let i = 0; i < 200; i++) {
+      world.run();
+      held.push(world.pods.size);
+      world.clock.advance(100);
+    }
+    expect(world.told.filter((each) => each.includes("room for 3 of its 4 pods"))).toHaveLength(1);
+    expect(held).toContain(0);
+    expect(held).toContain(3);
+    expect(world.isConnected).toBe(false);
+    world.room = 4;
+    for (let i = 0; i < 100 && !world.isConnected; i++) {
+      world.run();
+      world.clock.advance(100);
+    }
+    expect(world.isConnected).toBe(true);
   });
 
   test("ends when the calls that it was made for are gone before it is there", () => {

@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import { membershipText, newViewText, seedText, viewChangeText } from "../consensus/canonical.ts";
+import { newViewText, seedText, viewChangeText } from "../consensus/canonical.ts";
 import {
   type ClientEffect,
   type ClientEvidence,
@@ -7,117 +6,19 @@ import {
   ReplicaClient,
   type ReplicaClientOptions,
 } from "../consensus/client-machine.ts";
-import type { Crypto, Digest } from "../consensus/crypto.ts";
 import type { DurableRecord, Effect, Evidence, Input, Notice } from "../consensus/effects.ts";
 import { Replica } from "../consensus/machine.ts";
-import type { CertifiedMembership, Membership, ReplicaIndex } from "../consensus/membership.ts";
-import type { NewView, Operation, PeerMessage, Reply, Request, ViewChange } from "../consensus/messages.ts";
+import type { CertifiedMembership, ReplicaIndex } from "../consensus/membership.ts";
+import type { NewView, PeerMessage, Reply, Request, ViewChange } from "../consensus/messages.ts";
 import type { ReplicaOptions } from "../consensus/options.ts";
-
-/** Keys are names, and a signature names its signer: nobody in a test signs for another unless the test says so. */
-export const keyOf = (name: string): string => name;
-
-export const hashText = (text: string): Digest => createHash("sha256").update(text).digest("hex");
-
-export const signAs = (name: string, text: string): string => `${name}:${hashText(text).slice(0, 32)}`;
-
-export const cryptoOf = (name: string): Crypto => ({
-  hash: hashText,
-  sign: (text) => signAs(name, text),
-  verify: (key, text, signature) => signature === signAs(key, text),
-});
-
-const NAME = "bank/apply@1";
-
-export const certify = (membership: Membership): CertifiedMembership => ({
-  membership,
-  signature: signAs("admin", membershipText(membership)),
-});
-
-export const membersOf = (faults: number, change: Partial<Membership> = {}): CertifiedMembership =>
-  certify({
-    set: NAME,
-    application: "bank",
-    function: "apply",
-    version: "1",
-    epoch: 1,
-    faults,
-    replicas: Array.from({ length: 3 * faults + 1 }, (_, i) => `r${i}`),
-    clients: ["client"],
-    ...change,
-  });
-
-/** The replicated function of the tests: it appends to a list for each key and answers with its length, and what it was told of time. */
-class Worker {
-  #state = new Map<string, string[]>();
-  readonly #snapshots: Map<number, string[]>;
-  readonly log: { seq: number; ids: string[] }[] = [];
-  lie: ((id: string, outcome: string) => string) | undefined;
-  /** Answers wait here while it is stopped. */
-  stopped = false;
-  readonly waiting: Effect[] = [];
-
-  /** @param disk where snapshots are kept */
-  constructor(disk: Map<number, string[]>) {
-    this.#snapshots = disk;
-  }
-
-  take(effect: Effect): Input | undefined {
-    switch (effect.t) {
-      case "execute": {
-        const { seq, operations } = effect;
-        this.log.push({ seq, ids: operations.map(({ id }) => id) });
-        return { t: "executed", seq, outcomes: operations.map((operation) => this.#apply(operation)) };
-      }
-      case "snapshot":
-        this.#snapshots.set(effect.seq, this.pages());
-        return { t: "snapshotted", seq: effect.seq, pages: this.pages().map(hashText) };
-      case "read-page":
-        return { t: "page-read", seq: effect.seq, page: effect.page, to: effect.to, data: this.#snapshots.get(effect.seq)![effect.page]! };
-      case "install":
-        this.#load(effect.pages);
-        this.#snapshots.set(effect.seq, effect.pages);
-        return { t: "installed", seq: effect.seq };
-      case "restore": {
-        const pages = this.#snapshots.get(effect.seq);
-        if (pages === undefined || pages.map(hashText).join() !== effect.pages.join()) return { t: "missing", seq: effect.seq };
-        this.#load(pages);
-        return { t: "installed", seq: effect.seq };
-      }
-      case "discard":
-        for (const seq of this.#snapshots.keys()) if (seq < effect.seq) this.#snapshots.delete(seq);
-        return undefined;
-      default:
-        return undefined;
-    }
-  }
-
-  #load(pages: readonly string[]): void {
-    this.#state = new Map(pages.map((page) => JSON.parse(page) as [string, string[]]));
-  }
-
-  pages(): string[] {
-    return [...this.#state].sort(([a], [b]) => (a < b ? -1 : 1)).map((entry) => JSON.stringify(entry));
-  }
-
-  corrupt(key: string): void {
-    this.#state.set(key, ["corrupt"]);
-  }
-
-  #apply({ id, key, input }: Operation): string {
-    const list = this.#state.get(key) ?? [];
-    list.push(input);
-    this.#state.set(key, list);
-    const outcome = JSON.stringify({ value: list.length });
-    return this.lie?.(id, outcome) ?? outcome;
-  }
-}
+import { cryptoOf, hashText, membersOf, SET_NAME, signAs } from "./replica-keys.ts";
+import { ReplicaWorker } from "./replica-worker.ts";
 
 interface Member {
   readonly name: string;
   readonly index: ReplicaIndex;
   replica: Replica;
-  worker: Worker;
+  worker: ReplicaWorker;
   readonly options: ReplicaOptions;
   epoch: number;
   timers: Map<string, number>;
@@ -176,7 +77,7 @@ export class ReplicaSet {
     const timers = new Map<string, number>();
     const lists = { records: [], effects: [], evidence: [], notices: [] };
     const disk = new Map<number, string[]>();
-    return { name, index, replica, worker: new Worker(disk), options, epoch, timers, ...lists, down: false, disk };
+    return { name, index, replica, worker: new ReplicaWorker(disk), options, epoch, timers, ...lists, down: false, disk };
   }
 
   /** A newcomer at this place. */
@@ -190,7 +91,7 @@ export class ReplicaSet {
 
   /** Starts the process anew, with its records and what is on its disk. */
   restart(member: Member): void {
-    member.worker = new Worker(member.disk);
+    member.worker = new ReplicaWorker(member.disk);
     member.timers = new Map();
     member.down = false;
     member.replica = new Replica(member.options, cryptoOf(member.name), member.records);
@@ -267,15 +168,15 @@ export class ReplicaSet {
 
   /** The same view change with other contents, signed by who is called so. */
   resign(name: string, viewChange: ViewChange): ViewChange {
-    return { ...viewChange, signature: signAs(name, viewChangeText(NAME, viewChange)) };
+    return { ...viewChange, signature: signAs(name, viewChangeText(SET_NAME, viewChange)) };
   }
 
   resignView(name: string, newView: NewView): NewView {
-    return { ...newView, signature: signAs(name, newViewText(NAME, newView)) };
+    return { ...newView, signature: signAs(name, newViewText(SET_NAME, newView)) };
   }
 
   seed(seq: number, time: number, requests: string[]): string {
-    return hashText(seedText(NAME, seq, time, requests));
+    return hashText(seedText(SET_NAME, seq, time, requests));
   }
 
   #memberAt(index: ReplicaIndex, epoch: number): Member | undefined {
