@@ -195,7 +195,8 @@ const connect = (choices: Choices): Connected => {
     directory: dataDirectory === "" ? undefined : join(dataDirectory, "applications"),
     memoryMb: limits.podMemoryMb,
     inspectTimeoutMs: INSPECT_TIMEOUT_MS,
-    trust: ["one", "compare", "quorum"],
+    // Replica sets certify results; nothing compares two pods' yet.
+    trust: ["one", "quorum"],
     check: (version) => replicas.check(version),
     deployed: (application) => replicas.deployed(application),
   });
@@ -287,7 +288,6 @@ const connect = (choices: Choices): Connected => {
       maxLogBytes: limits.maxLogBytesPerCall,
     },
   );
-  const comparisons = new Comparisons({ fleet, clock, lied: (lie) => admin.podLied(lie) }, limits.podIdleMs);
   const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };
   const scheduler = new Scheduler(
     fleet,
@@ -298,7 +298,7 @@ const connect = (choices: Choices): Connected => {
     invocations,
     services.placement,
     // Pods of a platform without files are no processes, and their replicas would prove nothing.
-    { quorum: dataDirectory === "" ? undefined : replicas, compare: comparisons },
+    dataDirectory === "" ? undefined : replicas,
   );
   const autoscaler = new Autoscaler<Target>(services);
   services.connect(scheduler, (now) => autoscaler.look(now));
@@ -356,7 +356,6 @@ const connect = (choices: Choices): Connected => {
     admin,
     drills,
     replicas,
-    comparisons,
     counts,
     slotsPerPod,
     maxPayloadBytes: limits.maxPayloadBytes,
@@ -385,7 +384,6 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     drills,
     cluster,
     replicas,
-    comparisons,
   } = parts;
   await applications.recover();
   await state.start();
@@ -406,7 +404,6 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     cluster.stop();
     await scheduler.drain(limits.drainMs);
     replicas.stop();
-    comparisons.stop();
     scheduler.stop();
     runs.stop();
     monitor.stop();
