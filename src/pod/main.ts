@@ -70,7 +70,11 @@ const load = (message: ToPod & { t: "load" }): void => {
 // A warm pod runs nothing that could block it, so its main thread can beat for itself: a thread costs as much memory as a third of the pod.
 // From the moment at which user code may run, only a thread of its own can tell a busy process from one that hangs.
 let ownBeat: NodeJS.Timeout | undefined;
-const beat = (): void => link.send({ t: "beat", blockedMs: 0, run: "", rssMb: usage().memoryMb });
+const beat = (): void => {
+  const ofAll = { t: "beat", blockedMs: 0, run: "", rssMb: usage().memoryMb } as const;
+  // A replica's main thread beats for good: no other thread is to come.
+  link.send(replica === undefined ? { ...ofAll, generic: true } : ofAll);
+};
 
 const watch = (): void => {
   clearInterval(ownBeat);

@@ -62,6 +62,7 @@ const good: (FromPod | Beat)[] = [
   { t: "commands", run: "run_1", commands: [{ t: "on-stale", seq: 1 }] },
   { t: "join", pod: "pod-1", token: "x" },
   { t: "beat", blockedMs: 0, run: "", rssMb: 40 },
+  { t: "beat", blockedMs: 0, run: "", rssMb: 40, generic: true },
 ];
 
 describe("messages of pods", () => {
@@ -121,6 +122,7 @@ describe("messages of pods", () => {
     ["an operation that the journal could not hold", commanding({ t: "state", seq: 1, op: { op: "get", key: "a/b", extra: 1n } })],
     ["an operation of another kind", commanding({ t: "state", seq: 1, op: { op: "drop", key: "a/b" } })],
     ["a beat without measurements", { t: "beat", run: "" }],
+    ["a beat that is generic or not", { t: "beat", blockedMs: 0, run: "", rssMb: 40, generic: 1 }],
   ])("%s is refused", (_, message) => {
     expect(isFromPod(message)).toBe(false);
   });

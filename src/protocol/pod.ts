@@ -106,8 +106,11 @@ export type FromPod =
  */
 export type Beat =
   | { t: "join"; pod: string; token: string }
-  /** `blockedMs`: how long the main thread has not turned its event loop. `run`: the coordinator that is executing then, if any. */
-  | { t: "beat"; blockedMs: number; run: RunId; rssMb: number };
+  /**
+   * `blockedMs`: how long the main thread has not turned its event loop. `run`: the coordinator that is executing then, if any. `generic`: the
+   * main thread has sent it, before user code can run.
+   */
+  | { t: "beat"; blockedMs: number; run: RunId; rssMb: number; generic?: true };
 
 /** Characters that one `progress` may have. */
 export const MAX_PROGRESS = 64 * 1024;
@@ -144,7 +147,7 @@ export const isFromPod = (message: unknown): message is FromPod | Beat => {
     case "refused":
       return typeof m.version === "string" && isFailureText(m.failure);
     case "beat":
-      return isNumber(m.blockedMs) && isNumber(m.rssMb) && typeof m.run === "string";
+      return isNumber(m.blockedMs) && isNumber(m.rssMb) && typeof m.run === "string" && (m.generic === undefined || m.generic === true);
     default:
       return isFromReplica(m) === true;
   }

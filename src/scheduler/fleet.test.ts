@@ -130,6 +130,7 @@ describe("the warm pool", () => {
     const { cluster, fleet, clock } = await setUp({ warmPods: 1 });
     cluster.connectAll();
     cluster.dyingTakesLong = true;
+    cluster.beat("pod-1", { generic: true });
     clock.advance(1_500);
     expect(cluster.deleted[0]).toMatchObject({ pod: "pod-1", reason: "hung" });
     expect(fleet.acquire(tenantOf("pay"))?.id).not.toBe("pod-1");
@@ -443,17 +444,29 @@ describe("a pod that falls silent", () => {
     expect(cluster.deleted).toMatchObject([{ reason: "hung" }]);
   });
 
-  test.each([0, 1])(
-    "gets longer before its thread beats, which has to start; of its main thread %i beats may still come",
+  test.each([0, 1, 2, 20])(
+    "gets longer before its thread beats, which has to start; the %i beats of its main thread before that count for nothing",
     async (beats) => {
-      const { cluster, live } = await connected();
-      for (let i = 0; i < beats; i++) cluster.beat("pod-1");
-      live(3_750, () => false);
+      const { cluster, clock, live } = await connected();
+      for (let i = 0; i < beats; i++) {
+        clock.advance(250);
+        cluster.beat("pod-1", { generic: true });
+      }
+      live(9_750, () => false);
       expect(cluster.deleted).toEqual([]);
       live(500, () => false);
       expect(cluster.deleted).toMatchObject([{ reason: "hung" }]);
     },
   );
+
+  test("gets longer before it beats for the first time: it warms up until then", async () => {
+    const { cluster, clock } = await setUp({ warmPods: 1 });
+    cluster.connectAll();
+    clock.advance(10_000);
+    expect(cluster.deleted).toEqual([]);
+    clock.advance(250);
+    expect(cluster.deleted).toMatchObject([{ reason: "hung" }]);
+  });
 
   test("is found within its time as soon as its thread beats", async () => {
     const { clock, cluster, live } = await connected();

@@ -183,7 +183,7 @@ export class Fleet implements ClusterListener {
     pod.state = "ready";
     pod.pid = pid;
     pod.idleSince = now;
-    connected(pod, now);
+    connected(pod, now, this.#options.hangMs);
     this.#observer.started(pod, now - pod.startedAt);
     if (pod.tenant !== undefined) return this.#join(pod, pod.tenant);
     this.#warm.put(pod, now);
@@ -203,7 +203,7 @@ export class Fleet implements ClusterListener {
   beat(id: string, beat: Beat & { t: "beat" }): void {
     const pod = this.pods.get(id);
     if (pod === undefined) return;
-    beaten(pod, this.#clock.now());
+    beaten(pod, this.#clock.now(), this.#options.hangMs, beat.generic === true);
     pod.blockedMs = beat.blockedMs;
     if (pod.tenant === undefined && beat.rssMb > 0) this.#warmPodMb = beat.rssMb;
     if (beat.rssMb > pod.memoryMb + this.#options.memoryHeadroomMb) return this.end(pod, 0, "over-memory");

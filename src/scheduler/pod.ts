@@ -50,8 +50,8 @@ export interface Pod {
   sparedUntil: number;
   /** It was spared for a pause of our own, and has not beaten since. */
   isSpared: boolean;
-  /** So many beats more, and the thread that beats for user code has started. */
-  beatsToCome: number;
+  /** User code may run in it, and the thread that beats from then on has not beaten yet. */
+  awaitsThread: boolean;
   takenAt: number;
   coldStartMs: number | undefined;
   /** Bundles that it has compiled while nobody's: as many as it keeps. */
@@ -73,7 +73,7 @@ export const newPod = (id: string, memoryMb: number, now: number): Pod => ({
   lastBeat: now,
   sparedUntil: 0,
   isSpared: false,
-  beatsToCome: 0,
+  awaitsThread: false,
   takenAt: now,
   coldStartMs: undefined,
 });

@@ -5,30 +5,37 @@
  *
  * B1  A pod that beats is never taken for one that hangs, however late this process comes to read its beats.
  * B2  One that does not is found: pauses of this process put that off once, not each time.
+ * B3  While its main thread beats, the thread that takes over has all its time still before it: on a busy machine a pod reads late that user
+ *     code is to run, and has beaten for itself any number of times by then.
  */
 import type { Pod } from "./pod.ts";
 
-type Marks = Pick<Pod, "lastBeat" | "sparedUntil" | "isSpared" | "beatsToCome">;
+type Marks = Pick<Pod, "lastBeat" | "sparedUntil" | "isSpared" | "awaitsThread">;
 
-/** The first beat after user code may run can still be of the main thread, sent before it knew; the second is of the thread. */
-const BEATS_OF_START = 2;
-/** A thread that beats has to start first, beside all else that starts. */
-const STARTS_OF_HANG = 4;
+/** A thread that beats has to start first, beside all else that starts: on a machine with ten times its load that takes seconds. */
+const STARTS_OF_HANG = 10;
 
-export const connected = (pod: Marks, now: number): void => {
+/** It warms up before it beats for the first time. */
+export const connected = (pod: Marks, now: number, hangMs: number): void => {
   pod.lastBeat = now;
+  pod.sparedUntil = now + STARTS_OF_HANG * hangMs;
 };
 
 /** User code begins to run in the pod: from now on a thread beats for it. */
 export const joined = (pod: Marks, now: number, hangMs: number): void => {
   pod.sparedUntil = now + STARTS_OF_HANG * hangMs;
-  pod.beatsToCome = BEATS_OF_START;
+  pod.awaitsThread = true;
 };
 
-export const beaten = (pod: Marks, now: number): void => {
+/** @param isGeneric the main thread has beaten for itself, as no user code can run yet */
+export const beaten = (pod: Marks, now: number, hangMs: number, isGeneric: boolean): void => {
   pod.lastBeat = now;
   pod.isSpared = false;
-  if (pod.beatsToCome > 0 && --pod.beatsToCome > 0) return;
+  if (pod.awaitsThread && isGeneric) {
+    pod.sparedUntil = now + STARTS_OF_HANG * hangMs;
+    return;
+  }
+  pod.awaitsThread = false;
   pod.sparedUntil = 0;
 };
 
