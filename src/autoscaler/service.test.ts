@@ -114,7 +114,7 @@ test("tells a decision only when the number changes, and nothing of what is fixe
 
 describe("while calls wait", () => {
   /** After a load that is over: some pods of each kind, and one call that waits. Looks on for a minute. */
-  const after = (policy: Policy, desired: number, given: Partial<Pod>[], waiting = 1, executing = 0): number => {
+  const leastOf = (policy: Policy, desired: number, given: Partial<Pod>[], waiting = 1, executing = 0): number => {
     const { live, target, layer, pods, scaler, grow } = setUp(policy, { targetMs: 2_000 });
     grow(1);
     live(3_000, 10, 20);
@@ -140,21 +140,21 @@ describe("while calls wait", () => {
   const draining = { state: "draining", coldStartMs: 40 } as const;
 
   test.each<Policy>(["predictive", "threshold", "kpa"])("%s calls off no pods that start, or that have been taken and load", (policy) => {
-    expect(after(policy, 4, [ready, starting, loading, ready])).toBe(4);
-    expect(after(policy, 2, [ready, loading, draining, draining])).toBe(2);
+    expect(leastOf(policy, 4, [ready, starting, loading, ready])).toBe(4);
+    expect(leastOf(policy, 2, [ready, loading, draining, draining])).toBe(2);
   });
 
   test.each<Policy>(["predictive", "kpa"])("%s gives up pods that nothing starts, and those that are ready", (policy) => {
-    expect(after(policy, 8, [ready, starting, ready])).toBe(3);
-    expect(after(policy, 4, [ready, ready, ready, ready])).toBeLessThan(4);
+    expect(leastOf(policy, 8, [ready, starting, ready])).toBe(3);
+    expect(leastOf(policy, 4, [ready, ready, ready, ready])).toBeLessThan(4);
   });
 
   test.each<Policy>(["predictive", "kpa"])("%s calls off no pods that are full, and those that a limit leaves idle", (policy) => {
-    expect(after(policy, 4, [ready, ready, ready, ready], 1, 8)).toBe(4);
-    expect(after(policy, 4, [ready, ready, ready, ready], 1, 2)).toBeLessThan(4);
+    expect(leastOf(policy, 4, [ready, ready, ready, ready], 1, 8)).toBe(4);
+    expect(leastOf(policy, 4, [ready, ready, ready, ready], 1, 2)).toBeLessThan(4);
   });
 
   test("and when none does, pods that start may go", () => {
-    expect(after("predictive", 4, [ready, starting, ready, ready], 0)).toBeLessThan(4);
+    expect(leastOf("predictive", 4, [ready, starting, ready, ready], 0)).toBeLessThan(4);
   });
 });
