@@ -77,10 +77,13 @@ const isCertified = (core: Core, certified: CertifiedMembership): boolean => {
   return core.crypto.verify(core.admin, membershipText(membership), signature);
 };
 
+const isOvertaken = ({ transfer, state, log }: Core): boolean =>
+  transfer !== undefined && !transfer.installing && state === "present" && transfer.target.seq <= log.low;
+
 /** Fetches what can't be reached in another way. */
 export const pursue = (core: Core): void => {
   // Meanwhile the log may have led further than the pages would: they would take the replica back.
-  if (core.transfer?.installing === false && core.state === "present" && core.transfer.target.seq <= core.log.low) core.transfer = undefined;
+  if (isOvertaken(core)) core.transfer = undefined;
   const { ahead, transfer } = core;
   if (ahead === undefined || transfer?.installing === true || !mustFetch(core, ahead)) return;
   if (transfer !== undefined) {
