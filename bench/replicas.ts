@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { generateSecretKey, nodeCrypto, publicKeyOf } from "../src/replicas/node-crypto.ts";
 import { type HarnessOptions, ReplicaHarness } from "../src/testing/replica-harness.ts";
 import { type PodSeat, ReplicaPods } from "../src/testing/replica-pods.ts";
 import { machineLine } from "./lib/machine.ts";
@@ -82,11 +83,36 @@ const inspectAll = (set: ReplicaHarness): Promise<Inspected[]> =>
 
 const sum = (all: readonly Inspected[], part: keyof Spent): number => all.reduce((total, { cpuMs }) => total + cpuMs[part], 0);
 
+/** What signing and verifying cost here, in µs of CPU time. */
+const signatureCosts = (): { sign: number; verify: number } => {
+  const secret = generateSecretKey();
+  const { sign, verify } = nodeCrypto(secret);
+  const key = publicKeyOf(secret);
+  const text = "x".repeat(200);
+  const signature = sign(text);
+  const cost = (work: () => unknown): number => {
+    for (let i = 0; i < 200; i++) work();
+    const before = ownCpuMs();
+    for (let i = 0; i < 2_000; i++) work();
+    return (ownCpuMs() - before) / 2;
+  };
+  return { sign: cost(() => sign(text)), verify: cost(() => verify(key, text, signature)) };
+};
+
+const COSTS = signatureCosts();
+
+/**
+ * Signatures are counted, and their cost is known. Times that passed for them say by how much other programs have stretched all times meanwhile:
+ * what passed in the ordering is divided by that. Transport is the rest: sockets, frames, sessions, the event loop.
+ */
 const costRow = (name: string, before: Inspected[], after: Inspected[], client: number, calls: number): string[] => {
   const part = (key: keyof Spent): number => ((sum(after, key) - sum(before, key)) * 1_000) / calls;
-  const signatures = part("signMs") + part("verifyMs");
-  const ordering = part("stepMs") - signatures;
-  const transport = part("process") - part("stepMs") - part("executor");
+  const count = (of: "signatures" | "verifications"): number =>
+    after.reduce((total, { counts }, i) => total + counts[of] - (before[i] as Inspected).counts[of], 0) / calls;
+  const signatures = count("signatures") * COSTS.sign + count("verifications") * COSTS.verify;
+  const passed = part("signMs") + part("verifyMs");
+  const ordering = ((part("stepMs") - passed) * signatures) / passed;
+  const transport = part("process") - signatures - ordering - part("executor");
   const own = (client * 1_000) / calls;
   return [name, ...[part("process") + own, ordering, signatures, part("executor"), transport, own].map(figure)];
 };

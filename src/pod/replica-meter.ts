@@ -1,6 +1,9 @@
 import type { Crypto } from "../consensus/crypto.ts";
 
-/** Where the ordering thread's CPU time goes, in ms; of `persistMs` the time that passed. Nothing is measured before somebody asks. */
+/**
+ * Where the ordering thread's time goes, in ms that pass: the thread's CPU time is told by the kernel in steps that are longer than most parts.
+ * Nothing is measured before somebody asks.
+ */
 export interface Spent {
   stepMs: number;
   signMs: number;
@@ -11,15 +14,6 @@ export interface Spent {
   persistMs: number;
 }
 
-const { threadCpuUsage } = process as { threadCpuUsage?(): { user: number; system: number } };
-
-/** In ms; before Node.js 23.9 the time that passes. */
-const cpuTime = (): number => {
-  if (threadCpuUsage === undefined) return performance.now();
-  const { user, system } = threadCpuUsage.call(process);
-  return (user + system) / 1_000;
-};
-
 /** Measures parts of one thread's work. Parts may contain others: steps contain signatures. */
 export class Meter {
   isOn = false;
@@ -28,11 +22,11 @@ export class Meter {
 
   time<T>(part: keyof Spent, work: () => T): T {
     if (!this.isOn) return work();
-    const startedAt = cpuTime();
+    const startedAt = performance.now();
     try {
       return work();
     } finally {
-      this.spent[part] += cpuTime() - startedAt;
+      this.spent[part] += performance.now() - startedAt;
     }
   }
 
