@@ -39,6 +39,7 @@ import type { S3Options } from "./objects/s3-client.ts";
 import { ObjectService } from "./objects/service.ts";
 import type { Bundle } from "./protocol/application.ts";
 import type { ControlPlane } from "./protocol/control-plane.ts";
+import { Comparisons } from "./replicas/comparisons.ts";
 import { ReplicaSets } from "./replicas/service.ts";
 import { Fleet, type FleetObserver } from "./scheduler/fleet.ts";
 import { Preloads } from "./scheduler/preloads.ts";
@@ -180,7 +181,7 @@ interface Choices {
   warn(line: string): void;
 }
 
-type Connected = Parts & { controlPlane: ControlPlane; monitor: Monitor; cluster: ClusterService };
+type Connected = Parts & { controlPlane: ControlPlane; monitor: Monitor; cluster: ClusterService; comparisons: Comparisons };
 
 /** Makes the parts and tells each of those that it works with. Nothing runs yet. */
 const connect = (choices: Choices): Connected => {
@@ -195,8 +196,7 @@ const connect = (choices: Choices): Connected => {
     directory: dataDirectory === "" ? undefined : join(dataDirectory, "applications"),
     memoryMb: limits.podMemoryMb,
     inspectTimeoutMs: INSPECT_TIMEOUT_MS,
-    // Replica sets certify results; nothing compares two pods' yet.
-    trust: ["one", "quorum"],
+    trust: ["one", "compare", "quorum"],
     check: (version) => replicas.check(version),
     deployed: (application) => replicas.deployed(application),
   });
@@ -288,6 +288,7 @@ const connect = (choices: Choices): Connected => {
       maxLogBytes: limits.maxLogBytesPerCall,
     },
   );
+  const comparisons = new Comparisons({ fleet, clock, lied: (lie) => admin.podLied(lie) }, limits.podIdleMs);
   const scheduling = { slotsPerPod, maxPodsPerFunction, defaultMemoryMb, patienceMs: PATIENCE_MS };
   const scheduler = new Scheduler(
     fleet,
@@ -298,7 +299,7 @@ const connect = (choices: Choices): Connected => {
     invocations,
     services.placement,
     // Pods of a platform without files are no processes, and their replicas would prove nothing.
-    dataDirectory === "" ? undefined : replicas,
+    { quorum: dataDirectory === "" ? undefined : replicas, compare: comparisons },
   );
   const autoscaler = new Autoscaler<Target>(services);
   services.connect(scheduler, (now) => autoscaler.look(now));
@@ -362,7 +363,7 @@ const connect = (choices: Choices): Connected => {
     expressionLimits: limits.expression,
     notReady: () => readiness.reason,
   };
-  return { ...parts, monitor, cluster: services, controlPlane: createControlPlane(parts) };
+  return { ...parts, monitor, cluster: services, comparisons, controlPlane: createControlPlane(parts) };
 };
 
 /** Brings the parts to life in order: what was deployed, pods, then the runs that were under way. Returns how many those are. */
@@ -384,6 +385,7 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     drills,
     cluster,
     replicas,
+    comparisons,
   } = parts;
   await applications.recover();
   await state.start();
@@ -404,6 +406,7 @@ const start = async (parts: Connected, limits: PlatformLimits, clock: Clock, sto
     cluster.stop();
     await scheduler.drain(limits.drainMs);
     replicas.stop();
+    comparisons.stop();
     scheduler.stop();
     runs.stop();
     monitor.stop();

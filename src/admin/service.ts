@@ -197,6 +197,26 @@ export class Admin {
     this.#repair(view, did);
   }
 
+  // ---------------------------------------------------------------- compared pods
+
+  /** A pod has said what two others contradict, and is ended. What is returned tells what was done when others have its work. */
+  podLied({ pod, function: role, calls, detail }: { pod: string; function: string; calls: number; detail: string }): (did: string) => void {
+    if (!this.#beating) return () => undefined;
+    const view: FaultView = {
+      id: this.#nextId(),
+      type: "I",
+      what: "lie",
+      pod,
+      function: role,
+      detectedAt: this.#parts.clock.now(),
+      detectionMs: 0,
+      calls,
+      detail,
+    };
+    this.#add(view);
+    return (did) => this.#repair(view, did);
+  }
+
   podStarted(pod: Pod): void {
     if (this.#failingStarts.size === 0) return;
     // Whosever it is: processes start again.

@@ -326,12 +326,13 @@ const MOST_FAULTS = 10;
 
 /** What can't be had of a function that is executed by replicas, and why. */
 const checkTrust = (spec: Omit<FunctionSpec, "name">, owner: Owner): void => {
-  const { trust = "one", faults, stateful, stateKey, scale, heartbeatMs, writes = [], permissions = {} } = spec;
+  const { trust = "one", faults, stateful, stateKey } = spec;
   if (!TRUST.includes(trust)) refuse(owner, "trust", `must be "one", "compare" or "quorum", not ${shown(trust)}`);
   if (stateKey !== undefined && stateful !== true) refuse(owner, "stateKey", "is of stateful functions only");
   if (stateKey !== undefined && !isPath(stateKey)) {
     refuse(owner, "key", `must be the path of a field of the input, such as "customer.id", not ${shown(stateKey)}`);
   }
+  if (trust === "compare") checkSeveral(spec, owner, trust);
   if (trust !== "quorum") {
     if (faults !== undefined) refuse(owner, "faults", `is the number of replicas that may fail: it needs trust "quorum", not "${trust}"`);
     if (stateful === true) refuse(owner, "trust", `must be "quorum": the state is at the replicas, which agree on it`);
@@ -340,10 +341,22 @@ const checkTrust = (spec: Omit<FunctionSpec, "name">, owner: Owner): void => {
   if (faults !== undefined && !(Number.isInteger(faults) && faults >= 1 && faults <= MOST_FAULTS)) {
     refuse(owner, "faults", `must be a whole number from 1 to ${MOST_FAULTS}, not ${shown(faults)}`);
   }
-  const replicated = 'with trust "quorum"';
-  if (scale !== undefined) refuse(owner, "scale", `can't be set ${replicated}: there are 3 × faults + 1 replicas, whatever the load`);
-  if (heartbeatMs !== undefined) refuse(owner, "heartbeatMs", `can't be set ${replicated}: replicas tell no progress; set timeoutMs`);
-  if (writes.length > 0) refuse(owner, "writes", `can't be set ${replicated}: replicas don't write into the state store`);
+  checkSeveral(spec, owner, trust);
+};
+
+const WHO = {
+  compare: { each: "2 pods, and a third where they differ", many: "compared pods" },
+  quorum: { each: "3 × faults + 1 replicas", many: "replicas" },
+} as const;
+
+/** What can't be had of a function each of whose calls is executed several times. */
+const checkSeveral = (spec: Omit<FunctionSpec, "name">, owner: Owner, trust: keyof typeof WHO): void => {
+  const { scale, heartbeatMs, writes = [], permissions = {} } = spec;
+  const { each, many } = WHO[trust];
+  const replicated = `with trust "${trust}"`;
+  if (scale !== undefined) refuse(owner, "scale", `can't be set ${replicated}: there are ${each}, whatever the load`);
+  if (heartbeatMs !== undefined) refuse(owner, "heartbeatMs", `can't be set ${replicated}: ${many} tell no progress; set timeoutMs`);
+  if (writes.length > 0) refuse(owner, "writes", `can't be set ${replicated}: ${many} don't write into the state store`);
   for (const area of ["state", "objects"] as const) {
     if ((permissions[area] ?? []).length > 0) {
       refuse(owner, `permissions.${area}`, `can't be given ${replicated}: what a store answers is not agreed on; give it with the input`);

@@ -3,7 +3,8 @@ export type FaultType = "I" | "II" | "III" | "IV";
 
 /**
  * What happened. `stuck`: the pod was ended because its event loop stood still while something in it was overdue. `control-plane-down`: it
- * was found dead when it was started again. Of replicas besides `crash`: `lie`, its vote or word was false; `equivocation`, it told different
+ * was found dead when it was started again. Of compared pods: `lie`, two others contradict it. Of replicas besides `crash`: `lie`, its vote
+ * or word was false; `equivocation`, it told different
  * replicas different things; `silence`, it votes no more although its process lives; `slow`, it held calls back as the leader.
  */
 export type FaultCause =

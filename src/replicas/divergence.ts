@@ -38,10 +38,11 @@ const listOf = (replicas: readonly ReplicaIndex[]): string =>
 /** The path of the first part in which two JSON texts differ, such as `value.total`; `undefined` where that can't be said. */
 export const firstDifference = (a: Json, b: Json): string | undefined => {
   if (a === "" || b === "") return undefined;
-  return differenceOf(JSON.parse(a), JSON.parse(b), "", 0);
+  return differenceOf(JSON.parse(a), JSON.parse(b));
 };
 
-const differenceOf = (a: unknown, b: unknown, path: string, depth: number): string | undefined => {
+/** The same for two values of JSON. */
+export const differenceOf = (a: unknown, b: unknown, path = "", depth = 0): string | undefined => {
   if (Object.is(a, b)) return undefined;
   if (!isObject(a) || !isObject(b) || Array.isArray(a) !== Array.isArray(b) || depth > DEPTH) return path === "" ? "the result" : path;
   for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {

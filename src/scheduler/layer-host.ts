@@ -30,7 +30,10 @@ export interface HostOwner {
 /** A layer as the tenant of its pods. */
 export class LayerHost implements Tenant, PodSet {
   readonly source: PodSource;
+  /** Several pods execute each of its calls, as many as it takes whatever the load. */
   readonly isReplicated: boolean;
+  /** They agree on how long an execution may take. */
+  readonly isCertified: boolean;
   readonly role: string;
   readonly application: string;
   readonly version: string;
@@ -52,6 +55,7 @@ export class LayerHost implements Tenant, PodSet {
   constructor(layer: Layer, home: FunctionHome, template: PodTemplate, scheduler: HostOwner, source: PodSource, isReplicated: boolean) {
     this.source = source;
     this.isReplicated = isReplicated;
+    this.isCertified = isReplicated && home.spec.trust === "quorum";
     this.layer = layer;
     this.role = layer.fn;
     this.application = home.application;

@@ -5,8 +5,8 @@ import type { Layer } from "../queue/machine.ts";
 import type { Pod, Tenant } from "./pod.ts";
 
 /**
- * Who gives the pods that execute a function's calls: the fleet; or, for functions whose results a quorum certifies, the replica sets, of
- * which each looks like one pod and answers like one.
+ * Who gives the pods that execute a function's calls: the fleet; or, for functions whose calls several pods execute, those who have them
+ * agree: replica sets, and compared pods. Each of these looks like one pod and answers like one.
  */
 export interface PodSource {
   acquire(tenant: Tenant, isUrgent?: boolean): Pod | undefined;

@@ -63,7 +63,7 @@ export class Scheduler implements HostOwner {
   readonly #settled: (entry: Entry, outcome: Outcome) => void;
   readonly #attempts: AttemptService | undefined;
   readonly #placement: Placement | undefined;
-  readonly #replicas: PodSource | undefined;
+  readonly #replicas: { quorum?: PodSource | undefined; compare?: PodSource | undefined };
   readonly #layers = new Layers();
   readonly #hosts = new Map<string, LayerHost>();
   readonly #leases = new ChurnMap<number, Lease>();
@@ -86,7 +86,7 @@ export class Scheduler implements HostOwner {
     settled: (entry: Entry, outcome: Outcome) => void,
     attempts?: AttemptService,
     placement?: Placement,
-    replicas?: PodSource,
+    replicas: { quorum?: PodSource | undefined; compare?: PodSource | undefined } = {},
   ) {
     this.#fleet = fleet;
     this.#clock = clock;
@@ -167,12 +167,12 @@ export class Scheduler implements HostOwner {
   }
 
   /**
-   * The pods of a function's version, also when it has none and no call; `undefined` when nobody knows it, or when it has a replica set,
-   * whose size is no matter of load.
+   * The pods of a function's version, also when it has none and no call; `undefined` when nobody knows it, or when several pods execute each
+   * of its calls: how many those are is no matter of load.
    */
   podSet(fn: string, version: string): PodSet | undefined {
     const home = this.#home(fn, version);
-    if (home === undefined || this.#isReplicated(home)) return undefined;
+    if (home === undefined || this.#replicasOf(home) !== undefined) return undefined;
     const { concurrency, limits } = home.spec;
     return this.#hostOf(this.#layers.open(fn, version, concurrency, limits), home);
   }
@@ -195,7 +195,7 @@ export class Scheduler implements HostOwner {
   /** Whether the function's next call would take a warm pod. */
   takesWarm(fn: string, version: string): boolean {
     const home = this.#home(fn, version);
-    if (home === undefined || this.#isReplicated(home) || this.#hasPods(fn, version)) return false;
+    if (home === undefined || this.#replicasOf(home) !== undefined || this.#hasPods(fn, version)) return false;
     return this.#fleet.fitsWarm(this.#templateOf({ fn, version }, home));
   }
 
@@ -220,20 +220,22 @@ export class Scheduler implements HostOwner {
 
   #hostOf(layer: Layer, home: FunctionHome): LayerHost {
     return getOrMake(this.#hosts, layer.key, () => {
-      const source = this.#isReplicated(home) ? this.#replicas : undefined;
+      const source = this.#replicasOf(home);
       return new LayerHost(layer, home, this.#templateOf(layer, home), this, source ?? this.#fleet, source !== undefined);
     });
   }
 
-  /** Whether a quorum of replicas certifies the function's results. Where there are no sets (in memory, for tests), a pod's word is taken. */
-  #isReplicated({ spec }: FunctionHome): boolean {
-    return spec.trust === "quorum" && this.#replicas !== undefined;
+  /** What executes the function's calls several times. Where there are no sets (in memory, for tests), a pod's word is taken. */
+  #replicasOf({ spec: { trust = "one" } }: FunctionHome): PodSource | undefined {
+    return trust === "one" ? undefined : this.#replicas[trust];
   }
 
   #templateOf({ fn, version }: Pick<Layer, "fn" | "version">, home: FunctionHome): PodTemplate {
     const { spec } = home;
     const { slotsPerPod: slots, defaultMemoryMb } = this.#options;
-    if (this.#isReplicated(home)) return { slots: SET_SLOTS, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
+    const isReplicated = this.#replicasOf(home) !== undefined;
+    if (isReplicated)
+      return { slots: spec.trust === "quorum" ? SET_SLOTS : slots, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
     return this.#placement?.template(fn, version) ?? { slots, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
   }
 
@@ -297,7 +299,7 @@ export class Scheduler implements HostOwner {
 
   #watch(lease: number, held: Lease, now: number): void {
     // A set's replicas agree on how long an execution may take. What is not certified yet may still be: giving it up here could apply it twice.
-    if (held.host.isReplicated) return;
+    if (held.host.isCertified) return;
     const { timeoutMs } = held.entry;
     getOrMake(this.#deadlines, timeoutMs, () => new ChurnMap<number, Lease>()).set(lease, held);
     if (now + timeoutMs < this.#nextSweep) this.#sweepAt(now + timeoutMs);
@@ -396,7 +398,7 @@ export class Scheduler implements HostOwner {
     // First of all: a call that may be tried again at once must not come back to it.
     pod.state = "draining";
     const failure: Failure = { code: "POD_FAILED_TO_START", message: `the application does not load: ${cause.message}`, cause };
-    if (this.#placement !== undefined) this.#placement.refused(host, failure, now);
+    if (this.#placement !== undefined && !host.isReplicated) this.#placement.refused(host, failure, now);
     else host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
     for (const [lease, held] of this.#leases) {
       if (held.pod !== pod) continue;
@@ -533,10 +535,10 @@ export class Scheduler implements HostOwner {
     this.#endLease(lease, true, now);
     host.layer.settle(entry, false, now);
     pod.zombies++;
-    this.#fleet.send(pod, { t: "abort", lease, reason: message });
+    host.source.send(pod, { t: "abort", lease, reason: message });
     this.#settled(entry, { failure: { code: "CALL_TIMEOUT", message }, lines: [] });
     // A suspect has its pod to itself also after it was given up.
-    if (entry.solo) this.#fleet.end(pod, 0, "killed");
+    if (entry.solo) host.source.end(pod, 0, "killed");
     else this.#replaceClogged(host, pod);
   }
 
