@@ -122,10 +122,9 @@ export const learnStable = (core: Core, stable: StableCheckpoint, more?: Pick<Ah
 /** Makes stable what is proven and reached. */
 export const stabilise = (core: Core): boolean => {
   // The state is being replaced: what is proven of the one that goes would leave numbers out.
-  if (core.transfer?.installing === true) return false;
+  if (core.state !== "present" || core.transfer?.installing === true) return false;
   const stable = core.ahead?.stable;
   const own = stable === undefined ? undefined : core.checkpoints.get(stable.seq);
-  if (core.state !== "present" || core.transfer?.installing === true) return false;
   if (stable === undefined || own?.pages === undefined || own.digest !== stable.digest) return false;
   makeStable(core, stable, own);
   return true;
