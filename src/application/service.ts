@@ -7,10 +7,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { PodExit } from "../cluster/port.ts";
 import type { Journal } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Failure } from "../lib/errors.ts";
 import { LockstepError } from "../lib/errors.ts";
 import { getOrMake } from "../lib/map.ts";
 import {
@@ -21,9 +19,9 @@ import {
   type Manifest,
   type Trust,
 } from "../protocol/application.ts";
-import type { FromPod } from "../protocol/pod.ts";
-import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
+import type { Fleet } from "../scheduler/fleet.ts";
 import { checkSchedules } from "../triggers/schedule.ts";
+import { inspect } from "./inspection.ts";
 import { checkManifest } from "./options.ts";
 import type { Registry } from "./registry.ts";
 
@@ -168,75 +166,8 @@ export class Applications {
     renameSync(partial, path);
   }
 
-  /** Loads the bundle in a pod of its own, as user code may only run there, and asks what it defines. */
   #inspect(bundle: Bundle): Promise<Manifest> {
-    return new Promise((resolve, reject) => {
-      const inspection = new Inspection(bundle, this.pathOf(bundle.version), this.#options.memoryMb, (pod, outcome) => {
-        cancel();
-        if (pod !== undefined) this.#fleet.end(pod, 0);
-        if (outcome instanceof Error) reject(outcome);
-        else resolve(outcome);
-      });
-      const cancel = this.#clock.after(this.#options.inspectTimeoutMs, () =>
-        inspection.end(
-          new LockstepError(
-            "APPLICATION_INVALID",
-            `application "${bundle.application}" did not load within ${this.#options.inspectTimeoutMs} ms`,
-          ),
-        ),
-      );
-      const pod = this.#fleet.acquire(inspection);
-      this.#fleet.expectDemand();
-      if (pod === undefined)
-        inspection.end(
-          new LockstepError("POD_FAILED_TO_START", "no pod is free to inspect the application: the machine has as many as it may"),
-        );
-      else inspection.pod = pod;
-    });
-  }
-}
-
-/** The tenant of the pod in which a bundle is loaded for the first time. */
-class Inspection implements Tenant {
-  readonly role = "inspection";
-  readonly application: string;
-  readonly version: string;
-  readonly path: string;
-  readonly memoryMb: number;
-  pod: Pod | undefined;
-  #done: ((pod: Pod | undefined, outcome: Manifest | Error) => void) | undefined;
-
-  constructor(bundle: Bundle, path: string, memoryMb: number, done: (pod: Pod | undefined, outcome: Manifest | Error) => void) {
-    this.application = bundle.application;
-    this.version = bundle.version;
-    this.path = path;
-    this.memoryMb = memoryMb;
-    this.#done = done;
-  }
-
-  end(outcome: Manifest | Error): void {
-    const done = this.#done;
-    this.#done = undefined;
-    done?.(this.pod, outcome);
-  }
-
-  connected(pod: Pod): void {
-    this.pod = pod;
-    pod.inFlight = 1;
-  }
-
-  message(_pod: Pod, message: FromPod): void {
-    if (message.t === "loaded") this.end(message.manifest);
-    if (message.t !== "refused") return;
-    const failure = JSON.parse(message.failure) as Failure;
-    this.end(new LockstepError("APPLICATION_INVALID", failure.message, { details: { failure } }));
-  }
-
-  beat(): void {}
-
-  gone(_pod: Pod, exit: PodExit): void {
-    this.pod = undefined;
-    const message = `the application ended its pod while it loaded: ${exit.detail}${exit.output === "" ? "" : `\n${exit.output}`}`;
-    this.end(new LockstepError(exit.reason === "failed-to-start" ? "POD_FAILED_TO_START" : "APPLICATION_INVALID", message));
+    const { memoryMb, inspectTimeoutMs: timeoutMs } = this.#options;
+    return inspect(bundle, this.pathOf(bundle.version), this.#fleet, this.#clock, { memoryMb, timeoutMs });
   }
 }

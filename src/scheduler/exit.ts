@@ -8,5 +8,9 @@ export const lostFailure = (pod: string, exit: PodExit): Failure => {
   return { code: "POD_LOST", message: `${pod} died: ${exit.detail}`, details: detailsOf(exit) };
 };
 
+/** Whether a pod's end says nothing of the code in it: it did not start, was taken for one that hangs, or was killed from outside. */
+export const isOfPlatform = ({ reason, memory, detail }: PodExit): boolean =>
+  !memory && reason !== "over-memory" && (reason !== "exited" || detail === "signal SIGKILL");
+
 const detailsOf = (exit: PodExit): Record<string, unknown> =>
   exit.output === "" ? { reason: exit.reason } : { reason: exit.reason, output: exit.output };
