@@ -1,4 +1,4 @@
-import { leafText, membershipText, outcomeText, seedText, voteText } from "../../src/consensus/canonical.ts";
+import { batchText, leafText, membershipText, outcomeText, seedText, voteText } from "../../src/consensus/canonical.ts";
 import type { Certificate, Statement } from "../../src/consensus/certificate.ts";
 import type { Digest, PublicKey } from "../../src/consensus/crypto.ts";
 import type { Effect } from "../../src/consensus/effects.ts";
@@ -60,7 +60,9 @@ export class Ledger {
   readonly #set: string;
   /** How far an agreed time may be from the true one. */
   readonly #toleranceMs: number;
-  readonly #committed = new Map<number, { digest: Digest; by: string }>();
+  /** With the last view in which it had prepared at a correct replica by then: it was decided in this view or an earlier one. */
+  readonly #committed = new Map<number, { digest: Digest; by: string; view: number }>();
+  readonly #prepared = new Map<string, number>();
   readonly #executed = new Map<number, { text: string; execution: Execution; by: string }>();
   readonly #orderedAt = new Map<string, number>();
   readonly #roots = new Map<number, { root: Digest; by: string }>();
@@ -77,13 +79,25 @@ export class Ledger {
   /** A correct replica has committed: the earliest moment at which a disagreement shows. */
   commits(by: string, seq: number, digest: Digest): void {
     const first = this.#committed.get(seq);
-    if (first === undefined) this.#committed.set(seq, { digest, by });
-    else if (first.digest !== digest) violated("agreement", `number ${seq}: ${first.by} commits ${first.digest}, ${by} ${digest}`);
+    if (first === undefined) {
+      const view = this.#prepared.get(`${seq} ${digest}`) ?? Number.POSITIVE_INFINITY;
+      this.#committed.set(seq, { digest, by, view });
+    } else if (first.digest !== digest) violated("agreement", `number ${seq}: ${first.by} commits ${first.digest}, ${by} ${digest}`);
   }
 
-  /** What a correct replica votes for has a seed that nobody has chosen. */
-  prePrepares(by: string, seq: number, { time, seed, requests }: Batch): void {
+  prepares(seq: number, digest: Digest, view: number): void {
+    const name = `${seq} ${digest}`;
+    this.#prepared.set(name, Math.max(view, this.#prepared.get(name) ?? 0));
+  }
+
+  /** What a correct replica votes for has a seed that nobody has chosen, and is what was committed in an earlier view, if anything was. */
+  prePrepares(by: string, seq: number, view: number, batch: Batch): void {
+    const { time, seed, requests } = batch;
     const isNull = seed === "" && time === 0 && requests.length === 0;
+    const digest = isNull ? "" : this.#hash(batchText(this.#set, seq, batch));
+    const decided = this.#committed.get(seq);
+    if (decided !== undefined && decided.view < view && decided.digest !== digest)
+      violated("agreement", `number ${seq}: ${decided.by} has committed ${decided.digest}, ${by} takes ${digest} for view ${view}`);
     if (!isNull && seed !== this.#hash(seedText(this.#set, seq, time, requests)))
       violated("seed", `number ${seq}: ${by} accepts the seed ${seed}`);
   }

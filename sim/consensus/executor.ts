@@ -3,6 +3,7 @@ import type { Effect, Input } from "../../src/consensus/effects.ts";
 import type { Json } from "../../src/lib/json.ts";
 import type { Random } from "../../src/lib/random.ts";
 import { Bank } from "./bank.ts";
+import { violated } from "./checkers.ts";
 import type { Timeline } from "./timeline.ts";
 
 type WorkKind = "execute" | "snapshot" | "read-page" | "install" | "restore" | "discard";
@@ -110,7 +111,7 @@ export class Executor {
   }
 
   #install(seq: number, pages: string[]): Input {
-    this.#bank = Bank.of(pages);
+    this.#bank = stateOf(pages);
     this.#snapshots.set(seq, pages);
     this.executed = seq;
     return { t: "installed", seq };
@@ -125,3 +126,12 @@ export class Executor {
     return this.#snapshots.size;
   }
 }
+
+/** A replica gives its executor nothing but pages that were written by one. */
+const stateOf = (pages: readonly string[]): Bank => {
+  try {
+    return Bank.of(pages);
+  } catch (error) {
+    return violated("exception", `pages that are none are installed: ${error}`);
+  }
+};

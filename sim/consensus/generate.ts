@@ -4,22 +4,37 @@ import type { Behaviour } from "./byzantine.ts";
 import { BEHAVIOURS } from "./byzantine.ts";
 import type { ClientPlan, Harm, Liar, Net, Scenario } from "./scenario.ts";
 import { twinPlaceOf } from "./scenario.ts";
+import { leaderTactics } from "./tactics/leader.ts";
+import { stateTactics } from "./tactics/state.ts";
+import { viewTactics } from "./tactics/views.ts";
 
-/** What a seed stands for. About a fourth of all have no liars, a fourth nothing but liars. */
+/** What a part of the seeds is about: random mixes of everything seldom get deep into one thing. */
+interface Theme {
+  tactics: readonly Behaviour[];
+  /** Of one liar at most. Default 3. */
+  behaviours?: number;
+  checkpointEvery: readonly number[];
+  liars: number;
+  keepsSnapshots: number;
+  harms: (random: Random, field: Field) => Harm[];
+}
+
+/** What a seed stands for. */
 export const generate = (seed: number, nodes: 4 | 7): Scenario => {
   const random = seeded(hashText(`${nodes}/${seed}`));
   const faults = (nodes - 1) / 3;
   const chance = (probability: number): boolean => random.next() < probability;
+  const theme = THEMES[random.below(THEMES.length)]!;
   const activeMs = 500 + random.below(3_000);
   const clients = clientsOf(random, activeMs);
-  const liars = chance(0.7) ? liarsOf(random, nodes, faults, activeMs) : [];
-  const harms = chance(0.75) ? harmsOf(random, { nodes, clients: clients.length, activeMs, liars }) : [];
-  const keepsSnapshots = chance(0.5);
+  const liars = chance(theme.liars) ? liarsOf(random, theme, { nodes, faults, activeMs }) : [];
+  const harms = theme.harms(random, { nodes, clients: clients.length, activeMs, liars });
+  const keepsSnapshots = chance(theme.keepsSnapshots);
   return {
     seed,
     faults,
     tuning: {
-      checkpointEvery: [2, 4, 8, 16][random.below(4)]!,
+      checkpointEvery: theme.checkpointEvery[random.below(theme.checkpointEvery.length)]!,
       maxBatchOperations: [1, 4, 16][random.below(3)]!,
       batchesInFlight: [1, 2, 8][random.below(3)]!,
       batchDelayMs: random.below(3),
@@ -33,7 +48,7 @@ export const generate = (seed: number, nodes: 4 | 7): Scenario => {
     clients,
     liars,
     harms,
-    isMerciless: keepsSnapshots && liars.length === 0 && chance(0.5),
+    isMerciless: chance(0.3),
     healMs: Math.max(activeMs, ...harms.map(({ untilMs }) => untilMs)),
   };
 };
@@ -57,13 +72,19 @@ const netOf = (random: Random): Net => {
   };
 };
 
-const liarsOf = (random: Random, nodes: number, faults: number, activeMs: number): Liar[] => {
+interface Stage {
+  nodes: number;
+  faults: number;
+  activeMs: number;
+}
+
+const liarsOf = (random: Random, { tactics, behaviours: most = 3 }: Theme, { nodes, faults, activeMs }: Stage): Liar[] => {
   const free = Array.from({ length: nodes }, (_, i) => i);
   return Array.from({ length: 1 + random.below(faults) }, () => {
-    // The first leader is the most interesting one to lie.
-    const at = random.next() < 0.4 ? 0 : random.below(free.length);
+    // The first leaders are the most interesting ones to lie.
+    const at = random.next() < 0.5 ? random.below(2) : random.below(free.length);
     const [replica] = free.splice(at, 1) as [number];
-    const behaviours = Array.from({ length: 1 + random.below(3) }, () => BEHAVIOURS[random.below(BEHAVIOURS.length)]!);
+    const behaviours = Array.from({ length: 1 + random.below(most) }, () => tactics[random.below(tactics.length)]!);
     return { replica, behaviours: [...new Set<Behaviour>(behaviours)], fromMs: random.next() < 0.6 ? 0 : random.below(activeMs) };
   });
 };
@@ -75,7 +96,8 @@ interface Field {
   liars: readonly Liar[];
 }
 
-const harmsOf = (random: Random, field: Field): Harm[] => {
+const anyHarms = (random: Random, field: Field): Harm[] => {
+  if (random.next() < 0.25) return [];
   const isStorm = random.next() < 0.3;
   const count = 1 + random.below(isStorm ? 12 : 4);
   return Array.from({ length: count }, () => {
@@ -111,6 +133,43 @@ const harmOf = (random: Random, { nodes, clients, liars }: Field): What => {
   }
 };
 
+/** One leader after the other is stopped or cut off for a while, so that views change while batches are under way. */
+const leaderHunt = (random: Random, { nodes, clients, activeMs }: Field): Harm[] => {
+  const harms: Harm[] = [];
+  const paceMs = 60 + random.below(500);
+  const first = random.next() < 0.5 ? 0 : random.below(nodes);
+  for (let i = 0, atMs = random.below(200); atMs < activeMs; i++, atMs += paceMs) {
+    const replica = (first + i) % nodes;
+    const untilMs = atMs + paceMs * (0.3 + 1.2 * random.next());
+    const rest = Array.from({ length: nodes + clients }, (_, place) => place).filter((place) => place !== replica);
+    const kind = random.below(4);
+    if (kind === 0) harms.push({ t: "pause", atMs, untilMs, replica });
+    else if (kind === 1) harms.push({ t: "crash", atMs, untilMs, replica });
+    else if (kind === 2) harms.push({ t: "partition", atMs, untilMs, groups: [[replica], rest] });
+    // It hears, and isn't heard.
+    else for (const to of rest) if (to < nodes && random.next() < 0.8) harms.push({ t: "cut", atMs, untilMs, from: replica, to });
+  }
+  return harms;
+};
+
+/** Replicas are away for so long that the others forget what they would need. */
+const absences = (random: Random, { nodes, activeMs, clients, liars }: Field): Harm[] => {
+  const count = 1 + random.below(4);
+  return Array.from({ length: count }, (): Harm => {
+    const atMs = random.below(activeMs);
+    const replica = random.below(nodes);
+    const times = { atMs, untilMs: atMs + 200 + random.below(1_500) };
+    const rest = Array.from({ length: nodes + clients }, (_, place) => place).filter((place) => place !== replica);
+    const whats: What[] = [
+      { t: "crash", replica },
+      { t: "replace", replica: liars[0] !== undefined && random.next() < 0.3 ? liars[0].replica : replica },
+      { t: "partition", groups: [[replica], rest] },
+      { t: "pause", replica },
+    ];
+    return { ...times, ...whats[random.below(whats.length)]! } as Harm;
+  }).sort((a, b) => a.atMs - b.atMs);
+};
+
 /** Two or three groups; a twin's second process is anywhere. */
 const groupsOf = (random: Random, places: number, liars: readonly Liar[]): number[][] => {
   const groups: number[][] = Array.from({ length: 2 + random.below(2) }, () => []);
@@ -119,3 +178,27 @@ const groupsOf = (random: Random, places: number, liars: readonly Liar[]): numbe
   for (const place of [...everyone, ...twins]) groups[random.below(groups.length)]!.push(place);
   return groups.filter((group) => group.length > 0);
 };
+
+const LEADING = Object.keys(leaderTactics) as Behaviour[];
+const VIEWING = Object.keys(viewTactics) as Behaviour[];
+const STATE = Object.keys(stateTactics) as Behaviour[];
+
+/** A liar in it has few ways to lie: one spoils the other's. */
+const VIEW_CHANGES: Theme = {
+  tactics: [...VIEWING, "invalid-new-view", "invalid-new-view", "invented-claims", "invented-claims", "twin", "silent-leader"],
+  behaviours: 2,
+  checkpointEvery: [16, 64],
+  liars: 0.9,
+  keepsSnapshots: 0.5,
+  harms: leaderHunt,
+};
+
+const THEMES: readonly Theme[] = [
+  { tactics: BEHAVIOURS, checkpointEvery: [2, 4, 8, 16], liars: 0.7, keepsSnapshots: 0.5, harms: anyHarms },
+  { tactics: BEHAVIOURS, checkpointEvery: [2, 4, 8, 16], liars: 0.7, keepsSnapshots: 0.5, harms: anyHarms },
+  VIEW_CHANGES,
+  VIEW_CHANGES,
+  { tactics: [...LEADING, "twin", "vote-for-all"], checkpointEvery: [4, 16], liars: 1, keepsSnapshots: 0.5, harms: anyHarms },
+  { tactics: [...STATE, "false-decisions", "no-content"], checkpointEvery: [2, 4], liars: 0.9, keepsSnapshots: 0.3, harms: absences },
+  { tactics: BEHAVIOURS, checkpointEvery: [4, 64], liars: 0.2, keepsSnapshots: 0.8, harms: leaderHunt },
+];

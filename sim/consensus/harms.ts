@@ -70,7 +70,7 @@ export class Harms {
 
   #crash(index: ReplicaIndex): (() => void) | undefined {
     const process = this.#cast.at(index);
-    if (!this.#mayLose(process)) return undefined;
+    if (!process.isUp || !(this.#cast.scenario.isMerciless || this.#mayLose(process))) return undefined;
     process.crash();
     this.#recovering.set(process, Number.POSITIVE_INFINITY);
     return () => {
@@ -83,7 +83,6 @@ export class Harms {
   /** More than f at once may not be without their state: what all of them have lost, nobody can give back. */
   #mayLose(process: Process): boolean {
     if (!process.isUp) return false;
-    if (this.#cast.scenario.isMerciless) return true;
     const faulty = new Set<ReplicaIndex>([process.index]);
     for (const each of this.#cast.processes) if (each.isLiar && !each.isRemoved) faulty.add(each.index);
     for (const each of this.#recovering.keys()) faulty.add(each.index);

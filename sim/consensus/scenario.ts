@@ -18,7 +18,7 @@ export interface Scenario {
   clients: ClientPlan[];
   liars: Liar[];
   harms: Harm[];
-  /** Any number of replicas may lose their memory at once: then only safety is promised, unless snapshots are kept. */
+  /** Any number of replicas may lose their memory at once: then only safety is promised, unless snapshots survive. */
   isMerciless: boolean;
   /** When the last harm ends. From here on, the set has to come forward in spite of its liars. */
   healMs: number;
@@ -80,16 +80,18 @@ export type Harm = { atMs: number; untilMs: number } & (
 /** Where the second process under one key is in the network. */
 export const twinPlaceOf = (index: number): number => 512 + index;
 
+export const promisesProgress = ({ isMerciless, keepsSnapshots }: Scenario): boolean => !isMerciless || keepsSnapshots;
+
 export const describeHarm = (harm: Harm): string => {
   const { t, atMs, untilMs, ...rest } = harm;
   return `${`${Math.round(atMs)}–${Math.round(untilMs)} ms`.padEnd(16)} ${t} ${JSON.stringify(rest)}`;
 };
 
 export const describe = (scenario: Scenario): string => {
-  const { seed, faults, tuning, net, diskMs, keepsSnapshots, executeMs, skewMs, clients, liars, harms, healMs } = scenario;
+  const { seed, faults, tuning, net, diskMs, keepsSnapshots, executeMs, skewMs, clients, liars, harms, isMerciless, healMs } = scenario;
   return [
     `seed ${seed}, n = ${3 * faults + 1}, heals at ${Math.round(healMs)} ms`,
-    `  replicas ${JSON.stringify({ ...tuning, diskMs, keepsSnapshots, executeMs, skewMs })}`,
+    `  replicas ${JSON.stringify({ ...tuning, diskMs, keepsSnapshots, executeMs, skewMs, isMerciless })}`,
     `  network  ${JSON.stringify(net)}`,
     ...clients.map((client, i) => `  client ${3 * faults + 1 + i} ${JSON.stringify(client)}`),
     ...liars.map(({ replica, behaviours, fromMs }) => `  liar ${replica} from ${fromMs} ms: ${behaviours.join(", ")}`),

@@ -2,7 +2,7 @@ import { batchText, requestText, seedText } from "../../../src/consensus/canonic
 import type { Digest } from "../../../src/consensus/crypto.ts";
 import type { Batch, PeerMessage, Request } from "../../../src/consensus/messages.ts";
 import type { Stage, Tactic } from "./tactic.ts";
-import { chance, randomDigest } from "./tactic.ts";
+import { alike, chance, others, randomDigest } from "./tactic.ts";
 
 /** What a leader can do to the order. All are harmless from a backup. */
 export const leaderTactics = {
@@ -52,64 +52,74 @@ export const leaderTactics = {
   }),
 
   /** Times that run away or back, and seeds of its own choice. */
-  "wrong-time": (stage): Tactic => ({
-    outgoing: (_, message) => {
-      if (message.t !== "pre-prepare" || chance(stage, 0.4)) return [message];
-      const { time, requests } = message.batch;
-      const wrong = [time + 10_000_000, time - 10_000_000, time + 20_000, Number.NaN, 0.5, time];
-      const to = wrong[stage.random.below(wrong.length)]!;
-      const seed = to === time ? randomDigest(stage) : stage.crypto.hash(seedText(stage.set, message.seq, to, requests));
-      return [{ ...message, batch: { time: to, seed, requests } }];
-    },
-  }),
+  "wrong-time": (stage: Stage): Tactic => {
+    const kind = stage.random.below(6);
+    return proposing(stage, (seq, batch) => {
+      if (chance(stage, 0.4)) return batch;
+      const { time, requests } = batch;
+      const to = [time + 10_000_000, time - 10_000_000, time + 20_000, Number.NaN, 0.5, time][kind]!;
+      const seed = to === time ? randomDigest(stage) : stage.crypto.hash(seedText(stage.set, seq, to, requests));
+      return { time: to, seed, requests };
+    });
+  },
 
   /** Proposes requests that no client has made, and hands out their bodies. */
-  "forge-requests": (stage): Tactic => {
+  "forge-requests": (stage: Stage): Tactic => {
     let forged: Request | undefined;
     return {
-      outgoing: (to, message) => {
-        if (message.t !== "pre-prepare" || stage.requests.length === 0 || chance(stage, 0.5)) return [message];
+      ...proposing(stage, (seq, batch) => {
+        if (stage.requests.length === 0 || chance(stage, 0.5)) return batch;
         if (forged === undefined || chance(stage, 0.3)) forged = forge(stage);
-        const requests = [...message.batch.requests, stage.crypto.hash(requestText(forged, stage.set))];
         const content: PeerMessage = { t: "content", requests: [forged], batches: [] };
-        stage.send(to, content);
-        return [{ ...message, batch: rebuilt(stage, message.seq, message.batch, requests) }];
+        for (const to of others(stage)) {
+          stage.send(to, content);
+          stage.send(to, content, 10);
+        }
+        return rebuilt(stage, seq, batch, [...batch.requests, stage.crypto.hash(requestText(forged, stage.set))]);
+      }),
+      incoming: (from, message) => {
+        if (message.t === "fetch" && forged !== undefined) stage.send(from, { t: "content", requests: [forged], batches: [] });
       },
     };
   },
 
   /** Proposes requests anew that were ordered before, some of them twice in one batch. */
-  "replay-requests": (stage): Tactic => ({
-    outgoing: (_, message) => {
-      if (message.t !== "pre-prepare" || stage.requests.length === 0 || chance(stage, 0.3)) return [message];
+  "replay-requests": (stage: Stage): Tactic =>
+    proposing(stage, (seq, batch) => {
+      if (stage.requests.length === 0 || chance(stage, 0.3)) return batch;
       const old = stage.requests[stage.random.below(stage.requests.length)]!;
       const digest = stage.crypto.hash(requestText(old, stage.set));
-      const requests = chance(stage, 0.3) ? [digest, ...message.batch.requests, digest] : [digest, ...message.batch.requests];
-      return [{ ...message, batch: rebuilt(stage, message.seq, message.batch, requests) }];
-    },
-  }),
+      const others = batch.requests.filter((each) => each !== digest);
+      return rebuilt(stage, seq, batch, chance(stage, 0.2) ? [digest, ...others, digest] : [digest, ...others]);
+    }),
 
   /** Proposes what nobody has a body for. */
-  "phantom-requests": (stage): Tactic => ({
-    outgoing: (_, message) => {
-      if (message.t !== "pre-prepare" || chance(stage, 0.5)) return [message];
-      return [{ ...message, batch: rebuilt(stage, message.seq, message.batch, [...message.batch.requests, randomDigest(stage)]) }];
-    },
-  }),
+  "phantom-requests": (stage: Stage): Tactic =>
+    proposing(stage, (seq, batch) => (chance(stage, 0.5) ? batch : rebuilt(stage, seq, batch, [...batch.requests, randomDigest(stage)]))),
 
   /** Leaves one client's requests out of all proposals. */
-  censor: (stage): Tactic => ({
-    outgoing: (_, message) => {
+  censor: (stage: Stage): Tactic =>
+    proposing(stage, (seq, batch) => {
       const victim = stage.requests[0]?.client;
-      if (message.t !== "pre-prepare" || victim === undefined) return [message];
-      const banned = new Set(
-        stage.requests.filter(({ client }) => client === victim).map((r) => stage.crypto.hash(requestText(r, stage.set))),
-      );
-      const requests = message.batch.requests.filter((digest) => !banned.has(digest));
-      return requests.length === 0 ? [] : [{ ...message, batch: rebuilt(stage, message.seq, message.batch, requests) }];
-    },
-  }),
+      const own = stage.requests.filter(({ client }) => client === victim);
+      const banned = new Set(own.map((request) => stage.crypto.hash(requestText(request, stage.set))));
+      const requests = batch.requests.filter((digest) => !banned.has(digest));
+      return requests.length === 0 ? undefined : rebuilt(stage, seq, batch, requests);
+    }),
 } satisfies Record<string, (stage: Stage) => Tactic>;
+
+/** Changes proposals, each in the same way for (almost) all backups. */
+const proposing = (stage: Stage, change: (seq: number, batch: Batch) => Batch | undefined): Tactic => {
+  const lieOf = alike<Batch | undefined>(stage);
+  return {
+    outgoing: (_, message) => {
+      if (message.t !== "pre-prepare") return [message];
+      const { view, seq } = message;
+      const batch = lieOf(`${view} ${seq} ${message.batch.seed}`, () => change(seq, message.batch));
+      return batch === undefined ? [] : [{ ...message, batch }];
+    },
+  };
+};
 
 export const digestOf = (stage: Stage, seq: number, batch: Batch): Digest => stage.crypto.hash(batchText(stage.set, seq, batch));
 

@@ -2,19 +2,22 @@ import { batchText, newViewText, requestText, seedText, viewChangeText } from ".
 import type { Digest } from "../../../src/consensus/crypto.ts";
 import type { Batch, NewView, PeerMessage, SlotClaim, ViewChange } from "../../../src/consensus/messages.ts";
 import type { Stage, Tactic } from "./tactic.ts";
-import { chance, others, randomDigest } from "./tactic.ts";
+import { alike, chance, others, randomDigest } from "./tactic.ts";
 
 /** Lies that only show when the leader changes. */
 export const viewTactics = {
   /** Claims in P and Q what it has never seen, with batches that it hands out to whoever asks. */
-  "invented-claims": (stage: Stage): Tactic =>
-    inventing(stage, (v, claim) => ({ prepared: [...v.prepared, claim], preprepared: [...v.preprepared, claim] })),
+  "invented-claims": (stage: Stage): Tactic => inventing(stage),
 
-  /** Claims to have prepared something else than what it has, in the latest of views. */
+  /** Claims to have prepared in the latest view whatever it has prepared, at another number. */
   "changed-claims": (stage: Stage): Tactic =>
-    inventing(stage, (v, claim) => {
-      const change = (c: SlotClaim): SlotClaim => (c.seq === claim.seq || v.prepared.length < 2 ? { ...claim, seq: c.seq } : c);
-      return { prepared: v.prepared.map(change), preprepared: [...v.preprepared, ...v.prepared.map(change)] };
+    changing(stage, (v) => {
+      const prepared = v.prepared.map((claim, i) => ({
+        ...claim,
+        view: v.view - 1,
+        digest: v.prepared[(i + 1) % v.prepared.length]!.digest,
+      }));
+      return { prepared, preprepared: prepared };
     }),
 
   /** Doesn't tell what has prepared. */
@@ -65,12 +68,16 @@ export const viewTactics = {
       (v) => ({ viewChanges: v.viewChanges.map((each) => ({ ...each, prepared: [] })), slots: [] }),
       (v) => ({ checkpoint: { seq: v.checkpoint.seq + 4, digest: randomDigest(stage) }, slots: v.slots.slice(4) }),
     ];
+    const lieOf = alike<NewView>(stage);
+    const lied = (newView: NewView): NewView => {
+      const lie = lies[stage.random.below(lies.length)]!;
+      const { signature: _old, ...rest } = { ...newView, ...lie(newView) };
+      return { ...rest, signature: stage.crypto.sign(newViewText(stage.set, rest)) };
+    };
     return {
       outgoing: (_, message) => {
-        if (message.t !== "new-view" || chance(stage, 0.2)) return [message];
-        const lie = lies[stage.random.below(lies.length)]!;
-        const { signature: _old, ...rest } = { ...message.newView, ...lie(message.newView) };
-        return [{ t: "new-view", newView: { ...rest, signature: stage.crypto.sign(newViewText(stage.set, rest)) } }];
+        if (message.t !== "new-view" || message.newView.slots.length === 0) return [message];
+        return [{ t: "new-view", newView: lieOf(`${message.newView.view}`, () => lied(message.newView)) }];
       },
     };
   },
@@ -113,21 +120,30 @@ const changing = (stage: Stage, change: Change): Tactic => ({
   },
 });
 
-/** As `changing`, with a claim about a batch that nobody has proposed, and that it gives to all who fetch it. */
-const inventing = (stage: Stage, change: (viewChange: ViewChange, claim: SlotClaim) => Partial<ViewChange>): Tactic => {
+/** Claims about batches that nobody has proposed, and that it gives to all who fetch them. */
+const inventing = (stage: Stage): Tactic => {
   const invented = new Map<Digest, { seq: number; batch: Batch }>();
-  const claim = (viewChange: ViewChange): SlotClaim => {
-    const seq = viewChange.stable.seq + 1 + stage.random.below(viewChange.preprepared.length + 3);
+  const claim = (seq: number, view: number): SlotClaim => {
     const known = stage.requests.map((request) => stage.crypto.hash(requestText(request, stage.set)));
     const requests = known.filter(() => chance(stage, 0.3)).slice(0, 3);
     const time = Math.floor(stage.now());
     const batch: Batch = { time, seed: stage.crypto.hash(seedText(stage.set, seq, time, requests)), requests };
     const digest = stage.crypto.hash(batchText(stage.set, seq, batch));
     invented.set(digest, { seq, batch });
-    return { seq, digest, view: chance(stage, 0.5) ? viewChange.view - 1 : Math.max(0, viewChange.view - 2) };
+    return { seq, digest, view };
   };
+  const change = ({ view, stable, prepared, preprepared }: ViewChange): Partial<ViewChange> => {
+    const last = Math.max(stable.seq, ...preprepared.map(({ seq }) => seq)) + 2;
+    const claims: SlotClaim[] = [];
+    for (let seq = stable.seq + 1; seq <= last; seq++) if (chance(stage, 0.4)) claims.push(claim(seq, view - 1));
+    const claimed = new Set(claims.map(({ seq }) => seq));
+    return { prepared: [...prepared.filter(({ seq }) => !claimed.has(seq)), ...claims], preprepared: [...preprepared, ...claims] };
+  };
+  const { outgoing } = changing(stage, change);
+  const fails = chance(stage, 0.8);
   return {
-    ...changing(stage, (viewChange) => change(viewChange, claim(viewChange))),
+    // A view that fails makes its claims the latest ones.
+    outgoing: (to, message) => (message.t === "new-view" && fails ? [] : outgoing!(to, message)),
     incoming: (from, message) => {
       if (message.t !== "fetch") return;
       const batches = message.batches.flatMap((digest) => invented.get(digest) ?? []);

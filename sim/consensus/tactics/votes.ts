@@ -13,14 +13,21 @@ export const voteTactics = {
   }),
 
   /** Votes for whatever anyone has voted for, on each side of any dispute, as early as it can. */
-  "vote-for-all": (stage: Stage): Tactic => ({
-    incoming: (from, message) => {
-      if (message.t !== "prepare" && message.t !== "commit") return;
-      const { view, seq, digest } = message;
-      stage.send(from, { t: "prepare", view, seq, digest });
-      stage.send(from, { t: "commit", view, seq, digest });
-    },
-  }),
+  "vote-for-all": (stage: Stage): Tactic => {
+    // Two of this kind would answer each other for ever.
+    const voted = new Set<string>();
+    return {
+      incoming: (from, message) => {
+        if (message.t !== "prepare" && message.t !== "commit") return;
+        const { view, seq, digest } = message;
+        const name = `${from} ${view} ${seq} ${digest}`;
+        if (voted.has(name)) return;
+        voted.add(name);
+        stage.send(from, { t: "prepare", view, seq, digest });
+        stage.send(from, { t: "commit", view, seq, digest });
+      },
+    };
+  },
 
   /** Tells those who lag of decisions that nobody has made. */
   "false-decisions": (stage: Stage): Tactic => ({
