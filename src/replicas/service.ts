@@ -27,6 +27,7 @@ import type { StateChange } from "../protocol/state.ts";
 import type { Fleet } from "../scheduler/fleet.ts";
 import type { Pod, Tenant } from "../scheduler/pod.ts";
 import type { FunctionHome, PodSource } from "../scheduler/service.ts";
+import { directoryOf, removeEarlier } from "./directories.ts";
 import { provokeReplica } from "./drills.ts";
 import { openKeys, type PlatformKeys } from "./keys.ts";
 import type { SetSpec } from "./machine.ts";
@@ -258,6 +259,7 @@ export class ReplicaSets implements PodSource {
       client: keys.clientKey,
       ...(spec.stateKey === undefined ? {} : { stateKey: spec.stateKey }),
     };
+    const folder = join(directory, "replicas", folderOf(name));
     const parts: SetParts = {
       fleet,
       clock,
@@ -273,7 +275,8 @@ export class ReplicaSets implements PodSource {
         const code = this.#parts.home(role, of);
         return { path: code?.path ?? "", timeoutMs: code?.spec.timeoutMs ?? defaultTimeoutMs };
       },
-      directoryOf: (index, generation) => join(directory, "replicas", folderOf(name), `${index}-${generation}`),
+      directoryOf: (index, generation) => directoryOf(folder, index, generation),
+      forget: (index, generation) => void removeEarlier(folder, index, generation),
       told: this.#listener(),
     };
     const options = { memoryMb: spec.memoryMb ?? defaultMemoryMb, idleMs, recoveryEveryMs, maxLogBytes };

@@ -27,6 +27,7 @@ class World {
   readonly answers: CertifiedAnswer[] = [];
   readonly lost: string[] = [];
   readonly told: string[] = [];
+  readonly forgotten: string[] = [];
   readonly disks: Map<string, string>;
   readonly pods = new Map<string, Pod>();
   stored: StoredSet | undefined;
@@ -60,6 +61,7 @@ class World {
       },
       codeOf: () => ({ path: "bundle", timeoutMs: 1_000 }),
       directoryOf: (index, generation) => `${index}-${generation}`,
+      forget: (index, generation) => void (generation > 1 && this.forgotten.push(`${index}-${generation}`)),
       told: {
         changed: () => this.told.push("changed"),
         fault: (_, { index, what }) => this.told.push(`${what} ${index}`),
@@ -237,6 +239,18 @@ describe("a replica set", () => {
     expect(world.stored?.next).toBeUndefined();
     const later = new World({ stored: world.stored!, disks: world.disks }).open();
     expect(later.set.machine.seats.map(({ key }) => key)).not.toContain(accused);
+  });
+
+  test("keeps what a replaced replica has left until the next one is in force, and no longer", () => {
+    const world = new World().open();
+    world.accuse(3);
+    world.run();
+    expect(world.forgotten).toEqual([]);
+    for (const index of [0, 1]) world.say(world.podAt(index), { t: "replica-notice", notice: { t: "epoch", epoch: 2, version: "1" } });
+    world.settle();
+    expect(world.forgotten).toEqual([]);
+    world.commit();
+    expect(world.forgotten).toEqual(["3-2"]);
   });
 
   test("says nothing of its calls when the platform stops: the next life asks for them under the same name", () => {

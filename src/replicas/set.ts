@@ -61,6 +61,8 @@ export interface SetParts {
   codeOf(version: string): ReplicaCode;
   /** Of a seat that keeps state. */
   directoryOf(index: ReplicaIndex, generation: number): string;
+  /** The seat's replicas before this generation will not come back: what they have left may go. */
+  forget(index: ReplicaIndex, generation: number): void;
   told: SetListener;
 }
 
@@ -333,6 +335,12 @@ export class ReplicaSet {
     for (const { index, state } of this.machine.seats) if (state !== "serving") this.#suspicions.forget(index);
     this.#calls.changed(this.#parts.certify(membership));
     this.#parts.told.changed(this);
+    if (this.spec.durable) this.#afterCommit(() => this.#tidy());
+  }
+
+  /** Each replacement leaves a directory, with a key that must not come back. */
+  #tidy(): void {
+    for (const { index, state } of this.machine.seats) if (state === "serving") this.#parts.forget(index, this.#generations[index]!);
   }
 
   #reconfigure(membership: Membership): void {
