@@ -10,6 +10,9 @@ export const remember = fn("remember", async (x: number, ctx) => {
   return x + 1;
 });
 
+/** The same, certified by four replicas. */
+export const certified = fn("certified", (x: number) => x + 1, { trust: "quorum" });
+
 export const double = fn("double", (x: number) => x * 2);
 
 /** Two calls; the second consumes what the first returned. */

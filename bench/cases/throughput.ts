@@ -29,6 +29,11 @@ const work = {
     (i) => i,
     (i) => i + 1,
   ),
+  "certified call": request(
+    "functions/certified/calls",
+    (i) => i,
+    (i) => i + 1,
+  ),
   "chain-2": request(
     "coordinators/chain2/runs",
     (i) => ({ x: i }),
@@ -90,6 +95,24 @@ const withState = (connections: number, durationMs: number): Case => ({
   },
 });
 
+/** A call that four replicas certify and the same on a pod's word, in turns. */
+const certified = (connections: number, durationMs: number): Case => ({
+  name: `certified call (n = 4), c${connections}, and the same uncertified`,
+  unit: "calls/s / calls/s",
+  goal: "≥ 5,000",
+  measure: async (platform) => {
+    const perSecond = { "certified call": 0, "one call": 0 };
+    for (let turn = 0; turn < 4; turn++) {
+      const name = turn % 2 === 0 ? "certified call" : "one call";
+      const options = { port: platform.port, connections, request: work[name] };
+      const result = await load({ ...options, warmupMs: turn < 2 ? 1_500 : 200, durationMs: durationMs / 2 });
+      if (result.errors > 0) throw new Error(`${result.errors} errors: ${result.errorSamples.join("; ")}`);
+      perSecond[name] += result.perSecond / 2;
+    }
+    return [perSecond["certified call"], perSecond["one call"]];
+  },
+});
+
 export const throughputCases = (durationMs: number): Case[] => [
   throughput("chain-2", 512, "≥ 6,600", durationMs),
   throughput("chain-2", 64, "", durationMs),
@@ -98,6 +121,8 @@ export const throughputCases = (durationMs: number): Case[] => [
   alone("chain-10", "", 300),
   throughput("fan-32", 32, "≥ 1,200", durationMs),
   alone("fan-32", "≤ 2.5", 500),
+  certified(256, durationMs),
+  alone("certified call", "≤ 4 (p50)", 1_000),
   throughput("one call", 64, "≥ 10,000", durationMs),
   alone("one call", "", 1_000),
   withState(64, durationMs),
