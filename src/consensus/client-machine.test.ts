@@ -99,6 +99,25 @@ describe("a certificate", () => {
   });
 });
 
+describe("replicas that agree", () => {
+  test("are not said to differ because one that lies speaks while the outcome's text is still missing", () => {
+    const set = new ReplicaSet();
+    let isMissing = true;
+    set.filterReplies = (from, reply) => {
+      if (from === "r3") {
+        set.after(5, () => set.tell({ t: "reply", from: 3, reply: lyingReply(reply, 99) }));
+        return undefined;
+      }
+      return isMissing ? { ...reply, results: reply.results.map((result) => ({ ...result, outcome: "" })) } : reply;
+    };
+    set.submit("a");
+    set.run(2_000);
+    isMissing = false;
+    set.runUntil(() => set.certificates.has("a"));
+    expect(set.clientEffects.some(({ t }) => t === "diverged")).toBe(false);
+  });
+});
+
 describe("replicas that differ", () => {
   test("in all their results are reported with what each came to", () => {
     const set = new ReplicaSet();

@@ -100,22 +100,35 @@ export class Votes {
     return this.#outcomes.get(resultHash);
   }
 
-  /** A certificate, if the last vote makes one; signatures are checked only when it may. */
+  /** A certificate, if there is one; signatures are checked only when there may be. What the last vote says is the likeliest. */
   judge(replica: ReplicaIndex, certified: CertifiedMembership, checks: Checks): Judged {
-    const last = this.#ballots.get(replica)!;
     const quorum = quorumOf(certified.membership.faults);
     const bad: ReplicaIndex[] = [];
-    if (this.#ballots.size < quorum) return { bad };
-    const same = [...this.#ballots.values()].filter((ballot) => agree(ballot, last));
-    if (same.length < quorum) return { bad };
-    const shown = same.find((ballot) => checks.isUnder(certified, ballot));
-    for (const ballot of same) {
-      if (shown !== undefined && checks.isSigned(certified, ballot.reply)) continue;
-      bad.push(ballot.reply.replica);
-      this.#ballots.delete(ballot.reply.replica);
+    let rest = [...this.#ballots.values()];
+    let candidate = this.#ballots.get(replica);
+    while (candidate !== undefined && rest.length >= quorum) {
+      const wanted: Ballot = candidate;
+      const same = rest.filter((ballot) => agree(ballot, wanted));
+      const certificate = same.length < quorum ? undefined : this.#certify(same, certified, checks, bad);
+      if (certificate !== undefined) return { certificate, bad };
+      rest = rest.filter((ballot) => !same.includes(ballot));
+      candidate = rest[0];
     }
-    const good = same.filter(({ reply }) => !bad.includes(reply.replica));
-    return good.length < quorum ? { bad } : { certificate: certificateOf(certified, shown!, good.slice(0, quorum)), bad };
+    return { bad };
+  }
+
+  #certify(same: Ballot[], certified: CertifiedMembership, checks: Checks, bad: ReplicaIndex[]): Certificate | undefined {
+    const shown = same.find((ballot) => checks.isUnder(certified, ballot));
+    const good: Ballot[] = [];
+    for (const ballot of same) {
+      if (shown !== undefined && checks.isSigned(certified, ballot.reply)) good.push(ballot);
+      else {
+        bad.push(ballot.reply.replica);
+        this.#ballots.delete(ballot.reply.replica);
+      }
+    }
+    const quorum = quorumOf(certified.membership.faults);
+    return good.length < quorum ? undefined : certificateOf(certified, shown!, good.slice(0, quorum));
   }
 
   /** Leaves out those whose votes are none. @returns the others */
