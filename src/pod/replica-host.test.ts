@@ -13,6 +13,7 @@ import { openLog } from "./replica-log.ts";
 const BUNDLE = `
 const { fn } = require("lockstep");
 exports.double = fn("double", (input, ctx) => { ctx.log.info("doubled", input); return { twice: input * 2, at: Date.now(), chance: Math.random() }; });
+exports.length = fn("length", (input) => input.length);
 exports.bank = fn.stateful("bank", {
   initial: () => ({ balance: 100 }),
   apply: (state, input) => {
@@ -77,6 +78,17 @@ describe("four replicas over their sockets", () => {
       expect(certificate.votes.length).toBeGreaterThanOrEqual(3);
       expect(verifyCertificate(certificate, { adminKey: set.adminKey }, nodeVerifier())).toMatchObject({ ok: true });
     }
+  });
+
+  test("take an input as large as any may be, whatever it takes to write it down", async () => {
+    const maxPayloadBytes = 4 * 1024 * 1024;
+    const { set } = await form(
+      { function: "length" },
+      [0, 1, 2, 3].map(() => seat({ maxPayloadBytes })),
+    );
+    // Each character takes two in its JSON, and four in the text of its request.
+    const quotes = '"'.repeat(maxPayloadBytes / 2 - 1);
+    expect(returned(await set.call(quotes))).toBe(quotes.length);
   });
 
   test("keep a state by key, through checkpoints", async () => {

@@ -47,6 +47,13 @@ export interface ReplicaPort {
 type Prepare = ToReplica & { t: "replica-prepare" };
 type Replicate = ToReplica & { t: "replicate" };
 
+/**
+ * What is refused as too large is refused without a word, and waits for ever. A request's text may be twice as long as what it holds, and a
+ * compensation holds the input and the output of a call. The rest is for what has no payload.
+ */
+const REQUEST_FACTOR = 4;
+const REQUEST_ROOM = 4_194_304;
+
 export class ReplicaHost {
   readonly #options: ReplicaHostOptions;
   readonly #port: ReplicaPort;
@@ -162,9 +169,10 @@ export class ReplicaHost {
     );
   }
 
-  #begin({ membership, isFounding, index, admin, peers, limits }: Replicate, startedAt: number): void {
+  #begin({ membership, isFounding, index, admin, peers, limits: given }: Replicate, startedAt: number): void {
     const durable = this.#log !== undefined;
-    const options = { membership, isFounding, index, key: this.#key, admin, durable, ...(limits === undefined ? {} : { limits }) };
+    const limits = { maxRequestSize: REQUEST_ROOM + REQUEST_FACTOR * this.#options.maxPayloadBytes, ...given };
+    const options = { membership, isFounding, index, key: this.#key, admin, durable, limits };
     this.#replica = new Replica(options, this.#crypto, this.#log?.records);
     for (const each of this.#log?.memberships ?? []) this.#peers.add(each, []);
     this.#peers.add(membership.membership, peers);
