@@ -1,10 +1,10 @@
 import { batchText, leafText, membershipText, outcomeText, seedText, voteText } from "../../src/consensus/canonical.ts";
 import type { Certificate, Statement } from "../../src/consensus/certificate.ts";
 import type { Digest, PublicKey } from "../../src/consensus/crypto.ts";
-import type { Effect } from "../../src/consensus/effects.ts";
+import type { DurableRecord, Effect } from "../../src/consensus/effects.ts";
 import { quorumOf } from "../../src/consensus/membership.ts";
 import { rootFromPath } from "../../src/consensus/merkle.ts";
-import type { Batch, Operation, Reply } from "../../src/consensus/messages.ts";
+import type { Operation, Reply } from "../../src/consensus/messages.ts";
 import { Bank } from "./bank.ts";
 import type { CryptoWorld } from "./crypto.ts";
 import { EPOCH_MS } from "./timeline.ts";
@@ -42,6 +42,7 @@ export const violated = (property: Property, detail: string): never => {
   throw new Violation(property, detail);
 };
 
+type PrePrepared = Extract<DurableRecord, { t: "pre-prepared" }>;
 type Execution = Extract<Effect, { t: "execute" }>;
 
 /** What one client's call went through. */
@@ -60,8 +61,8 @@ export class Ledger {
   readonly #set: string;
   /** How far an agreed time may be from the true one. */
   readonly #toleranceMs: number;
-  /** With the last view in which it had prepared at a correct replica by then: it was decided in this view or an earlier one. */
-  readonly #committed = new Map<number, { digest: Digest; by: string; view: number }>();
+  /** By epoch and number: what is beyond the end of an epoch is void. With the last view in which it had prepared at a correct replica by then: it was decided in this view or an earlier one. */
+  readonly #committed = new Map<string, { digest: Digest; by: string; view: number }>();
   readonly #prepared = new Map<string, number>();
   readonly #executed = new Map<number, { text: string; execution: Execution; by: string }>();
   readonly #orderedAt = new Map<string, number>();
@@ -77,25 +78,26 @@ export class Ledger {
   }
 
   /** A correct replica has committed: the earliest moment at which a disagreement shows. */
-  commits(by: string, seq: number, digest: Digest): void {
-    const first = this.#committed.get(seq);
+  commits(by: string, epoch: number, seq: number, digest: Digest): void {
+    const at = `${epoch}/${seq}`;
+    const first = this.#committed.get(at);
     if (first === undefined) {
-      const view = this.#prepared.get(`${seq} ${digest}`) ?? Number.POSITIVE_INFINITY;
-      this.#committed.set(seq, { digest, by, view });
+      const view = this.#prepared.get(`${at} ${digest}`) ?? Number.POSITIVE_INFINITY;
+      this.#committed.set(at, { digest, by, view });
     } else if (first.digest !== digest) violated("agreement", `number ${seq}: ${first.by} commits ${first.digest}, ${by} ${digest}`);
   }
 
-  prepares(seq: number, digest: Digest, view: number): void {
-    const name = `${seq} ${digest}`;
+  prepares(epoch: number, seq: number, digest: Digest, view: number): void {
+    const name = `${epoch}/${seq} ${digest}`;
     this.#prepared.set(name, Math.max(view, this.#prepared.get(name) ?? 0));
   }
 
   /** What a correct replica votes for has a seed that nobody has chosen, and is what was committed in an earlier view, if anything was. */
-  prePrepares(by: string, seq: number, view: number, batch: Batch): void {
+  prePrepares(by: string, { epoch, seq, view, batch }: PrePrepared): void {
     const { time, seed, requests } = batch;
     const isNull = seed === "" && time === 0 && requests.length === 0;
     const digest = isNull ? "" : this.#hash(batchText(this.#set, seq, batch));
-    const decided = this.#committed.get(seq);
+    const decided = this.#committed.get(`${epoch}/${seq}`);
     if (decided !== undefined && decided.view < view && decided.digest !== digest)
       violated("agreement", `number ${seq}: ${decided.by} has committed ${decided.digest}, ${by} takes ${digest} for view ${view}`);
     if (!isNull && seed !== this.#hash(seedText(this.#set, seq, time, requests)))

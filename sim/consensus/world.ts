@@ -163,9 +163,9 @@ export class World {
 
   #observeRecord({ name }: Process, record: DurableRecord): void {
     const { ledger } = this.#cast;
-    if (record.t === "committed") ledger.commits(name, record.seq, record.digest);
-    else if (record.t === "prepared") ledger.prepares(record.seq, record.digest, record.view);
-    else if (record.t === "pre-prepared") ledger.prePrepares(name, record.seq, record.view, record.batch);
+    if (record.t === "committed") ledger.commits(name, record.epoch, record.seq, record.digest);
+    else if (record.t === "prepared") ledger.prepares(record.epoch, record.seq, record.digest, record.view);
+    else if (record.t === "pre-prepared") ledger.prePrepares(name, record);
   }
 
   #evidence(process: Process, { about, kind, detail }: Evidence): void {
