@@ -137,7 +137,7 @@ test("dev deploys again what changed, and stops in order", async () => {
   expect(sandbox.processes()).toEqual([]);
 });
 
-test("Ctrl-C in a terminal, which reaches the pods as well, lets a call under way finish", async () => {
+test("Ctrl-C in a terminal lets a call under way finish", async () => {
   const slow = `import { fn } from "lockstep";
     export const slow = fn("slow", async () => { console.log("began"); await new Promise((done) => setTimeout(done, 500)); return "done"; });`;
   const app = sandbox.write("app/index.ts", slow);
@@ -158,6 +158,50 @@ test("Ctrl-C in a terminal, which reaches the pods as well, lets a call under wa
   expect(run).toMatchObject({ status: "completed", value: "done" });
   expect(journal.filter(({ t }: { t: string }) => t === "attempt")).toEqual([]);
   second.child.kill("SIGINT");
+  expect(await second.exit).toBe(0);
+});
+
+test("a terminal that is closed lets dev stop in order", async () => {
+  const slow = `import { fn } from "lockstep";
+    export const slow = fn("slow", async () => { await new Promise((done) => setTimeout(done, 500)); return "done"; });`;
+  const app = sandbox.write("app/index.ts", slow);
+  const first = begin(["dev", app, "--port", "0"], {}, [], true);
+  const url = await eventually("dev tells its address", () => /http:\/\/127\.0\.0\.1:\d+/.exec(first.error())?.[0]);
+  await eventually("the application is deployed", () => first.out().includes("deployed"));
+  const call = begin(["call", "slow", "--key", "k", "--json"], { LOCKSTEP_URL: url });
+  await eventually("the call executes", async () =>
+    (await lockstep(["layers", "--json"], { LOCKSTEP_URL: url })).out.includes('"running":1'),
+  );
+  // Nobody reads what it writes from now on, and the shell tells it so once more.
+  first.child.stdout?.destroy();
+  first.child.stderr?.destroy();
+  process.kill(-(first.child.pid as number), "SIGHUP");
+  process.kill(-(first.child.pid as number), "SIGHUP");
+  expect(await first.exit).toBe(0);
+  call.child.kill("SIGKILL");
+  const second = begin(["start", "--port", "0"]);
+  const there = { LOCKSTEP_URL: await eventually("the platform prints its address", () => second.out().trim() || undefined) };
+  expect(JSON.parse((await lockstep(["faults", "--json"], there)).out).faults).toEqual([]);
+  const [run] = JSON.parse((await lockstep(["runs", "--key", "k", "--json"], there)).out).runs;
+  expect(run).toMatchObject({ status: "completed" });
+  second.child.kill("SIGHUP");
+  expect(await second.exit).toBe(0);
+});
+
+test("an application whose output nobody reads any more stops in order", async () => {
+  cpSync(arithmetic, sandbox.path("app"), { recursive: true });
+  const first = begin(["dev", "app", "--port", "0"]);
+  const url = await eventually("dev tells its address", () => /http:\/\/127\.0\.0\.1:\d+/.exec(first.error())?.[0]);
+  await eventually("the application is deployed", () => first.out().includes("deployed"));
+  first.child.stdout?.destroy();
+  // It learns so by the first line that it writes.
+  const call = begin(["call", "add", "[1,2]"], { LOCKSTEP_URL: url });
+  expect(await first.exit).toBe(0);
+  call.child.kill("SIGKILL");
+  const second = begin(["start", "--port", "0"]);
+  const there = { LOCKSTEP_URL: await eventually("the platform prints its address", () => second.out().trim() || undefined) };
+  expect(JSON.parse((await lockstep(["faults", "--json"], there)).out).faults).toEqual([]);
+  second.child.kill("SIGTERM");
   expect(await second.exit).toBe(0);
 });
 

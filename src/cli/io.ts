@@ -20,7 +20,7 @@ export interface Io {
   writeBytes(bytes: AsyncIterable<Uint8Array>): Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** Aborted by the first Ctrl-C or SIGTERM. */
+  /** Aborted by the first Ctrl-C or SIGTERM, and by SIGHUP. */
   readonly interrupted: AbortSignal;
   readonly clock: Clock;
   readonly fetch: typeof fetch;

@@ -30,19 +30,27 @@ const beginAnew = (more: readonly string[]): void => {
   process.execve?.("/bin/sh", ["sh", "-c", again, "lockstep", process.execPath, ...process.execArgv, ...given], process.env);
 };
 
-/** The world as this process sees it. The first Ctrl-C or SIGTERM lets the command end in order, the second ends it at once. */
+/**
+ * The world as this process sees it. The first Ctrl-C or SIGTERM lets the command end in order, the second ends it at once; so does a terminal
+ * that is closed, which may tell so more than once.
+ */
 export const processIo = (): Io => {
   const interrupting = new AbortController();
+  let hasPlatform = false;
   const interrupt = (): void => {
     if (interrupting.signal.aborted) process.exit(130);
     interrupting.abort(new Error("interrupted"));
   };
-  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
-  // Whoever reads our output (head, less) may stop reading: there is nobody left to write for.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
-  });
+  const hangUp = (): void => interrupting.abort(new Error("interrupted"));
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt).on("SIGHUP", hangUp);
+  // Whoever reads our output (head, less, a terminal) may be gone: there is nobody left to write for. A platform is still stopped in order.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
+      if (hasPlatform) hangUp();
+      else if (stream === process.stdout) process.exit(0);
+    });
+  }
   return {
     stdout: sinkOf(process.stdout),
     stderr: sinkOf(process.stderr),
@@ -56,6 +64,7 @@ export const processIo = (): Io => {
     fetch: globalThis.fetch,
     restart: process.execve === undefined || process.platform === "win32" ? undefined : beginAnew,
     startPlatform: async (options) => {
+      hasPlatform = true;
       const { startPlatform } = await import("../platform.ts");
       return await startPlatform(options);
     },

@@ -135,6 +135,8 @@ export class LocalCluster implements Cluster {
       return spawn(process.execPath, [`--max-old-space-size=${spec.memoryMb}`, this.#options.program], {
         env: { ...this.#environment(), ...spec.environment },
         stdio: ["pipe", "ignore", "pipe"],
+        // A session of its own: Ctrl-C in a terminal, and its end, go to all processes of a session, and would kill a pod that starts.
+        detached: true,
       });
     } catch (error) {
       // The machine is out of processes or memory: that is the end of this pod, and not of whoever asked for it.

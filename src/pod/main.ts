@@ -168,8 +168,8 @@ const link: Link<ToPod, FromPod | Beat> = new Link<ToPod, FromPod | Beat>(bootst
 
 captureOutput();
 
-// Ctrl-C in a terminal reaches the pods as well; the control plane ends them once it has drained.
-process.on("SIGINT", () => {});
+// Whoever stops a service or a group of processes may mean all of it; the control plane ends its pods once it has drained.
+for (const name of ["SIGINT", "SIGHUP", "SIGTERM"] as const) process.on(name, () => {});
 
 // User code that ends the process would take other calls with it: the call that asked for it fails instead.
 process.exit = ((code?: number) => {
