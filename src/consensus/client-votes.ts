@@ -74,13 +74,18 @@ const agree = ({ reply: a, result: x }: Ballot, { reply: b, result: y }: Ballot)
 
 export class Votes {
   readonly #ballots = new Map<ReplicaIndex, Ballot>();
-  readonly #outcomes = new Map<Digest, Json>();
+  /** One of each replica: what it makes up is not kept beside what it made up before. */
+  readonly #outcomes = new Map<ReplicaIndex, { of: Digest; text: Json }>();
 
   /** The last answer of each replica counts; what another has said can't be changed. */
   add(reply: Reply, result: ReplyResult, checks: Checks): void {
     this.#ballots.set(reply.replica, { reply, result });
     const { outcome, resultHash } = result;
-    if (!this.#outcomes.has(resultHash) && checks.isOutcome(outcome, resultHash)) this.#outcomes.set(resultHash, outcome);
+    if (outcome === "") return;
+    const known = this.outcome(resultHash);
+    if (known !== outcome && !checks.isOutcome(outcome, resultHash)) return;
+    // Also what another has sent before: that one may say something else next.
+    this.#outcomes.set(reply.replica, { of: resultHash, text: known ?? outcome });
   }
 
   has(replica: ReplicaIndex): boolean {
@@ -97,7 +102,8 @@ export class Votes {
   }
 
   outcome(resultHash: Digest): Json | undefined {
-    return this.#outcomes.get(resultHash);
+    for (const { of, text } of this.#outcomes.values()) if (of === resultHash) return text;
+    return undefined;
   }
 
   /** A certificate, if there is one; signatures are checked only when there may be. What the last vote says is the likeliest. */
