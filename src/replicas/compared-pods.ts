@@ -39,6 +39,8 @@ interface CallUnderWay {
 
 const RETRY_MS = 100;
 const MOST_RETRY_MS = 5_000;
+/** So many pods in a row may end without an answer before the next is asked for later: two calls in a row may have killed theirs. */
+const UNLUCKY = 4;
 const ENDED: PodExit = { reason: "deleted", memory: false, detail: "no calls", output: "" };
 
 export class ComparedPods {
@@ -58,7 +60,7 @@ export class ComparedPods {
   /** Called when the function has two pods again. */
   #repairs: ((did: string) => void)[] = [];
   #loaded = 0;
-  /** Pods in a row that ended before they could execute. */
+  /** Pods in a row that ended before they had answered. */
   #failures = 0;
   #isBusy = false;
   #isOver = false;
@@ -183,7 +185,7 @@ export class ComparedPods {
   }
 
   #later(): void {
-    const pause = Math.min(MOST_RETRY_MS, RETRY_MS * 2 ** Math.min(this.#failures, 10));
+    const pause = Math.min(MOST_RETRY_MS, RETRY_MS * 2 ** Math.max(0, this.#failures - UNLUCKY));
     this.#timers.after("acquire", pause, () => this.#turn());
   }
 
@@ -198,7 +200,7 @@ export class ComparedPods {
     for (const lease of member.late) this.#ended(lease);
     if (!this.#members.delete(pod.id)) return;
     if (member.hasAnswered) this.#failures = 0;
-    else if (++this.#failures > 1 || exit.reason === "failed-to-start") this.#later();
+    else if (++this.#failures > UNLUCKY || exit.reason === "failed-to-start") this.#later();
     // Others needed the room: pods that have nothing to do don't ask for it back.
     if (this.pod.state === "ready" && this.pod.inFlight === 0) return this.end();
     this.#exits.set(pod.id, exit);

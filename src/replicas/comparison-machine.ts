@@ -40,7 +40,7 @@ interface Comparison {
 /** Pods that execute each call. */
 export const PODS_COMPARED = 2;
 /** With so many deaths of its pods an attempt is over: what it executes may well be their cause. */
-export const MOST_LOSSES = 3;
+export const MOST_LOSSES = 2;
 
 export class ComparisonMachine {
   /** Pods that can execute, and how many calls each executes. */
