@@ -29,6 +29,13 @@ describe("a divergence", () => {
     expect(firstDifference(a, b)).toBe(path);
   });
 
+  it("takes whatever a replica may have signed: what is no JSON, and names without end", () => {
+    expect(firstDifference('{"value":1}', "not JSON")).toBeUndefined();
+    expect(divergence("quote", [told(0, '{"value":1}', "a"), told(3, "{", "b")])).toMatchObject({ details: { replicas: [3] } });
+    const long = "x".repeat(1_000_000);
+    expect(divergence("quote", [told(0, "{}", "a"), told(3, `{"${long}":1}`, "b")]).message.length).toBeLessThan(1_000);
+  });
+
   it("goes no deeper than a bound", () => {
     const deep = (end: number): string => `${"[".repeat(5_000)}${end}${"]".repeat(5_000)}`;
     expect(firstDifference(deep(1), deep(2))).toBeDefined();

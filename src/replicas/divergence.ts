@@ -13,6 +13,8 @@ export interface ReplicaOutcome {
 }
 
 const DEPTH = 64;
+/** Names in a replica's outcome may be of any length. */
+const LONGEST_PATH = 256;
 
 /** The failure of a call whose replicas disagree: it names those that differ from the most, and the first field in which they do. */
 export const divergence = (fn: string, outcomes: readonly ReplicaOutcome[]): Failure => {
@@ -38,7 +40,12 @@ const listOf = (replicas: readonly ReplicaIndex[]): string =>
 /** The path of the first part in which two JSON texts differ, such as `value.total`; `undefined` where that can't be said. */
 export const firstDifference = (a: Json, b: Json): string | undefined => {
   if (a === "" || b === "") return undefined;
-  return differenceOf(JSON.parse(a), JSON.parse(b));
+  try {
+    return differenceOf(JSON.parse(a), JSON.parse(b))?.slice(0, LONGEST_PATH);
+  } catch {
+    // One that lies signs what is no JSON: that it differs is known all the same.
+    return undefined;
+  }
 };
 
 /** The same for two values of JSON. */
