@@ -115,6 +115,43 @@ describe("a function with trust compare", () => {
     expect(await faultsOf(t)).toEqual([]);
   });
 
+  test("is executed by another pod when one of its pods dies, in the same attempt", async () => {
+    let release: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let executions = 0;
+    const wait = fn(
+      "wait",
+      async (_input: unknown, ctx) => {
+        executions++;
+        await gate;
+        return ctx.attempt;
+      },
+      { trust: "compare" },
+    );
+    const t = await platformOf([wait]);
+    const run = await t.start(wait, 0);
+    expect(await run.status()).toBe("running");
+    await t.killPod(wait);
+    release();
+    expect(await run.result()).toBe(1);
+    expect(executions).toBe(3);
+    expect(await faultsOf(t)).toMatchObject([{ what: "crash", calls: 1 }, { type: "fault.repaired" }]);
+  });
+
+  test("fails in an attempt when the testing kit lets that attempt fail, as with one pod", async () => {
+    const pay = vi.fn((_input: unknown, ctx: { attempt: number }) => ctx.attempt);
+    const definition = fn("pay", pay, { trust: "compare", retry: { backoff: { initialMs: 10 } } });
+    const t = await platformOf([definition]);
+    t.failOnce(definition, new Error("closed"));
+    const run = await t.start(definition, 0);
+    await t.advance(1_000);
+    expect(await run.result()).toBe(2);
+    expect(pay).toHaveBeenCalledTimes(2);
+    expect(await faultsOf(t)).toEqual([]);
+  });
+
   test("is checked and compensated like any other, each time by two pods", async () => {
     const undo = vi.fn();
     const test = vi.fn(({ output }: { output: unknown }) => output === 1);

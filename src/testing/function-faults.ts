@@ -10,6 +10,8 @@ interface Fault {
   fails: FailureOf<never> | undefined;
   /** What the next attempts throw, one each. */
   once: unknown[];
+  /** Of these, by attempt, what one of two compared executions has thrown: the other throws the same. */
+  halfThrown: Map<string, unknown>;
   delayMs: number;
   hangs: boolean;
   handler: FunctionDefinition["handler"] | undefined;
@@ -29,7 +31,7 @@ export class FunctionFaults {
   of(name: string): Fault {
     let fault = this.#faults.get(name);
     if (fault === undefined) {
-      fault = { fails: undefined, once: [], delayMs: 0, hangs: false, handler: undefined };
+      fault = { fails: undefined, once: [], halfThrown: new Map(), delayMs: 0, hangs: false, handler: undefined };
       this.#faults.set(name, fault);
     }
     return fault;
@@ -56,7 +58,7 @@ export class FunctionFaults {
       const fault = this.#faults.get(name);
       if (fault === undefined) return this.#track(() => definition.handler(input, ctx));
       const execute = () => this.#track(() => (fault.handler ?? definition.handler)(input, ctx));
-      return this.#disturb(fault, input, ctx, execute);
+      return this.#disturb(fault, input, ctx, definition.options.trust === "compare", execute);
     };
     const { compensate, recover } = definition.options;
     const options = { ...definition.options, ...this.#recovering(recover) };
@@ -80,11 +82,12 @@ export class FunctionFaults {
     };
   }
 
-  async #disturb(fault: Fault, input: unknown, ctx: FunctionContext, execute: () => unknown): Promise<unknown> {
+  async #disturb(fault: Fault, input: unknown, ctx: FunctionContext, isCompared: boolean, execute: () => unknown): Promise<unknown> {
     if (fault.delayMs > 0) await this.#pass(fault.delayMs, ctx.signal);
     if (fault.hangs) await new Promise(() => {});
-    const error = fault.once.length > 0 ? fault.once.shift() : fault.fails?.(input as never, ctx.attempt);
-    if (error !== undefined) throw error;
+    const error = isCompared ? onceForBoth(fault, `${ctx.key}/${ctx.attempt}`) : fault.once.shift();
+    const thrown = error === undefined ? fault.fails?.(input as never, ctx.attempt) : error;
+    if (thrown !== undefined) throw thrown;
     return execute();
   }
 
@@ -122,6 +125,14 @@ export class FunctionFaults {
     return result;
   }
 }
+
+const onceForBoth = ({ once, halfThrown }: Fault, attempt: string): unknown => {
+  const other = halfThrown.get(attempt);
+  if (halfThrown.delete(attempt)) return other;
+  const error = once.shift();
+  if (error !== undefined) halfThrown.set(attempt, error);
+  return error;
+};
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && typeof (value as PromiseLike<unknown>).then === "function";
