@@ -27,6 +27,8 @@ export class Wire<Message> {
   #open = false;
   #closed = false;
   #scheduled = false;
+  /** Those that will flush what is delayed. */
+  #timers = 0;
 
   constructor(options: WireOptions<Message>) {
     this.#options = options;
@@ -57,7 +59,15 @@ export class Wire<Message> {
     this.#latest = Math.max(this.#latest, now + (disturbance?.delayMs ?? 0));
     this.#queue.push({ message, at: this.#latest });
     if (this.#latest <= now) this.schedule();
-    else this.#options.clock.after(this.#latest - now, () => this.schedule());
+    else this.#scheduleAfter(this.#latest - now);
+  }
+
+  #scheduleAfter(delayMs: number): void {
+    this.#timers++;
+    this.#options.clock.after(delayMs, () => {
+      this.#timers--;
+      this.schedule();
+    });
   }
 
   /** Makes sure that a flush happens at the end of this turn. */
@@ -75,6 +85,8 @@ export class Wire<Message> {
   #flush(): void {
     const now = this.#options.clock.now();
     const held = this.#queue.findIndex(({ at }) => at > now);
+    // Timers and the time of day are different clocks: the last timer may come a millisecond before its message may arrive.
+    if (held >= 0 && this.#timers === 0) this.#scheduleAfter((this.#queue[held] as { at: number }).at - now);
     const ready = held === -1 ? this.#queue : this.#queue.slice(0, held);
     if (ready.length === 0) return;
     this.#queue = held === -1 ? [] : this.#queue.slice(held);

@@ -7,10 +7,10 @@ import { MemoryCluster, type MemoryClusterOptions } from "./memory.ts";
 
 const load = { t: "load", version: "v", path: "" } as const;
 
-const create = (options: Partial<MemoryClusterOptions> = {}): MemoryCluster =>
+const create = (options: Partial<MemoryClusterOptions> = {}, clock = systemClock): MemoryCluster =>
   new MemoryCluster(
     { maxPayloadBytes: 1_000_000, maxLogBytes: 10_000, heartbeatMs: 20, load: () => collect({ default: clusterApplication }), ...options },
-    systemClock,
+    clock,
   );
 
 clusterConformance("memory", {
@@ -86,6 +86,18 @@ test("a lost message is lost alone; a delayed one holds up those behind it", asy
   await listener.result("a", behind.lease);
   const values = listener.heard.flatMap((heard) => (heard.t === "message" && heard.message.t === "result" ? [heard.message.value] : []));
   expect(values).toEqual(['"late"', '"behind"']);
+  await cluster.stop();
+});
+
+test("a delayed message arrives although its timer fires before the time of day has come to it", async () => {
+  const late = invoke("echo", '"late"');
+  const early = { ...systemClock, after: (delayMs: number, callback: () => void) => systemClock.after(delayMs / 2, callback) };
+  const cluster = create({ disturb: (_pod, message) => (message === late ? { delayMs: 30 } : undefined) }, early);
+  const listener = new RecordingListener();
+  await cluster.start(listener);
+  await readyPod({ cluster, load, kill: () => {} }, listener, "a");
+  cluster.send("a", late);
+  expect((await listener.result("a", late.lease)).value).toBe('"late"');
   await cluster.stop();
 });
 
