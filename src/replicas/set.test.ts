@@ -174,13 +174,13 @@ class World {
     const seq = ++this.#sequence;
     const outcome = '{"value":1}';
     const hashes = { inputHash: hashText(inputText(input)), resultHash: hashText(outcomeText(outcome)) };
-    const statement = { operation: id, key: "", ...hashes, sequence: seq, position: 0 };
+    const statement = { operation: id, version: "1", key: "", ...hashes, sequence: seq, position: 0 };
     const root = hashText(leafText(SPEC.set, statement));
     const { epoch } = membership;
     for (const replica of [0, 1, 2]) {
       const signature = signAs(membership.replicas[replica]!, voteText(SPEC.set, epoch, 0, seq, root));
       const results = [{ id, position: 0, path: [], key: "", ...hashes, outcome }];
-      this.say(this.podAt(replica), { t: "votes", reply: { replica, epoch, view: 0, seq, root, signature, results } });
+      this.say(this.podAt(replica), { t: "votes", reply: { replica, epoch, view: 0, seq, version: "1", root, signature, results } });
     }
     this.clock.turns();
   }
@@ -284,6 +284,22 @@ describe("a replica set", () => {
       world.run();
       world.clock.advance(100);
     }
+    expect(world.isConnected).toBe(true);
+  });
+
+  test("holds what it has while room is being made for the rest", () => {
+    const world = new World();
+    world.room = 0;
+    world.set.want();
+    let held = 0;
+    for (let i = 1; i < 60 && !world.isConnected; i++) {
+      if (i % 12 === 0) world.room++;
+      world.run();
+      expect(world.pods.size).toBeGreaterThanOrEqual(held);
+      held = world.pods.size;
+      world.clock.advance(100);
+    }
+    world.run();
     expect(world.isConnected).toBe(true);
   });
 

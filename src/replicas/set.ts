@@ -255,6 +255,8 @@ export class ReplicaSet {
       return this.#starve();
     }
     seat.pod = pod;
+    // Room is being made, one pod after the other.
+    if (this.#starvedSince !== undefined) this.#starvedSince = this.#parts.clock.now();
     // What an accused replica has left must not come back with the next life of the control plane.
     if (fresh && this.spec.durable) this.#store();
     this.#seats.set(pod.id, seat);
