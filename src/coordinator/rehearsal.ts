@@ -11,8 +11,9 @@ import type { Clock } from "../lib/clock.ts";
 import { type Failure, LockstepError } from "../lib/errors.ts";
 import type { Bundle, Manifest } from "../protocol/application.ts";
 import type { Rehearsal } from "../protocol/control-plane.ts";
-import type { FromPod, ToPod } from "../protocol/pod.ts";
+import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
 import type { RunFilter, RunKind, RunSummary } from "../protocol/run.ts";
+import { isOfPlatform } from "../scheduler/exit.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
 import { aboutOf } from "./recoveries.ts";
 
@@ -38,6 +39,8 @@ const KINDS: readonly RunKind[] = ["coordinator", "recovery"];
 const PAGE = 200;
 /** Each replay that hangs costs its time limit and a pod: after so many, the coordinator's other runs are taken to hang as well. */
 const MAX_HANGS = 3;
+/** One that is lost through no fault of the code is followed by another, so many times. */
+const MOST_PODS = 3;
 
 export class Rehearsals {
   readonly #parts: RehearsalParts;
@@ -126,16 +129,28 @@ class Stage {
     this.#open = open;
   }
 
-  manifest(): Promise<Manifest> {
-    if (this.#pod === undefined || this.#pod.isGone) this.#pod = this.#open();
-    return this.#pod.loaded;
+  async manifest(): Promise<Manifest> {
+    for (let tried = 1; ; tried++) {
+      if (this.#pod === undefined || this.#pod.isGone) this.#pod = this.#open();
+      const pod = this.#pod;
+      try {
+        return await pod.loaded;
+      } catch (error) {
+        // A pod that hung or didn't start says nothing of the application.
+        if (!pod.isLost || tried === MOST_PODS) throw error;
+      }
+    }
   }
 
   async replay(message: ToPod & { t: "rehearse" }): Promise<{ failure?: Failure; hung: boolean }> {
-    await this.manifest();
-    const outcome = await this.#pod!.replay(message);
-    if (outcome.hung) this.close();
-    return outcome;
+    for (let tried = 1; ; tried++) {
+      await this.manifest();
+      const pod = this.#pod!;
+      const outcome = await pod.replay(message);
+      if (pod.isLost && outcome.hung && tried < MOST_PODS) continue;
+      if (outcome.hung) this.close();
+      return outcome;
+    }
   }
 
   close(): void {
@@ -156,8 +171,10 @@ class RehearsalPod implements Tenant {
   readonly #fleet: Fleet;
   #pod: Pod | undefined;
   #isGone = false;
+  #isLost = false;
+  #isLoaded = false;
   #load!: { resolve(manifest: Manifest): void; reject(error: Error): void };
-  #cancelLoad: () => void;
+  #cancelLoad: (() => void) | undefined;
   #waiting: { run: string; answer(failure: Failure | undefined, hung: boolean): void } | undefined;
 
   constructor(bundle: Bundle, path: string, options: RehearsalOptions, clock: Clock, fleet: Fleet) {
@@ -173,8 +190,6 @@ class RehearsalPod implements Tenant {
     });
     // It is awaited before anything else is asked; when the rehearsal ends before, nobody does.
     this.loaded.catch(() => undefined);
-    const late = `application "${bundle.application}" did not load within ${options.loadTimeoutMs} ms`;
-    this.#cancelLoad = clock.after(options.loadTimeoutMs, () => this.#load.reject(new LockstepError("APPLICATION_INVALID", late)));
     this.#pod = fleet.acquire(this);
     fleet.expectDemand();
     const full = "no pod is free to rehearse in: the machine has as many as it may";
@@ -183,6 +198,11 @@ class RehearsalPod implements Tenant {
 
   get isGone(): boolean {
     return this.#isGone;
+  }
+
+  /** It is gone, and the code in it has nothing to do with that. */
+  get isLost(): boolean {
+    return this.#isLost;
   }
 
   replay(message: ToPod & { t: "rehearse" }): Promise<{ failure?: Failure; hung: boolean }> {
@@ -205,7 +225,7 @@ class RehearsalPod implements Tenant {
   }
 
   end(): void {
-    this.#cancelLoad();
+    this.#cancelLoad?.();
     const pod = this.#pod;
     this.#pod = undefined;
     if (pod === undefined) return;
@@ -221,7 +241,8 @@ class RehearsalPod implements Tenant {
 
   message(_pod: Pod, message: FromPod): void {
     if (message.t === "loaded") {
-      this.#cancelLoad();
+      this.#isLoaded = true;
+      this.#cancelLoad?.();
       this.#load.resolve(message.manifest);
     } else if (message.t === "refused") {
       const failure = JSON.parse(message.failure) as Failure;
@@ -231,13 +252,20 @@ class RehearsalPod implements Tenant {
     }
   }
 
-  beat(): void {}
+  beat(_pod: Pod, { generic }: Beat & { t: "beat" }): void {
+    // Its time begins once its own thread beats: before that the machine has not let it begin.
+    if (generic === true || this.#isLoaded) return;
+    const { loadTimeoutMs } = this.#options;
+    const late = `application "${this.application}" did not load within ${loadTimeoutMs} ms`;
+    this.#cancelLoad ??= this.#clock.after(loadTimeoutMs, () => this.#load.reject(new LockstepError("APPLICATION_INVALID", late)));
+  }
 
   gone(_pod: Pod, exit: PodExit): void {
     this.#pod = undefined;
     this.#isGone = true;
-    this.#cancelLoad();
-    const code = exit.reason === "failed-to-start" ? "POD_FAILED_TO_START" : "APPLICATION_INVALID";
+    this.#isLost = isOfPlatform(exit);
+    this.#cancelLoad?.();
+    const code = this.#isLost ? "POD_FAILED_TO_START" : "APPLICATION_INVALID";
     this.#load.reject(
       new LockstepError(code, `the application ended its pod: ${exit.detail}${exit.output === "" ? "" : `\n${exit.output}`}`),
     );

@@ -126,6 +126,20 @@ describe("a check of new code", () => {
     expect(found.at(-1)?.failure?.message).toContain("was not replayed");
   });
 
+  test("goes on in other pods when its pods die through no fault of the code", async () => {
+    t = await createTestPlatform({ application: original });
+    await t.start("booking", 5);
+    const killed: Promise<string>[] = [];
+    // The first is lost while it loads, the second while it replays.
+    t.disturb((message) => {
+      if (message.t !== (["load", "rehearse"] as const)[killed.length]) return undefined;
+      killed.push(t.killPod("rehearsal"));
+      return "lose";
+    });
+    expect(await failures(original)).toEqual([["booking", undefined]]);
+    expect(new Set(await Promise.all(killed)).size).toBe(2);
+  });
+
   test("is also of recoveries that are under way, with what they know of the failure", async () => {
     const recovering = (handler: Recover) => [
       fn("broken", (): Promise<number> => Promise.reject(new Error("no")), { retry: { attempts: 1 }, recover: handler }),
