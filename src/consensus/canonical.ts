@@ -68,7 +68,7 @@ export const newViewText = (set: string, v: Omit<NewView, "signature">): string 
 
 /** The leaf of one result in its batch's tree. */
 export const leafText = (set: string, s: Statement): string =>
-  text("result", set, s.sequence, s.position, s.operation, s.key, s.inputHash, s.resultHash);
+  text("result", set, s.sequence, s.position, s.operation, s.version, s.key, s.inputHash, s.resultHash);
 
 export const nodeText = (left: Digest, right: Digest): string => text("node", left, right);
 

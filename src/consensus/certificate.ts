@@ -5,6 +5,8 @@ import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
 export interface Statement {
   /** The call's key `run/seq`. */
   operation: string;
+  /** Whose code has executed it. A set that keeps state may be asked for the result in a later epoch, of another version. */
+  version: string;
   key: string;
   inputHash: Digest;
   /** SHA-256 of the outcome's canonical JSON. */
@@ -54,6 +56,7 @@ export const certificateText = ({ format, membership: { membership: m, signature
     },
     statement: {
       operation: s.operation,
+      version: s.version,
       key: s.key,
       inputHash: s.inputHash,
       resultHash: s.resultHash,

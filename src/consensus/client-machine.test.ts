@@ -14,7 +14,7 @@ const lyingReply = (reply: Reply, value: number): Reply => {
   const outcome = JSON.stringify({ value });
   const resultHash = hash(outcomeText(outcome));
   const { id, key, inputHash, position } = result!;
-  const root = hash(leafText(NAME, { operation: id, key, inputHash, resultHash, sequence: reply.seq, position }));
+  const root = hash(leafText(NAME, { operation: id, version: reply.version, key, inputHash, resultHash, sequence: reply.seq, position }));
   const signature = signAs(`r${reply.replica}`, voteText(NAME, reply.epoch, reply.view, reply.seq, root));
   return { ...reply, root, signature, results: [{ ...result!, resultHash, outcome, path: [] }] };
 };

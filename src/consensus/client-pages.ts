@@ -37,7 +37,7 @@ type EntryRow = [
   resultHash: Digest,
   outcome: string,
 ];
-type BatchRow = [seq: number, leaves: Digest[], entries: EntryRow[]];
+type BatchRow = [seq: number, version: string, leaves: Digest[], entries: EntryRow[]];
 type HeaderRow = [
   format: string,
   seq: number,
@@ -87,7 +87,9 @@ export class PageWriter {
 const byValue = (a: number, b: number): number => a - b;
 
 const writeGroup = (batches: KeptBatch[], hash: Crypto["hash"]): WrittenPages => {
-  const rows = batches.sort((a, b) => a.seq - b.seq).map(({ seq, leaves, entries }): BatchRow => [seq, leaves, entryRows(entries)]);
+  const rows = batches
+    .sort((a, b) => a.seq - b.seq)
+    .map(({ seq, version, leaves, entries }): BatchRow => [seq, version, leaves, entryRows(entries)]);
   const text = JSON.stringify(rows);
   const core: string[] = [];
   for (let at = 0; at < text.length; at += PAGE_SIZE) core.push(text.slice(at, at + PAGE_SIZE));
@@ -134,7 +136,7 @@ const parse = (pages: readonly string[]): ReadPages | undefined => {
   for (const count of groups) {
     const text = pages.slice(at, at + count).join("");
     at += count;
-    for (const [batchSeq, leaves, entries] of JSON.parse(text) as BatchRow[]) batches.push(batchOf(batchSeq, leaves, entries));
+    for (const row of JSON.parse(text) as BatchRow[]) batches.push(batchOf(row));
   }
   if (at > pages.length) return undefined;
   return {
@@ -148,10 +150,10 @@ const parse = (pages: readonly string[]): ReadPages | undefined => {
   };
 };
 
-const batchOf = (seq: number, leaves: Digest[], rows: readonly EntryRow[]): KeptBatch => {
+const batchOf = ([seq, version, leaves, rows]: BatchRow): KeptBatch => {
   const entries = rows.map(([position, id, key, client, number, inputHash, resultHash, outcome]): [number, Kept] => [
     position,
     { id, key, client, number, seq, position, input: "", inputHash, resultHash, outcome, isDone: true },
   ]);
-  return { seq, leaves, entries: new Map(entries) };
+  return { seq, version, leaves, entries: new Map(entries) };
 };

@@ -57,6 +57,7 @@ const play = (table: ClientTable, requests: readonly Ask[], lag: number, first =
       }
       table.keep(
         seq,
+        "1",
         fresh.map(({ id }) => hashText(id)),
       );
     });

@@ -50,6 +50,8 @@ export interface Kept {
 /** All results of a number: its leaves are needed while one of them is kept. */
 export interface KeptBatch {
   readonly seq: number;
+  /** Whose code has executed it. */
+  version: string;
   leaves: Digest[];
   readonly entries: Map<number, Kept>;
 }
@@ -216,7 +218,10 @@ export class ClientTable {
 
   #put(kept: Kept): void {
     this.kept.set(kept.id, kept);
-    getOrMake(this.batches, kept.seq, () => ({ seq: kept.seq, leaves: [], entries: new Map() })).entries.set(kept.position, kept);
+    getOrMake(this.batches, kept.seq, () => ({ seq: kept.seq, version: "", leaves: [], entries: new Map() })).entries.set(
+      kept.position,
+      kept,
+    );
     this.#touch(kept.seq);
   }
 
@@ -233,9 +238,10 @@ export class ClientTable {
   }
 
   /** The leaves of a number's tree; only of what is still kept is anything remembered. */
-  keep(seq: number, leaves: Digest[]): void {
+  keep(seq: number, version: string, leaves: Digest[]): void {
     const batch = this.batches.get(seq);
     if (batch === undefined) return;
+    batch.version = version;
     batch.leaves = leaves;
     this.#touch(seq);
   }

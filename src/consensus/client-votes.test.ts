@@ -15,7 +15,7 @@ const resultOf = (outcome: string, isShown = true): ReplyResult => ({
 });
 
 const add = (votes: Votes, replica: number, result: ReplyResult): void => {
-  const reply: Reply = { replica, epoch: 1, view: 0, seq: 1, root: "", signature: "", results: [result] };
+  const reply: Reply = { replica, epoch: 1, view: 0, seq: 1, version: "1", root: "", signature: "", results: [result] };
   votes.add(reply, result, new Checks(cryptoOf("client")));
 };
 

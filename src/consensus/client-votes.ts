@@ -54,8 +54,9 @@ export class Checks {
   }
 }
 
-const statementOf = ({ seq }: Reply, { id, key, inputHash, resultHash, position }: ReplyResult): Statement => ({
+const statementOf = ({ seq, version }: Reply, { id, key, inputHash, resultHash, position }: ReplyResult): Statement => ({
   operation: id,
+  version,
   key,
   inputHash,
   resultHash,
@@ -67,6 +68,7 @@ const statementOf = ({ seq }: Reply, { id, key, inputHash, resultHash, position 
 const agree = ({ reply: a, result: x }: Ballot, { reply: b, result: y }: Ballot): boolean =>
   a.root === b.root &&
   a.seq === b.seq &&
+  a.version === b.version &&
   x.resultHash === y.resultHash &&
   x.inputHash === y.inputHash &&
   x.position === y.position &&

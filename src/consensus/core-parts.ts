@@ -19,6 +19,7 @@ export interface Execution {
 export interface BatchVote {
   readonly epoch: number;
   readonly view: number;
+  readonly version: string;
   readonly tree: MerkleTree;
   readonly signature: Signature;
 }

@@ -111,8 +111,9 @@ const completeBatch = (core: Core, { seq, fresh }: Execution): void => {
     kept.input = "";
     leaves.push(leafOf(core, kept));
   }
-  core.table.keep(seq, leaves);
-  const vote = makeVote(core, seq, leaves);
+  const { version } = core.membership;
+  core.table.keep(seq, version, leaves);
+  const vote = makeVote(core, { seq, version, leaves });
   const clients = new Map<PublicKey, ReplyResult[]>();
   for (const kept of fresh) {
     const result = resultOf(kept, vote, sendsOutcomes(core, seq));
@@ -124,12 +125,14 @@ const completeBatch = (core: Core, { seq, fresh }: Execution): void => {
 };
 
 const leafOf = (core: Core, { seq, position, id, key, inputHash, resultHash }: Kept): Digest =>
-  core.crypto.hash(leafText(core.set, { operation: id, key, inputHash, resultHash, sequence: seq, position }));
+  core.crypto.hash(
+    leafText(core.set, { operation: id, version: core.membership.version, key, inputHash, resultHash, sequence: seq, position }),
+  );
 
-const makeVote = (core: Core, seq: number, leaves: readonly Digest[]): BatchVote => {
+const makeVote = (core: Core, { seq, version, leaves }: Omit<KeptBatch, "entries">): BatchVote => {
   const { epoch, view } = core;
   const tree = merkleTree(leaves, core.crypto.hash);
-  return { epoch, view, tree, signature: core.crypto.sign(voteText(core.set, epoch, view, seq, rootOf(tree))) };
+  return { epoch, view, version, tree, signature: core.crypto.sign(voteText(core.set, epoch, view, seq, rootOf(tree))) };
 };
 
 /** The leader's outcomes, and those of one more: the others' hashes are enough. */
@@ -146,8 +149,8 @@ const resultOf = (kept: Kept, { tree }: BatchVote, withOutcome: boolean): ReplyR
 
 const reply = (core: Core, client: PublicKey, seq: number, vote: BatchVote, results: ReplyResult[]): void => {
   if (core.retired || client === NOBODY) return;
-  const { epoch, view, tree, signature } = vote;
-  const message: Reply = { replica: core.index, epoch, view, seq, root: rootOf(tree), signature, results };
+  const { epoch, view, version, tree, signature } = vote;
+  const message: Reply = { replica: core.index, epoch, view, seq, version, root: rootOf(tree), signature, results };
   core.effects.push({ t: "reply", client, reply: message });
 };
 
@@ -176,7 +179,7 @@ export const answerKnown = (core: Core, client: PublicKey, known: readonly Kept[
 const repeatedVote = (core: Core, batch: KeptBatch): BatchVote => {
   const known = core.repeated.get(batch);
   if (known !== undefined && known.epoch === core.epoch) return known;
-  const vote = makeVote(core, batch.seq, batch.leaves);
+  const vote = makeVote(core, batch);
   core.repeated.set(batch, vote);
   return vote;
 };

@@ -68,6 +68,7 @@ describe("a batch's tree", () => {
     // That is why a leaf is the hash of another text than any node: nobody finds a statement whose leaf is `inner`.
     const leaf = leafText("shop/charge@1", {
       operation: "r/1",
+      version: "1",
       key: "",
       inputHash: a,
       resultHash: b,

@@ -118,6 +118,8 @@ export interface Reply {
   epoch: number;
   view: number;
   seq: number;
+  /** Whose code has executed it: where an answer is repeated, maybe that of an earlier epoch. */
+  version: string;
   root: Digest;
   signature: Signature;
   results: ReplyResult[];

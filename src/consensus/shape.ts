@@ -128,6 +128,7 @@ const reply = object({
   epoch: count,
   view: count,
   seq: count,
+  version: name,
   root: digest,
   signature,
   results: list(

@@ -24,7 +24,7 @@ export interface VerifyOptions {
   /** The call's outcome as JSON text, `{"value":…}` or `{"failure":…}`: refused when the replicas came to another one. */
   outcome?: string;
   /** What the certificate is to be about; whatever is named must be the same. */
-  expect?: Partial<Pick<Membership, "set" | "application" | "function" | "version" | "epoch"> & Pick<Statement, "operation" | "key">>;
+  expect?: Partial<Pick<Membership, "set" | "application" | "function" | "epoch"> & Pick<Statement, "operation" | "version" | "key">>;
   /** Keys whose votes count no more, such as those of replicas that were found out. */
   revoked?: Iterable<PublicKey>;
 }
@@ -164,9 +164,9 @@ const checkMembershipShape = (value: unknown): void => {
 };
 
 const checkStatementShape = (value: unknown): void => {
-  const names = ["operation", "key", "inputHash", "resultHash", "sequence", "position"];
+  const names = ["operation", "version", "key", "inputHash", "resultHash", "sequence", "position"];
   const statement = fieldsOf("statement", value, names);
-  nonEmpty("statement.operation", statement.operation);
+  for (const name of ["operation", "version"]) nonEmpty(`statement.${name}`, statement[name]);
   if (typeof statement.key !== "string") refuse("statement.key", "must be a text");
   for (const name of ["inputHash", "resultHash"]) {
     matches(`statement.${name}`, statement[name], DIGEST, "a hash of 64 lower-case hexadecimal digits");
@@ -239,7 +239,7 @@ const checkExpected = (certificate: Certificate, { input, outcome, expect = {} }
   const { membership, statement } = certificate;
   for (const [name, value] of Object.entries(expect)) {
     if (value === undefined) continue;
-    const isOfCall = name === "operation" || name === "key";
+    const isOfCall = name === "operation" || name === "version" || name === "key";
     const found = (isOfCall ? statement : membership.membership)[name as never] as unknown;
     if (found !== value) {
       const field = isOfCall ? `statement.${name}` : `membership.membership.${name}`;

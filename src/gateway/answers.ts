@@ -174,6 +174,7 @@ const Certificate = object(
     }),
     statement: object({
       operation: text,
+      version: text,
       key: text,
       inputHash: digest,
       resultHash: digest,

@@ -7,7 +7,7 @@ const digest = "d".repeat(64);
 const signature = "s".repeat(86);
 const key = "k".repeat(43);
 const result = { id: "run_1/1", position: 0, path: [digest], key: "", inputHash: digest, resultHash: digest, outcome: '{"value":1}' };
-const reply: Reply = { replica: 1, epoch: 1, view: 0, seq: 7, root: digest, signature, results: [result] };
+const reply: Reply = { replica: 1, epoch: 1, view: 0, seq: 7, version: "1", root: digest, signature, results: [result] };
 const told: FromReplica[] = [
   { t: "replica-ready", key, address: "/tmp/x.sock", restored: false },
   { t: "replica-running", epoch: 1, ms: 3.5 },

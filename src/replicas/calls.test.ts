@@ -61,10 +61,10 @@ class World {
       resultHash: hashText(outcomeText(outcome)),
     };
     const { id: operation, ...rest } = result;
-    const root = hashText(leafText(NAME, { operation, sequence: seq, ...rest }));
+    const root = hashText(leafText(NAME, { operation, version: "1", sequence: seq, ...rest }));
     for (const replica of [0, 1, 2]) {
       const signature = signAs(`r${replica}`, voteText(NAME, 1, 0, seq, root));
-      const reply: Reply = { replica, epoch: 1, view: 0, seq, root, signature, results: [{ ...result, outcome }] };
+      const reply: Reply = { replica, epoch: 1, view: 0, seq, version: "1", root, signature, results: [{ ...result, outcome }] };
       this.calls.heard(replica, reply);
     }
     this.clock.turns();

@@ -61,6 +61,7 @@ export const testCertificate = (set: TestSet, calls: readonly TestCall[], batch:
   const { hash } = nodeVerifier();
   const statements = calls.map(({ operation, key = "", input = "", outcome = "{}" }, at) => ({
     operation,
+    version: membership.version,
     key,
     inputHash: hash(inputText(input)),
     resultHash: hash(outcomeText(outcome)),

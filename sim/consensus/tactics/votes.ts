@@ -62,6 +62,7 @@ export const voteTactics = {
         stage.crypto.hash(
           leafText(stage.set, {
             operation: r.id,
+            version: reply.version,
             key: r.key,
             inputHash: r.inputHash,
             resultHash,

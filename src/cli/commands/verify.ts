@@ -113,8 +113,8 @@ const outcomeOfValue = (value: string): string => (value === "" ? "{}" : `{"valu
 const shown = (verification: Verification): object => {
   if (!verification.ok) return { valid: false, field: verification.field, reason: verification.reason };
   const { statement, membership, replicas } = verification;
-  const { set, application, function: name, version, epoch, faults } = membership;
-  return { valid: true, ...statement, set, application, function: name, version, epoch, faults, replicas };
+  const { set, application, function: name, epoch, faults } = membership;
+  return { valid: true, ...statement, set, application, function: name, epoch, faults, replicas };
 };
 
 const textOf = ({ style }: Context, verification: Verification, options: Options): string => {
@@ -123,7 +123,7 @@ const textOf = ({ style }: Context, verification: Verification, options: Options
   const compared = (option: unknown): string => (option === undefined ? "" : style.dim(" (as given)"));
   const rows = [
     ["call", `${statement.operation}${statement.key === "" ? "" : `, key ${JSON.stringify(statement.key)}`}${compared(options.call)}`],
-    ["function", `${membership.function} of ${membership.application}, version ${membership.version}`],
+    ["function", `${membership.function} of ${membership.application}, version ${statement.version}`],
     ["input", `sha256 ${statement.inputHash}${compared(options.input)}`],
     ["result", `sha256 ${statement.resultHash}${compared(options.result ?? options.outcome)}`],
     ["sequence", `${statement.sequence}, place ${statement.position} of its batch`],
