@@ -85,6 +85,12 @@ describe("a function is refused, by the name of what is wrong, for", () => {
     ["writes", { trust: "quorum", writes: ["orders/{id}"] }],
     ["permissions.state", { trust: "quorum", permissions: { state: ["orders/*"] } }],
     ["permissions.objects", { trust: "quorum", permissions: { objects: ["orders/*"] } }],
+    ["faults", { trust: "compare", faults: 1 }],
+    ["scale", { trust: "compare", scale: { min: 1 } }],
+    ["heartbeatMs", { trust: "compare", heartbeatMs: 5 }],
+    ["writes", { trust: "compare", writes: ["orders/{id}"] }],
+    ["permissions.state", { trust: "compare", permissions: { state: ["orders/*"] } }],
+    ["permissions.objects", { trust: "compare", permissions: { objects: ["orders/*"] } }],
   ])("%s in %j", (field, options) => {
     const error = refusal(() => fn("pay", () => 1, options as never));
     expect(error).toBeInstanceOf(LockstepError);

@@ -50,7 +50,7 @@ export const catalogue = {
   RECOVERY_FAILED: { status: 500, means: "The recovery of a failure failed itself, each time.", mend: "Read the cause; then decide with `lockstep runs resolve <id>`." },
   RECOVERY_INVALID: { status: 500, means: "A recover function returned no decision.", mend: "Return one of ctx.retry(), ctx.resumeWith(), ctx.compensate(), ctx.fail() and ctx.escalate()." },
   REPLAY_DIVERGED: { status: 500, means: "The coordinator's code no longer does what its journal says.", mend: "Deploy changed coordinators as a new version; this run stays suspended at the step that the message names." },
-  REPLICAS_DIVERGED: { status: 500, means: "The replicas of a function came to different results, so that none is certified.", mend: "Make the function deterministic: use ctx.now() and ctx.random(), and nothing outside its input and state. The message names the replicas and the first field that differs." },
+  REPLICAS_DIVERGED: { status: 500, means: "The replicas of a function, or the pods that are compared, came to different results, so that none counts.", mend: "Make the function deterministic: use ctx.now() and ctx.random() where there are replicas, and nothing outside its input and state. The message names the replicas or pods, and the first field that differs." },
   RESULT_NOT_JSON: { status: 500, means: "A value cannot be written as JSON (a BigInt, a cycle, a non-finite number …).", mend: "Return plain data; convert at the path that the message names." },
   RUN_CANCELLED: { status: 409, means: "The run was cancelled.", mend: "Nothing, if the cancellation was meant." },
   RUN_FINISHED: { status: 409, means: "The run has already finished.", mend: "Start a new run." },

@@ -45,3 +45,15 @@ test("the application of docs/permissions.md may do what it does, and says what 
   const shown = /^```text\n(.*?)\n```$/ms.exec(page)?.[1] ?? "";
   expect(denied).toContain(shown.replace("shop", "application"));
 });
+
+test("the function of docs/replica-sets.md whose pods are compared is executed by two of them", async () => {
+  const application = applicationOf("replica-sets.md", 2);
+  await using t = await createTestPlatform({ application });
+  let executions = 0;
+  t.mock("invoice", ({ hours, rate }: { hours: number; rate: number }) => {
+    executions++;
+    return (application as unknown as Record<string, sdk.FunctionDefinition>).invoice!.handler({ hours, rate }, undefined as never);
+  });
+  expect(await t.call("invoice", { hours: 3, rate: 50 })).toEqual({ total: 150 });
+  expect(executions).toBe(2);
+});
