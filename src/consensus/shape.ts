@@ -58,7 +58,8 @@ const certified = object({
 
 const bodies: Record<string, Check> = {
   call: object({ operations: list(object({ id: name, key: name, input: long }), 1_024) }),
-  session: object({ keep: list(name, 65_536) }),
+  // All calls that wait: which of them an earlier life of the client had sent, it doesn't know. A session that is refused is never open.
+  session: object({ keep: list(name, 262_144) }),
   reconfigure: object({ next: certified }),
 };
 
