@@ -71,7 +71,7 @@ export type FromReplica =
 
 /** A replica set at work, as it is shown. */
 export interface ReplicaSetView {
-  /** `application/function@version` */
+  /** `application/function@version`; without the version where it keeps state. */
   set: string;
   application: string;
   function: string;
