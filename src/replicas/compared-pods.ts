@@ -202,7 +202,7 @@ export class ComparedPods {
     if (member.hasAnswered) this.#failures = 0;
     else if (++this.#failures > UNLUCKY || exit.reason === "failed-to-start") this.#later();
     // Others needed the room: pods that have nothing to do don't ask for it back.
-    if (this.pod.state === "ready" && this.pod.inFlight === 0) return this.end();
+    if (this.pod.state === "ready" && this.pod.inFlight + this.pod.zombies === 0) return this.end();
     this.#exits.set(pod.id, exit);
     this.#step({ t: "left", pod: pod.id });
   }
