@@ -164,6 +164,22 @@ describe("a deployment under a stateful function", () => {
     expect(certified.certificate.votes.map(({ replica }) => replica)).toEqual([1, 2, 3]);
   });
 
+  test("is remembered by replicas that come back, though whoever begins them does not know that it has come about", async () => {
+    const directories = [0, 1, 2, 3].map((index) => join(directory, `ahead-${index}`));
+    const { set } = await form({ directories });
+    await pay(set, 5);
+    const before = set.membership;
+    await deploy(set, "2");
+    await pay(set, 7);
+    await Promise.all(hosts.splice(0).map((host) => host.stop()));
+    await Promise.all([0, 1, 2, 3].map((index) => set.prepare(index, seat())));
+    await Promise.all([0, 1, 2, 3].map((index) => set.begin(index, before)));
+    set.open();
+    const certified = await pay(set, 1);
+    expect(returned(certified)).toBe(2_013);
+    expectCertified(set, certified, "2");
+  });
+
   test("is kept by replicas that are killed at any time of it, and come back with their directories", async () => {
     const directories = [0, 1, 2, 3].map((index) => join(directory, `kept-${index}`));
     const { set, seats } = await form({ directories });

@@ -113,15 +113,15 @@ export class ReplicaHarness {
     await ready;
   }
 
-  /** Lets a prepared replica take part, and tells the others where it is. */
-  async begin(index: ReplicaIndex): Promise<void> {
+  /** Lets a prepared replica take part, under a membership that may be over, and tells the others where it is. */
+  async begin(index: ReplicaIndex, membership = this.membership): Promise<void> {
     const { function: fn, timeoutMs = 5_000, limits } = this.#options;
-    const { version } = this.membership.membership;
+    const { version, epoch } = membership.membership;
     const path = this.#pathOf(version);
     const running = this.next((heard) => (heard.t === "running" || heard.t === "refused") && heard.from === index);
     this.#seats[index]?.send({
-      ...{ t: "replicate", index, function: fn, version, path, membership: this.membership, admin: this.adminKey },
-      ...{ peers: [...this.#addresses], timeoutMs, isFounding: this.membership.membership.epoch === 1 },
+      ...{ t: "replicate", index, function: fn, version, path, membership, admin: this.adminKey },
+      ...{ peers: [...this.#addresses], timeoutMs, isFounding: epoch === 1 },
       ...(limits === undefined ? {} : { limits }),
     });
     const heard = await running;
