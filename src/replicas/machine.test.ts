@@ -223,6 +223,21 @@ describe("a replica set", () => {
     expect(set.find("reconfigure")).toHaveLength(1);
   });
 
+  it.each(["silence", "slow", "recovery", "doubtful equivocation"] as const)(
+    "lets a replica that keeps state come back with it in another process, when no more is known of it than %s",
+    (what) => {
+      const set = new Harness(new ReplicaSetMachine(spec(true))).found();
+      const accused = set.podOf(1);
+      const isDoubtful = what === "doubtful equivocation";
+      set.step({ t: "accuse", index: 1, accusation: isDoubtful ? "equivocation" : what, detail: "", isDoubtful });
+      expect(set.find("end")).toEqual([{ t: "end", pod: accused }]);
+      expect(set.find("acquire")).toEqual([{ t: "acquire", index: 1, fresh: false }]);
+      set.ready(1);
+      expect(set.find("replicate")).toMatchObject([{ index: 1, membership: { epoch: 1 } }]);
+      expect(set.find("reconfigure")).toEqual([]);
+    },
+  );
+
   it("doesn't end a silent replica when that would cost the quorum", () => {
     const set = new Harness().found();
     set.step({ t: "gone", pod: set.podOf(0), detail: "killed" });
@@ -287,7 +302,7 @@ describe("a replica set", () => {
 
   it("has a change ordered again that was under way when the control plane ended", () => {
     const before = new Harness(new ReplicaSetMachine(spec(true))).found();
-    before.step({ t: "accuse", index: 0, accusation: "silence", detail: "no vote" });
+    before.step({ t: "accuse", index: 0, accusation: "lie", detail: "another result" });
     before.ready(0);
     const { membership, next } = before.machine;
     const after = new Harness(new ReplicaSetMachine(spec(true), membership, next));

@@ -59,7 +59,7 @@ export type SetInput =
   | { t: "ready"; pod: string; key: PublicKey; address: string }
   | { t: "gone"; pod: string; detail: string }
   /** A quorum's word, a proof, or this control plane's own eyes say so. `recovery` accuses of nothing. */
-  | { t: "accuse"; index: ReplicaIndex; accusation: Accusation; detail: string }
+  | { t: "accuse"; index: ReplicaIndex; accusation: Accusation; detail: string; isDoubtful?: boolean }
   /** The replica says that this epoch has begun for it. */
   | { t: "epoch"; pod: string; epoch: number }
   | { t: "view"; pod: string; view: number }
@@ -326,15 +326,17 @@ export class ReplicaSetMachine {
     this.#refill(seat, effects);
   }
 
-  #accuse(seat: Seat | undefined, { accusation, detail }: SetInput & { t: "accuse" }, effects: SetEffect[]): void {
+  #accuse(seat: Seat | undefined, { accusation, detail, isDoubtful }: SetInput & { t: "accuse" }, effects: SetEffect[]): void {
     if (seat?.state !== "serving" || this.phase !== "serving") return;
     // One that only may be faulty must not cost the quorum; one that has lied is no part of it.
-    const isProven = accusation === "lie" || accusation === "equivocation";
+    const isProven = isDoubtful !== true && (accusation === "lie" || accusation === "equivocation");
     if (!isProven && this.serving <= quorumOf(this.spec.faults)) return;
     const pod = seat.pod!;
     if (accusation !== "recovery") this.#tell(seat, pod, accusation, detail, effects);
     this.#empty(seat);
-    seat.mustBeNew = true;
+    // One that keeps state and has not lied comes back in another process with what it knows: were it thrown away, and another replica's
+    // disk lost meanwhile, too few would be left that know anything (R3).
+    seat.mustBeNew = isProven || !this.spec.durable;
     effects.push({ t: "end", pod });
     this.#refill(seat, effects);
   }

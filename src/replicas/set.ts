@@ -438,8 +438,8 @@ export class ReplicaSet {
   #evidence(from: ReplicaIndex, evidence: Evidence): void {
     const conviction = this.#suspicions.heard(from, evidence, this.#parts.clock.now());
     if (conviction === undefined) return;
-    const { about, accusation, detail } = conviction;
-    this.#step({ t: "accuse", index: about, accusation, detail });
+    const { about: index, ...said } = conviction;
+    this.#step({ t: "accuse", index, ...said });
   }
 
   /** The bundle was inspected when it was deployed, and yet does not load here. */

@@ -42,12 +42,19 @@ describe("suspicions", () => {
     const first = new Suspicions(1);
     expect(first.heard(0, seen(2), 0)).toBeUndefined();
     expect(first.heard(1, late(2, 6), 1)).toBeUndefined();
-    expect(first.heard(1, late(2, 2), 2)).toEqual({ about: 2, accusation: "equivocation", detail: "two batches" });
+    expect(first.heard(1, late(2, 2), 2)).toEqual({ about: 2, accusation: "equivocation", detail: "two batches", isDoubtful: true });
     const second = new Suspicions(1);
     expect(second.heard(0, late(2, 2), 0)).toBeUndefined();
     expect(second.heard(3, late(2, 2), 0)).toBeUndefined();
     expect(second.heard(1, seen(2), 1)).toMatchObject({ accusation: "equivocation" });
     expect(second.heard(1, seen(2), 2)).toBeUndefined();
+  });
+
+  it("are certain of an equivocation that f + 1 replicas have seen", () => {
+    const seen: Evidence = { about: 2, kind: "equivocation", view: 2, seq: 3, detail: "two batches" };
+    const suspicions = new Suspicions(1);
+    expect(suspicions.heard(0, seen, 0)).toBeUndefined();
+    expect(suspicions.heard(1, seen, 1)).toEqual({ about: 2, accusation: "equivocation", detail: "two batches" });
   });
 
   it("don't believe one replica that says all of it", () => {

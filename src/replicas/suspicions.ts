@@ -34,6 +34,8 @@ export interface Conviction {
   about: ReplicaIndex;
   accusation: Accusation;
   detail: string;
+  /** Only one of those who say it may be correct, and have seen no more than that the leader was late (U3). */
+  isDoubtful?: boolean;
 }
 
 export class Suspicions {
@@ -54,15 +56,12 @@ export class Suspicions {
     if (from === about) return undefined;
     const accusation = ACCUSATIONS[kind];
     const isLate = accusation === "silence" || accusation === "slow";
-    if (isLate || accusation === "equivocation") {
-      const told = this.#ofView(from, about, view, accusation === "equivocation" ? detail : undefined);
-      if (told !== undefined) return { about, accusation: "equivocation", detail: told };
-    }
     // Each view is its own accusation of lateness; a lie is one whenever it was told.
     const { accusers, isNew } = this.#accuse(from, isLate ? `${about}/${accusation}/${view}` : `${about}/${accusation}`);
-    if (!isNew || accusers.size !== this.#needed) return undefined;
-    if (isLate && !this.#strike(about, view, now)) return undefined;
-    return { about, accusation, detail };
+    const isSaid = isNew && accusers.size === this.#needed;
+    const told = isLate || accusation === "equivocation" ? this.#ofView(from, about, view, isLate ? undefined : detail) : undefined;
+    if (isSaid && (!isLate || this.#strike(about, view, now))) return { about, accusation, detail };
+    return told === undefined ? undefined : { about, accusation: "equivocation", detail: told, isDoubtful: true };
   }
 
   /** What was seen of two proposals, once f + 1 replicas have spoken of the view. */
