@@ -230,6 +230,20 @@ describe("a call that is given up", () => {
     expect(world.pod.zombies).toBe(0);
   });
 
+  test("in the turn in which another one would execute it is executed by none", () => {
+    const world = new World();
+    world.invoke(1);
+    world.invoke(2);
+    world.afterwards = () => world.giveUp(2);
+    world.answer("pod-1", 1, "4");
+    world.answer("pod-2", 1, "3");
+    world.took();
+    world.answer("pod-3", 1, "3");
+    expect(world.took()).toEqual(["pod-2 abort 2"]);
+    world.answer("pod-2", 2, "3");
+    expect(world.pod.zombies).toBe(0);
+  });
+
   test("has its pod ended when that stands still in it", () => {
     const world = new World();
     world.invoke(1);
