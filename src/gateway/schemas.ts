@@ -255,7 +255,11 @@ export const DrillBody = {
   additionalProperties: false,
   properties: {
     kind: text({ pattern: `^(${DRILLS.join("|")})$`, "x-expects": `${DRILLS.slice(0, -1).join(", ")} or ${DRILLS.at(-1)}` }),
-    function: text({ minLength: 1, maxLength: 200, description: "Whose pod or replicas; default: the busiest pod, the newest replica set." }),
+    function: text({
+      minLength: 1,
+      maxLength: 200,
+      description: "Whose pod or replicas; default: the busiest pod, the newest replica set.",
+    }),
   },
   required: ["kind"],
 } as const;
