@@ -77,6 +77,8 @@ export class MemoryPod {
         return;
       case "exit":
         return this.#port.exit();
+      default:
+      // A replica's: there are none in memory.
     }
   }
 
