@@ -22,7 +22,7 @@ export default defineConfig({
           include: ["src/**/*.test.ts", "scripts/**/*.test.ts", "examples/**/*.test.ts", "bench/**/*.test.ts", "sim/**/*.test.ts"],
           maxWorkers: "100%",
           // For what hangs, not for what is slow: some tests start a platform for each commit of a run, on machines that do other work.
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           // From 1: Vitest gives a group 0 of one worker, as on a machine with two cores, the last place.
           sequence: { groupOrder: 1 },
         },
@@ -35,8 +35,8 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           pool: "forks",
           maxWorkers: 2,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           sequence: { groupOrder: 2 },
         },
       },

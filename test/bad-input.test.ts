@@ -21,16 +21,16 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
-  expect(await platform.client.call("innocent", 41, { timeoutMs: 5_000 })).toBe(42);
+  expect(await platform.client.call("innocent", 41, { timeoutMs: 30_000 })).toBe(42);
 });
 
 afterAll(() => sandbox.dispose());
 
 const outcomeOf = async (name: string, input?: unknown): Promise<RunOutcome> =>
-  (await platform.client.startFunction(name, input)).outcome({ timeoutMs: 20_000 });
+  (await platform.client.startFunction(name, input)).outcome({ timeoutMs: 30_000 });
 
 const coordinate = async (name: string, input?: unknown): Promise<RunOutcome> =>
-  (await platform.client.start(name, input)).outcome({ timeoutMs: 20_000 });
+  (await platform.client.start(name, input)).outcome({ timeoutMs: 30_000 });
 
 describe("requests", () => {
   const post = (path: string, body: unknown, headers = {}) => ask(platform.url, path, { body, headers });
@@ -93,7 +93,7 @@ test("more work than the platform may hold is refused with the time to come back
     const { status, headers, json } = await ask(url, "/v1/functions/innocent/calls", { body: { input: 1 } });
     expect({ status, code: json.code, retryAfter: headers["retry-after"] }).toEqual({ status: 429, code: "OVERLOADED", retryAfter: "1" });
     for (const run of runs) await run.signal("go");
-    for (const run of runs) await run.result({ timeoutMs: 10_000 });
+    for (const run of runs) await run.result({ timeoutMs: 30_000 });
     expect(await client.call("innocent", 1)).toBe(2);
   } finally {
     await small.dispose();
@@ -228,7 +228,7 @@ describe("what handlers do to their process", () => {
     const isLeft = (pid: number): boolean => argvOf(pid).some((argument) => argument.includes("left behind"));
     await eventually("the process is left behind", () => sandbox.processes().some(isLeft));
     process.kill(pod.pid, "SIGKILL");
-    expect(await run.result({ timeoutMs: 5_000 })).toBe(2);
+    expect(await run.result({ timeoutMs: 30_000 })).toBe(2);
   });
 });
 
@@ -279,6 +279,6 @@ describe("coordinators", () => {
   test("one that lived beside all of these has not noticed", async () => {
     expect((await patient.get()).status).toBe("waiting");
     await patient.signal("go");
-    expect(await patient.result({ timeoutMs: 10_000 })).toBe(3);
+    expect(await patient.result({ timeoutMs: 30_000 })).toBe(3);
   });
 });

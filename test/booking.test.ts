@@ -76,7 +76,7 @@ test("a trip waits for its approval", async () => {
   const [, run, signal, show] = blockWith("lockstep run trip");
   const id = succeed(run).trim();
   succeed((signal as string).replace("<the id it printed>", id));
-  expect(await client.run(id).result({ timeoutMs: 20_000 })).toMatchObject({ amount: 405, approvedBy: "Grace" });
+  expect(await client.run(id).result({ timeoutMs: 30_000 })).toMatchObject({ amount: 405, approvedBy: "Grace" });
   expect(succeed((show as string).replace("<the id>", id))).toContain("completed");
 });
 

@@ -62,5 +62,5 @@ test("code that runs under way would diverge from is found before it is deployed
   expect(readdirSync(sandbox.path("data/applications"))).toEqual([`${version}.cjs`]);
   await eventually("the pods of the checks are gone", async () => (await platform.client.pods()).every(({ role }) => role !== "rehearsal"));
   for (const run of runs) await run.signal("go", 1);
-  expect(await Promise.all(runs.map((run) => run.result({ timeoutMs: 10_000 })))).toEqual([3, 4, 4]);
+  expect(await Promise.all(runs.map((run) => run.result({ timeoutMs: 30_000 })))).toEqual([3, 4, 4]);
 });

@@ -137,10 +137,16 @@ test("dev deploys again what changed, and stops in order", async () => {
   expect(sandbox.processes()).toEqual([]);
 });
 
+/** An application whose function `slow` answers once the file `open` is there. */
+const untilOpen = (): string => `import { existsSync } from "node:fs";
+  import { fn } from "lockstep";
+  export const slow = fn("slow", async () => {
+    while (!existsSync(${JSON.stringify(sandbox.path("open"))})) await new Promise((done) => setTimeout(done, 5));
+    return "done";
+  });`;
+
 test("Ctrl-C in a terminal lets a call under way finish", async () => {
-  const slow = `import { fn } from "lockstep";
-    export const slow = fn("slow", async () => { console.log("began"); await new Promise((done) => setTimeout(done, 500)); return "done"; });`;
-  const app = sandbox.write("app/index.ts", slow);
+  const app = sandbox.write("app/index.ts", untilOpen());
   const first = begin(["start", "--app", app, "--port", "0"], {}, [], true);
   const url = await eventually("the platform prints its address", () => first.out().trim() || undefined);
   const call = begin(["call", "slow", "--key", "k", "--json"], { LOCKSTEP_URL: url });
@@ -148,6 +154,7 @@ test("Ctrl-C in a terminal lets a call under way finish", async () => {
     (await lockstep(["layers", "--json"], { LOCKSTEP_URL: url })).out.includes('"running":1'),
   );
   process.kill(-(first.child.pid as number), "SIGINT");
+  sandbox.write("open", "");
   expect(await first.exit).toBe(0);
   call.child.kill("SIGKILL");
   const second = begin(["start", "--port", "0"]);
@@ -162,9 +169,7 @@ test("Ctrl-C in a terminal lets a call under way finish", async () => {
 });
 
 test("a terminal that is closed lets dev stop in order", async () => {
-  const slow = `import { fn } from "lockstep";
-    export const slow = fn("slow", async () => { await new Promise((done) => setTimeout(done, 500)); return "done"; });`;
-  const app = sandbox.write("app/index.ts", slow);
+  const app = sandbox.write("app/index.ts", untilOpen());
   const first = begin(["dev", app, "--port", "0"], {}, [], true);
   const url = await eventually("dev tells its address", () => /http:\/\/127\.0\.0\.1:\d+/.exec(first.error())?.[0]);
   await eventually("the application is deployed", () => first.out().includes("deployed"));
@@ -177,6 +182,7 @@ test("a terminal that is closed lets dev stop in order", async () => {
   first.child.stderr?.destroy();
   process.kill(-(first.child.pid as number), "SIGHUP");
   process.kill(-(first.child.pid as number), "SIGHUP");
+  sandbox.write("open", "");
   expect(await first.exit).toBe(0);
   call.child.kill("SIGKILL");
   const second = begin(["start", "--port", "0"]);

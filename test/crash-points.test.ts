@@ -46,7 +46,7 @@ const crashAfter = async (commit: number): Promise<boolean> => {
     const run = await start(client, sandbox);
     const before = await run.journal();
     if (!before.some(({ t }) => t === "signalled")) await run.signal("go", 5);
-    expect(await run.result({ timeoutMs: 20_000 }), `after a crash at commit ${commit}`).toEqual(EXPECTED);
+    expect(await run.result({ timeoutMs: 30_000 }), `after a crash at commit ${commit}`).toEqual(EXPECTED);
 
     const after = await run.journal();
     expect(after.slice(0, before.length)).toEqual(before);

@@ -20,21 +20,20 @@ afterAll(() => sandbox.dispose());
 const timesOf = (journal: readonly JournalEntry[], kind: "call" | "done"): number[] =>
   journal.flatMap((entry) => (entry.t === kind ? [entry.at] : []));
 
-test("a balanced expression takes one sleep for each level, not for each operator", async () => {
-  // `add` sleeps 100 ms: eight operands are seven operators in three levels.
+test("a balanced expression has the operators of a level under way together", async () => {
+  // Eight operands are seven operators in three levels. How long that takes is tested on a clock that is stepped.
   const run = await platform.client.startExpression("((1+2)+(3+4))+((5+6)+(7+8))");
-  expect(await run.result({ timeoutMs: 10_000 })).toBe(36);
+  expect(await run.result({ timeoutMs: 30_000 })).toBe(36);
   const journal = await run.journal();
   const calls = timesOf(journal, "call");
   const outcomes = timesOf(journal, "done");
   expect(calls).toHaveLength(7);
   expect(Math.max(...calls.slice(0, 4))).toBeLessThan(Math.min(...outcomes));
-  expect(Math.max(...outcomes) - Math.min(...calls)).toBeLessThan(690);
 });
 
 test("a dependent sub-expression does not wait for an independent one", async () => {
   const run = await platform.client.startExpression("nap(1500) + ((1 + 2) + 3)");
-  expect(await run.result({ timeoutMs: 10_000 })).toBe(1506);
+  expect(await run.result({ timeoutMs: 30_000 })).toBe(1506);
   const journal = await run.journal();
   const endOfNap = journal.find((entry) => entry.t === "done" && entry.value === 1500)?.at as number;
   const endOfSums = journal.find((entry) => entry.t === "done" && entry.value === 6)?.at as number;

@@ -38,14 +38,14 @@ describe("kill -9 of a pod under load", () => {
     const { client } = await begin();
     for (let round = 0; round < 5; round++) {
       // New calls each time: one that loses its pod twice is a suspect, and waits on purpose.
-      const runs = await Promise.all(Array.from({ length: 30 }, () => client.startFunction<number>("nap", 400)));
+      const runs = await Promise.all(Array.from({ length: 30 }, () => client.startFunction<number>("nap", 1_500)));
       await eventually("calls are under way", async () => (await client.pods()).some((pod) => pod.role === "nap" && pod.inFlight > 0));
       const drill = await client.drill({ kind: "pod", function: "nap" });
       expect(drill.calls).toBeGreaterThan(0);
       const fault = await repairOf(client, drill);
       expect(fault).toMatchObject({ type: "I", what: "crash", function: "nap", did: expect.stringMatching(/dispatched again to pod-/) });
       expect(fault.calls).toBeGreaterThan(0);
-      for (const run of runs) expect(await run.result({ timeoutMs: 30_000 })).toBe(400);
+      for (const run of runs) expect(await run.result({ timeoutMs: 30_000 })).toBe(1_500);
     }
     // How soon is measured by the benchmark "kill -9 of a pod", and on a clock that is stepped by the tests of the engine: here other
     // processes take the processors.
@@ -53,23 +53,17 @@ describe("kill -9 of a pod under load", () => {
 });
 
 describe("a pod that hangs", () => {
-  test("is found within a second, ended and replaced", async () => {
+  test("is found by its silence, ended and replaced", async () => {
     const { sandbox, client } = await begin();
     const run = await client.start<{ held: { attempt: number } }>("holding", { folder: sandbox.root, name: "hung" });
     await eventually("the call executes", () => existsSync(sandbox.path("hung.1.started")));
-    // A pod that was just taken has more time: its liveness thread has to start.
-    await eventually(
-      "its liveness thread beats",
-      async () => ((await client.pods()).find(({ role }) => role === "hold")?.startedAt ?? Infinity) < Date.now() - 4_500,
-    );
     const drill = await client.drill({ kind: "hang", function: "hold" });
     const fault = await repairOf(client, drill);
     expect(fault).toMatchObject({ what: "hang", calls: 1 });
-    // The machine that tests run on is busy; alone it is below 1,000.
-    expect(fault.detectedAt - drill.at).toBeLessThan(1_500);
+    // How soon is measured by the benchmark "a pod that hangs", and on a clock that is stepped by the tests of the fleet.
     await eventually("the hung process is gone", () => !isAlive(drill.pid));
     sandbox.write("hung.open", "");
-    expect((await run.result({ timeoutMs: 10_000 })).held.attempt).toBe(2);
+    expect((await run.result({ timeoutMs: 30_000 })).held.attempt).toBe(2);
   });
 
   test("is not one that is only slow", async () => {
@@ -77,7 +71,7 @@ describe("a pod that hangs", () => {
     const run = await client.startFunction<number>("nap", 4_000);
     await eventually("the call executes", async () => (await client.pods()).some((pod) => pod.role === "nap" && pod.inFlight > 0));
     const drill = await client.drill({ kind: "slow", function: "nap" });
-    expect(await run.result({ timeoutMs: 20_000 })).toBe(4_000);
+    expect(await run.result({ timeoutMs: 30_000 })).toBe(4_000);
     expect((await client.faults()).filter(({ pod }) => pod === drill.pod)).toEqual([]);
   });
 });
@@ -92,9 +86,10 @@ describe("kill -9 of the control plane", () => {
     const [fault] = await client.faults(1);
     expect(fault).toMatchObject({ type: "IV", what: "control-plane-down", calls: 5, did: "journal replayed, 5 runs recovered" });
     expect(fault?.detectedAt).toBeGreaterThan(drill.at);
-    expect(fault?.detectionMs).toBeLessThan(15_000);
-    expect(fault?.repairMs).toBeLessThan(5_000);
-    for (const run of runs) expect(await run.result({ timeoutMs: 20_000 })).toBe(2_000);
+    // Down since it beat last, which was before the drill or just then.
+    expect((fault?.detectedAt as number) - (fault?.detectionMs as number)).toBeLessThanOrEqual(drill.at + 1_000);
+    expect(fault?.repairedAt).toBeGreaterThanOrEqual(fault?.detectedAt as number);
+    for (const run of runs) expect(await run.result({ timeoutMs: 30_000 })).toBe(2_000);
   });
 
   test("in order is none", async () => {
@@ -158,7 +153,7 @@ describe("on the command line", () => {
     await eventually("the call executes", async () => (await client.pods()).some((pod) => pod.role === "nap" && pod.inFlight > 0));
     const drill = await lockstepIn(sandbox, "drill", "slow", "--yes", "--function", "nap", "--url", platform.url).ended;
     expect(drill).toMatchObject({ code: 0, out: expect.stringMatching(/^pod-\d+ was slow for 3 s and not taken for dead\n$/) });
-    expect(await run.result({ timeoutMs: 20_000 })).toBe(3_000);
+    expect(await run.result({ timeoutMs: 30_000 })).toBe(3_000);
   });
 
   test("lockstep drill control-plane kills the process of lockstep dev, which begins anew in its place", async () => {
@@ -168,15 +163,18 @@ describe("on the command line", () => {
     const url = await eventually("dev listens", () => /http:\/\/127\.0\.0\.1:\d+/.exec(dev.error())?.[0]);
     await eventually("the application is deployed", () => dev.out().includes("deployed"));
     const client = createClient({ url, retryForMs: 30_000 });
-    const runs = await Promise.all(Array.from({ length: 5 }, () => client.startFunction<number>("nap", 1_500)));
-    await eventually("the calls execute", async () => (await client.pods()).some((pod) => pod.role === "nap" && pod.inFlight === 5));
+    const names = ["one", "two", "three", "four", "five"];
+    const runs = await Promise.all(names.map((name) => client.start("holding", { folder: sandbox.root, name })));
+    await eventually("the calls execute", async () => (await client.pods()).some((pod) => pod.role === "hold" && pod.inFlight === 5));
     const pods = (await client.pods()).map(({ pid }) => pid);
+    // Those of the functions, and the runs in their coordinator's pod.
     const drill = await lockstepIn(sandbox, "drill", "control-plane", "--yes", "--url", url).ended;
-    expect(drill).toMatchObject({ code: 0, error: expect.stringContaining(`process ${dev.pid}, with 5 calls under way\nit begins anew`) });
+    expect(drill).toMatchObject({ code: 0, error: expect.stringContaining(`process ${dev.pid}, with 10 calls under way\nit begins anew`) });
     expect(drill.out).toMatch(
       /^fault IV control-plane-down\n {2}noticed after .*\n {2}repaired after .*\n {2}done {12}journal replayed, 5 runs/,
     );
-    for (const run of runs) expect(await run.result({ timeoutMs: 20_000 })).toBe(1_500);
+    for (const name of names) sandbox.write(`${name}.open`, "");
+    for (const run of runs) expect(await run.result({ timeoutMs: 30_000 })).toMatchObject({ before: 2, after: 3 });
     for (const pid of pods) await eventually("the pods of the life before have ended", () => !isAlive(pid));
     // The same process: whoever has started it waits for it, and Ctrl-C reaches it.
     signal(dev.pid, "SIGINT");

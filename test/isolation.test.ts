@@ -62,7 +62,7 @@ describe("a stranger at the socket", () => {
   const knock = (messages: unknown[]): Promise<string> =>
     within(
       "the platform hangs up",
-      5_000,
+      30_000,
       new Promise((resolve, reject) => {
         const socket = connect(socketPath);
         let received = "";
@@ -97,7 +97,7 @@ describe("a stranger at the socket", () => {
   ])("with %s is hung up on without a word", async (_, messages) => {
     const pods = await platform.client.pods();
     for (const { id } of pods) expect(await knock(messages(id))).toBe("");
-    expect(await platform.client.call("innocent", 1, { timeoutMs: 5_000 })).toBe(2);
+    expect(await platform.client.call("innocent", 1, { timeoutMs: 30_000 })).toBe(2);
     const after = (await platform.client.pods()).map(({ id }) => id);
     expect(after).toEqual(expect.arrayContaining(pods.map(({ id }) => id)));
   });

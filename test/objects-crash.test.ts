@@ -116,7 +116,7 @@ test(`${PUTS} PUTs under kill -9 start exactly one run each, in order per key, a
   // Ids sort in the order of acceptance.
   const inOrder = [...ids].sort();
   for (let from = 0; from < total; from += PAGE) {
-    const page = inOrder.slice(from, from + PAGE).map((id) => platform.client.run<[string, number]>(id).result({ timeoutMs: 10_000 }));
+    const page = inOrder.slice(from, from + PAGE).map((id) => platform.client.run<[string, number]>(id).result({ timeoutMs: 30_000 }));
     for (const [key, n] of await Promise.all(page)) numbers[Number(key.slice("in/".length))]?.push(n);
   }
   const expected = Array.from({ length: PER_KEY }, (_, i) => i + 1);

@@ -40,7 +40,7 @@ afterAll(async () => {
 const arrivals = async (): Promise<string[]> => {
   const keys: string[] = [];
   for await (const { id } of platform.client.runs({ name: "arrived", limit: 1_000 })) {
-    keys.push(await platform.client.run<string>(id).result({ timeoutMs: 20_000 }));
+    keys.push(await platform.client.run<string>(id).result({ timeoutMs: 30_000 }));
   }
   return keys.sort();
 };

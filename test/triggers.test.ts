@@ -45,7 +45,7 @@ const runsOf = async (name: string): Promise<RunSummary[]> => {
 };
 
 const resultsOf = async (name: string): Promise<unknown[]> =>
-  Promise.all((await runsOf(name)).map(({ id }) => platform.client.run(id).result({ timeoutMs: 10_000 })));
+  Promise.all((await runsOf(name)).map(({ id }) => platform.client.run(id).result({ timeoutMs: 30_000 })));
 
 const put = (key: string, headers: Record<string, string> = {}): Promise<Response> =>
   fetch(`${platform.url}/v1/buckets/orders/objects/${key}`, { method: "PUT", body: "{}", headers });
@@ -73,13 +73,13 @@ test("a webhook with the right signature starts its run, once per delivery", asy
   const { runs } = (await first.json()) as { runs: string[] };
   await restart();
   expect(await (await send(headers)).json()).toEqual({ runs });
-  expect(await platform.client.run(runs[0] as string).result({ timeoutMs: 10_000 })).toEqual({ order: 17 });
+  expect(await platform.client.run(runs[0] as string).result({ timeoutMs: 30_000 })).toEqual({ order: 17 });
   expect(await runsOf("hooked")).toHaveLength(1);
 });
 
 test("a failed write starts what listens to stale keys, and its end what listens to ends", async () => {
   const run = await platform.client.startFunction("save", "9");
-  await run.outcome({ timeoutMs: 10_000 });
+  await run.outcome({ timeoutMs: 30_000 });
   await eventually("both were started", async () => (await runsOf("repair")).length + (await runsOf("failed")).length >= 2);
   expect([await resultsOf("repair"), await resultsOf("failed")]).toEqual([["orders/9"], ["FUNCTION_FAILED"]]);
 });

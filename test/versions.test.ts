@@ -40,8 +40,8 @@ test("a coordinator that is changed while runs are in flight: old runs finish on
   await platform.kill();
   platform = await startPlatformProcess(sandbox, { port: platform.port });
   await Promise.all([old.signal("go", 1), young.signal("go", 2)]);
-  expect(await old.result({ timeoutMs: 10_000 })).toEqual([1, "tea by one"]);
-  expect(await young.result({ timeoutMs: 10_000 })).toEqual(["tea by two", 2]);
+  expect(await old.result({ timeoutMs: 30_000 })).toEqual([1, "tea by one"]);
+  expect(await young.result({ timeoutMs: 30_000 })).toEqual(["tea by two", 2]);
 
   const applications = await platform.client.applications();
   expect(applications.map(({ version, current }) => [version, current])).toEqual(
@@ -56,7 +56,7 @@ test("the first version can be made the current one again", async () => {
   const one = await deploy("one", `const go = await ctx.signal("go"); return [go, await ctx.call(price, item)];`);
   const run = await platform.client.start("order", "milk");
   await run.signal("go", 3);
-  expect(await run.result({ timeoutMs: 10_000 })).toEqual([3, "milk by one"]);
+  expect(await run.result({ timeoutMs: 30_000 })).toEqual([3, "milk by one"]);
   expect((await run.get()).version).toBe(one.version);
 });
 
@@ -83,7 +83,7 @@ test("code that does not do the same again is suspended, naming the step, and ne
   expect(existsSync(flag)).toBe(true);
   await platform.kill();
   platform = await startPlatformProcess(sandbox, { port: platform.port });
-  const { status, failure } = await run.outcome({ timeoutMs: 10_000 });
+  const { status, failure } = await run.outcome({ timeoutMs: 30_000 });
   expect({ status, code: failure?.code, details: failure?.details }).toEqual({
     status: "suspended",
     code: "REPLAY_DIVERGED",

@@ -163,27 +163,51 @@ const exercise = (layer: PodSet["layer"], seq: number, now: number): number => {
   return next;
 };
 
-// ---------------------------------------------------------------- kill -9
+// ---------------------------------------------------------------- pods that die or hang
 
 const KILLS = 20;
 const BETWEEN_MS = 400;
+const HANGS = 6;
+/** The thread that beats in the pod that has come instead has to start. */
+const BETWEEN_HANGS_MS = 1_500;
 
 interface Faults {
   faults: { pod?: string; calls: number; repairedAt?: number }[];
 }
 
 /** From the signal, not from its detection. */
-const redispatch = async (platform: BenchPlatform): Promise<number | undefined> => {
+const redispatch = async (platform: BenchPlatform, harm: "SIGKILL" | "SIGSTOP"): Promise<number | undefined> => {
   const pod = (await podsOf(platform)).find(({ role, state, inFlight }) => role === "hold" && state === "ready" && inFlight > 0);
   if (pod === undefined) return undefined;
-  const killedAt = performance.timeOrigin + performance.now();
-  process.kill(pod.pid, "SIGKILL");
+  const harmedAt = performance.timeOrigin + performance.now();
+  process.kill(pod.pid, harm);
   for (const giveUpAt = performance.now() + 5_000; performance.now() < giveUpAt; await delay(5)) {
     const { faults } = await platform.get<Faults>("/v1/faults?limit=10");
     const fault = faults.find((one) => one.pod === pod.id);
-    if (fault?.repairedAt !== undefined) return fault.calls === 0 ? undefined : Math.max(0, fault.repairedAt - killedAt);
+    if (fault?.repairedAt !== undefined) return fault.calls === 0 ? undefined : Math.max(0, fault.repairedAt - harmedAt);
   }
-  throw new Error(`no call of ${pod.id}, which was killed, was dispatched again within 5 s`);
+  throw new Error(`no call of ${pod.id}, which got ${harm}, was dispatched again within 5 s`);
+};
+
+const underLoad = async (harm: "SIGKILL" | "SIGSTOP", count: number, betweenMs: number): Promise<number[]> => {
+  const platform = await startBenchPlatform("bench/many");
+  const durationMs = count * (betweenMs + (harm === "SIGKILL" ? BETWEEN_MS : 2_000));
+  const options = { port: platform.port, connections: 64, request: (i: number) => call("hold", i), warmupMs: 0, durationMs };
+  // Each answer is checked, so that what is lost is an error.
+  let isOver = false;
+  const loaded = checked(options).finally(() => {
+    isOver = true;
+  });
+  loaded.catch(() => undefined);
+  const times: number[] = [];
+  while (times.length < count && !isOver) {
+    await delay(betweenMs);
+    const took = await redispatch(platform, harm);
+    if (took !== undefined) times.push(took);
+  }
+  await loaded;
+  await platform.stop();
+  return times;
 };
 
 const killUnderLoad: Case = {
@@ -191,25 +215,19 @@ const killUnderLoad: Case = {
   unit: "ms p50 / most",
   goal: "p50 < 100",
   measure: async () => {
-    const platform = await startBenchPlatform("bench/many");
-    const durationMs = KILLS * BETWEEN_MS * 2;
-    const options = { port: platform.port, connections: 64, request: (i: number) => call("hold", i), warmupMs: 0, durationMs };
-    // Each answer is checked, so that what a kill loses is an error.
-    let isOver = false;
-    const loaded = checked(options).finally(() => {
-      isOver = true;
-    });
-    loaded.catch(() => undefined);
-    const times: number[] = [];
-    while (times.length < KILLS && !isOver) {
-      await delay(BETWEEN_MS);
-      const took = await redispatch(platform);
-      if (took !== undefined) times.push(took);
-    }
-    await loaded;
-    await platform.stop();
+    const times = await underLoad("SIGKILL", KILLS, BETWEEN_MS);
     return [median(times), Math.max(...times)];
   },
 };
 
-export const scalingCases = (durationMs: number): Case[] => [autoscaling(durationMs), looks, killUnderLoad];
+const hangUnderLoad: Case = {
+  name: "a pod that hangs under load, c64 → first of its calls dispatched again",
+  unit: "ms p50 / most",
+  goal: "p50 < 1,000",
+  measure: async () => {
+    const times = await underLoad("SIGSTOP", HANGS, BETWEEN_HANGS_MS);
+    return [median(times), Math.max(...times)];
+  },
+};
+
+export const scalingCases = (durationMs: number): Case[] => [autoscaling(durationMs), looks, killUnderLoad, hangUnderLoad];

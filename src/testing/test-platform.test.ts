@@ -26,6 +26,17 @@ describe("an application", () => {
     expect(await t.run("welcome", "Ada")).toBe("hello Ada");
   });
 
+  test("operators of a level of an expression take their time together", async () => {
+    const add = fn("add", ([a, b]: [number, number]) => a + b);
+    await using t = await createTestPlatform({ application: [add] });
+    expect(await t.eval("1+2")).toBe(3);
+    t.delay(add, 100);
+    const startedAt = t.now();
+    // Eight operands are seven operators in three levels.
+    expect(await t.eval("((1+2)+(3+4))+((5+6)+(7+8))")).toBe(36);
+    expect(t.now() - startedAt).toBe(300);
+  });
+
   test("that defines nothing, or a name twice, is refused", async () => {
     await expect(createTestPlatform({ application: {} })).rejects.toMatchObject({ code: "APPLICATION_INVALID" });
     await expect(createTestPlatform({ application: [greet, fn("greet", () => 1)] })).rejects.toMatchObject({ code: "APPLICATION_INVALID" });

@@ -5,12 +5,12 @@ const POLL_MS = 10;
 
 /**
  * Resolves with the first value of `probe` that is neither `undefined` nor `false`.
- * @throws {Error} naming `what` after `withinMs` (default 10,000)
+ * @throws {Error} naming `what` after `withinMs` (default 30,000: for what never comes, not for what is slow)
  */
 export const eventually = async <T>(
   what: string,
   probe: () => T | Promise<T>,
-  withinMs = 10_000,
+  withinMs = 30_000,
 ): Promise<Exclude<T, undefined | false>> => {
   const giveUpAt = performance.now() + withinMs;
   for (;;) {
