@@ -96,7 +96,8 @@ describe("the data directory", () => {
       message: `the data directory ${directory} is in use by process ${child.pid}`,
       details: { pid: child.pid },
     });
-    expect(performance.now() - start).toBeLessThan(1_000);
+    // Who waited for the lock would do so for the connections' busy_timeout.
+    expect(performance.now() - start).toBeLessThan(2_000);
     await kill(child);
     const journal = await openSqliteJournal(directory);
     expect(journal.epoch).toBe(2);
