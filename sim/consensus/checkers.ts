@@ -66,7 +66,7 @@ export class Ledger {
   readonly #prepared = new Map<string, number>();
   readonly #executed = new Map<number, { text: string; execution: Execution; by: string }>();
   readonly #orderedAt = new Map<string, number>();
-  readonly #roots = new Map<number, { root: Digest; by: string }>();
+  readonly #roots = new Map<string, { root: Digest; by: string }>();
   readonly #checkpoints = new Map<number, { digest: Digest; by: string }>();
   readonly calls = new Map<string, Call>();
 
@@ -132,10 +132,11 @@ export class Ledger {
     this.#orderedAt.set(id, seq);
   }
 
-  /** Correct replicas vote for one root at each number. */
-  votes(by: string, { seq, root }: Reply): void {
-    const first = this.#roots.get(seq);
-    if (first === undefined) this.#roots.set(seq, { root, by });
+  /** Correct replicas vote for one root at each number, and one of each result alone. */
+  votes(by: string, { seq, root, single, results }: Reply): void {
+    const of = single === true ? `${seq} ${results[0]?.position}` : `${seq}`;
+    const first = this.#roots.get(of);
+    if (first === undefined) this.#roots.set(of, { root, by });
     else if (first.root !== root) violated("results", `number ${seq}: ${first.by} votes for ${first.root}, ${by} for ${root}`);
   }
 

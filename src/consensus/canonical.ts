@@ -23,6 +23,8 @@ const bodyValue = ({ body }: Pick<Request, "body">): Value => {
       return ["call", body.operations.map(({ id, key, input }) => [id, key, input])];
     case "session":
       return ["session", body.keep];
+    case "single":
+      return ["single", body.operations];
     case "reconfigure":
       return ["reconfigure", membershipText(body.next.membership), body.next.signature];
   }
@@ -69,6 +71,9 @@ export const newViewText = (set: string, v: Omit<NewView, "signature">): string 
 /** The leaf of one result in its batch's tree. */
 export const leafText = (set: string, s: Statement): string =>
   text("result", set, s.sequence, s.position, s.operation, s.version, s.key, s.inputHash, s.resultHash);
+
+/** Of what stands in a tree instead of results that are not voted on. */
+export const fillerText = (): string => text("filler");
 
 export const nodeText = (left: Digest, right: Digest): string => text("node", left, right);
 

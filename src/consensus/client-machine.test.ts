@@ -71,7 +71,7 @@ describe("a certificate", () => {
     set.submit("a");
     set.run(3_000);
     expect(set.certificates.size).toBe(0);
-    expect(new Set(set.clientEvidence.filter(({ kind }) => kind === "bad-vote").map(({ about }) => about))).toEqual(new Set([1]));
+    expect(new Set(set.clientEvidence.filter(({ kind }) => kind === "bad-vote").map(({ about }) => about))).toEqual(new Set([1, 3]));
     set.filterReplies = (_from, reply) => reply;
     set.runUntil(() => set.certificates.has("a"));
   });

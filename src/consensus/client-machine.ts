@@ -4,6 +4,7 @@
  * Owns: the session's numbers, what is asked for, the votes for it. Does not own: keys, the network, whether a result is durable (`settle`).
  *
  *   submit ─► gathered ─► sent ─(again and again)─► 2f + 1 votes ─► certified ─► settle ─► forgotten, here and by the replicas
+ *                                      ├─ 2f + 1 have come to the same, under other roots ─► votes on it alone ─► certified
  *                                      └─ all have answered, and differ ─► diverged
  *
  * I1  Nothing is certified without valid signatures of 2f + 1 members of one epoch under one root that has this result.
@@ -17,12 +18,13 @@ import type { Certificate } from "./certificate.ts";
 import type { ClientEffect, ClientEvidence, ClientInput, ClientLimits, ClientTimer, ReplicaClientOptions } from "./client-effects.ts";
 import { type Sent, Session } from "./client-session.ts";
 import { Silence } from "./client-silence.ts";
+import { Singles } from "./client-singles.ts";
 import { NUMBERS_AHEAD } from "./client-table.ts";
-import { type Ballot, Checks, contradicts, Votes } from "./client-votes.ts";
+import { type Ballot, Checks, contradicts, Votes, wouldAgreeAlone } from "./client-votes.ts";
 import type { Crypto } from "./crypto.ts";
-import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
+import { type CertifiedMembership, quorumOf, type ReplicaIndex } from "./membership.ts";
 import type { Operation, Reply, Request, RequestBody } from "./messages.ts";
-import { isReply } from "./shape.ts";
+import { isReply, MOST_SINGLE } from "./shape.ts";
 
 export type { ClientEffect, ClientEvidence, ClientInput, ClientLimits, ClientTimer, ReplicaClientOptions };
 
@@ -47,6 +49,12 @@ interface Open {
 /** Outcomes that are missing may be on their way. */
 const ASK_AFTER_MS = 10;
 
+/**
+ * Rounds of asking for votes on one result alone. A faulty replica that agrees at first, and then doesn't vote, keeps the others waiting no longer
+ * than these, about 20 s by default.
+ */
+const MOST_ROUNDS = 12;
+
 /** What was certified lately: those who vote late are still heard. */
 const MOST_CERTIFIED = 1_024;
 
@@ -69,6 +77,7 @@ export class ReplicaClient {
   readonly #certified = new Map<string, Certificate>();
   #retryAt: number | undefined;
   readonly #silence: Silence;
+  readonly #singles: Singles;
 
   constructor(options: ReplicaClientOptions, cryptography: Crypto) {
     this.#options = options;
@@ -78,6 +87,7 @@ export class ReplicaClient {
     this.#membership = options.membership;
     this.#session = new Session(options.key, options.session);
     this.#silence = new Silence(this.#limits.silenceMs);
+    this.#singles = new Singles(this.#limits.retryMs, this.#limits.maxRetryMs);
   }
 
   /** Opens the session. */
@@ -172,13 +182,16 @@ export class ReplicaClient {
 
   #send(body: RequestBody): void {
     const { number, unsigned, ids } = this.#session.next(body);
-    const signature = this.#crypto.sign(requestText(unsigned, this.#membership.membership.set));
-    const request: Request = { ...unsigned, signature };
+    const request = this.#sign(unsigned);
     const afterMs = this.#limits.retryMs;
     const sent = this.#session.keep(number, { request, open: new Set(ids), unsettled: new Set(ids), dueAt: this.#now + afterMs, afterMs });
     for (const id of ids) this.#open.set(id, { id, sent, votes: new Votes(), hasAsked: false });
     this.#effects.push({ t: "send", to: this.#all(), request });
     this.#arm(sent.dueAt);
+  }
+
+  #sign(unsigned: Omit<Request, "signature">): Request {
+    return { ...unsigned, signature: this.#crypto.sign(requestText(unsigned, this.#membership.membership.set)) };
   }
 
   #all(): ReplicaIndex[] {
@@ -237,6 +250,8 @@ export class ReplicaClient {
       case "call":
         this.#effects.push({ t: "certified", operation, certificate, outcome });
         return;
+      case "single":
+        return;
       case "session":
         this.#isOpen = true;
         this.#settle(operation);
@@ -271,7 +286,7 @@ export class ReplicaClient {
   #diverge(open: Open): void {
     const { ballots, bad } = open.votes.check(this.#membership, this.#checks);
     for (const about of bad) this.#accuse(about, "bad-vote", `its vote on ${open.id} is not signed by it, or has no way to its root`);
-    if (bad.length > 0) return;
+    if (bad.length > 0 || this.#asksAlone(open, ballots)) return;
     const outcomes = ballots.map(({ reply: { replica }, result: { resultHash } }) => {
       return { replica, resultHash, outcome: open.votes.outcome(resultHash) ?? "" };
     });
@@ -284,7 +299,43 @@ export class ReplicaClient {
     this.#effects.push({ t: "diverged", operation: open.id, outcomes: outcomes.sort((a, b) => a.replica - b.replica) });
   }
 
+  /**
+   * 2f + 1 have come to the same, and their roots differ by other results of the batch: they are asked for votes on this one alone. Not when all
+   * have given those, or enough of them after a long time, and they make no certificate.
+   */
+  #asksAlone({ id, votes }: Open, ballots: readonly Ballot[]): boolean {
+    const { faults, replicas } = this.#membership.membership;
+    const quorum = quorumOf(faults);
+    if (votes.singles === replicas.length || !wouldAgreeAlone(ballots, quorum)) return false;
+    if (votes.singles >= quorum && this.#singles.rounds(id) > MOST_ROUNDS) {
+      for (const replica of this.#all()) {
+        if (!votes.hasSingle(replica)) this.#accuse(replica, "silent", `it has voted on ${id}, and not on it alone, though asked often`);
+      }
+      return false;
+    }
+    this.#arm(this.#singles.want(id, this.#now));
+    return true;
+  }
+
+  /** Enough have answered to agree, though not all. */
+  #reconsider(open: Open): void {
+    const quorum = quorumOf(this.#membership.membership.faults);
+    if (open.votes.size < quorum || open.votes.size === this.#membership.membership.replicas.length) return;
+    const { ballots, bad } = open.votes.check(this.#membership, this.#checks);
+    for (const about of bad) this.#accuse(about, "bad-vote", `its vote on ${open.id} is not signed by it, or has no way to its root`);
+    this.#asksAlone(open, ballots);
+  }
+
+  #askAlone(): void {
+    const ids = this.#singles.takeDue(this.#now);
+    for (let at = 0; at < ids.length; at += MOST_SINGLE) {
+      const body: RequestBody = { t: "single", operations: ids.slice(at, at + MOST_SINGLE) };
+      this.#effects.push({ t: "send", to: this.#all(), request: this.#sign(this.#session.aside(body)) });
+    }
+  }
+
   #end({ id, sent }: Open): void {
+    this.#singles.drop(id);
     this.#open.delete(id);
     sent.open.delete(id);
   }
@@ -307,7 +358,10 @@ export class ReplicaClient {
       sent.afterMs = Math.min(sent.afterMs * 2, this.#limits.maxRetryMs);
       sent.dueAt = this.#now + sent.afterMs;
       this.#effects.push({ t: "send", to: this.#all(), request: sent.request });
+      // Who has not answered by now may be away for good.
+      if (sent.afterMs > 2 * this.#limits.retryMs) for (const id of sent.open) this.#reconsider(this.#open.get(id)!);
     }
+    this.#askAlone();
     for (const { replica, ms } of this.#silence.overdue(this.#now)) {
       this.#accuse(replica, "silent", `it has sent no vote for ${ms} ms, and the others have`);
     }
@@ -317,6 +371,7 @@ export class ReplicaClient {
   #armNext(): void {
     for (const sent of this.#session.sent()) if (sent.open.size > 0) this.#arm(sent.dueAt);
     this.#arm(this.#silence.due);
+    this.#arm(this.#singles.due);
   }
 
   #arm(due: number): void {
@@ -330,6 +385,7 @@ export class ReplicaClient {
     if (membership.membership.epoch <= this.#membership.membership.epoch) return;
     this.#membership = membership;
     this.#silence.clear();
+    this.#singles.clear();
     for (const open of this.#open.values()) open.votes.clear();
     for (const sent of this.#session.sent()) {
       if (sent.open.size === 0) continue;

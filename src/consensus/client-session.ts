@@ -48,6 +48,11 @@ export class Session {
     return { number, unsigned, ids: this.#idsOf(body) };
   }
 
+  /** What asks for votes only: it has no number of its own. */
+  aside(body: RequestBody): Omit<Request, "signature"> {
+    return { client: this.#client, session: this.#session, number: this.#settled + 1, settled: this.#settled, body };
+  }
+
   keep(number: number, sent: Sent): Sent {
     this.#sent.set(number, sent);
     for (const id of sent.open) this.#numbers.set(id, number);
@@ -71,6 +76,8 @@ export class Session {
         return body.operations.map(({ id }) => id);
       case "session":
         return [sessionId({ client: this.#client, session: this.#session })];
+      case "single":
+        return [];
       case "reconfigure":
         return [epochId(body.next.membership.epoch, body.next.signature)];
     }

@@ -283,6 +283,7 @@ export const groupOf = (seq: number): number => Math.floor(seq / GROUP);
 export const operationsOf = (request: Request): readonly Operation[] => {
   const { body } = request;
   if (body.t === "call") return body.operations;
+  if (body.t === "single") return [];
   return [{ id: idsOf(request)[0]!, key: "", input: "" }];
 };
 
@@ -291,6 +292,8 @@ const idsOf = (request: Request): string[] => {
   switch (body.t) {
     case "call":
       return body.operations.map(({ id }) => id);
+    case "single":
+      return [];
     case "session":
       return [sessionId(request)];
     case "reconfigure":

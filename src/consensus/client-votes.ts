@@ -65,8 +65,10 @@ const statementOf = ({ seq, version }: Reply, { id, key, inputHash, resultHash, 
 });
 
 /** Whether both vote for the same statement under the same root; the ways to the root may differ, and only one has to lead there. */
-const agree = ({ reply: a, result: x }: Ballot, { reply: b, result: y }: Ballot): boolean =>
-  a.root === b.root &&
+const agree = (a: Ballot, b: Ballot): boolean => a.reply.root === b.reply.root && stateSame(a, b);
+
+/** Whether both have come to the same, whatever else is under their roots. */
+const stateSame = ({ reply: a, result: x }: Ballot, { reply: b, result: y }: Ballot): boolean =>
   a.seq === b.seq &&
   a.version === b.version &&
   x.resultHash === y.resultHash &&
@@ -74,14 +76,26 @@ const agree = ({ reply: a, result: x }: Ballot, { reply: b, result: y }: Ballot)
   x.position === y.position &&
   x.key === y.key;
 
+/** Whether votes on this result alone would make a certificate, and those that there are do not. */
+export const wouldAgreeAlone = (ballots: readonly Ballot[], quorum: number): boolean => {
+  const isQuorum = (same: (a: Ballot, b: Ballot) => boolean): boolean =>
+    ballots.some((a) => ballots.filter((b) => same(a, b)).length >= quorum);
+  return isQuorum(stateSame) && !isQuorum(agree);
+};
+
 export class Votes {
   readonly #ballots = new Map<ReplicaIndex, Ballot>();
+  /** Votes on this result alone, once they were asked for. They don't add up with the others: their roots differ. */
+  #singles: Map<ReplicaIndex, Ballot> | undefined;
   /** One of each replica: what it makes up is not kept beside what it made up before. */
   readonly #outcomes = new Map<ReplicaIndex, { of: Digest; text: Json }>();
 
   /** The last answer of each replica counts; what another has said can't be changed. */
   add(reply: Reply, result: ReplyResult, checks: Checks): void {
-    this.#ballots.set(reply.replica, { reply, result });
+    if (reply.single === true) {
+      this.#singles ??= new Map();
+      this.#singles.set(reply.replica, { reply, result });
+    } else this.#ballots.set(reply.replica, { reply, result });
     const { outcome, resultHash } = result;
     if (outcome === "") return;
     const known = this.outcome(resultHash);
@@ -101,6 +115,16 @@ export class Votes {
   /** The ballots of another epoch are of other members. */
   clear(): void {
     this.#ballots.clear();
+    this.#singles = undefined;
+  }
+
+  /** How many have voted on this result alone. */
+  get singles(): number {
+    return this.#singles?.size ?? 0;
+  }
+
+  hasSingle(replica: ReplicaIndex): boolean {
+    return this.#singles?.has(replica) === true;
   }
 
   outcome(resultHash: Digest): Json | undefined {
@@ -110,29 +134,49 @@ export class Votes {
 
   /** A certificate, if there is one; signatures are checked only when there may be. What the last vote says is the likeliest. */
   judge(replica: ReplicaIndex, certified: CertifiedMembership, checks: Checks): Judged {
-    const quorum = quorumOf(certified.membership.faults);
     const bad: ReplicaIndex[] = [];
-    let rest = [...this.#ballots.values()];
-    let candidate = this.#ballots.get(replica);
-    while (candidate !== undefined && rest.length >= quorum) {
-      const wanted: Ballot = candidate;
-      const same = rest.filter((ballot) => agree(ballot, wanted));
-      const certificate = same.length < quorum ? undefined : this.#certify(same, certified, checks, bad);
+    for (const ballots of this.#singles === undefined ? [this.#ballots] : [this.#ballots, this.#singles]) {
+      const certificate = this.#judge(ballots, replica, certified, checks, bad);
       if (certificate !== undefined) return { certificate, bad };
-      rest = rest.filter((ballot) => !same.includes(ballot));
-      candidate = rest[0];
     }
     return { bad };
   }
 
-  #certify(same: Ballot[], certified: CertifiedMembership, checks: Checks, bad: ReplicaIndex[]): Certificate | undefined {
+  #judge(
+    ballots: Map<ReplicaIndex, Ballot>,
+    replica: ReplicaIndex,
+    certified: CertifiedMembership,
+    checks: Checks,
+    bad: ReplicaIndex[],
+  ): Certificate | undefined {
+    const quorum = quorumOf(certified.membership.faults);
+    let rest = [...ballots.values()];
+    let candidate = ballots.get(replica) ?? rest[0];
+    while (candidate !== undefined && rest.length >= quorum) {
+      const wanted: Ballot = candidate;
+      const same = rest.filter((ballot) => agree(ballot, wanted));
+      const certificate = same.length < quorum ? undefined : this.#certify(ballots, same, certified, checks, bad);
+      if (certificate !== undefined) return certificate;
+      rest = rest.filter((ballot) => !same.includes(ballot));
+      candidate = rest[0];
+    }
+    return undefined;
+  }
+
+  #certify(
+    ballots: Map<ReplicaIndex, Ballot>,
+    same: Ballot[],
+    certified: CertifiedMembership,
+    checks: Checks,
+    bad: ReplicaIndex[],
+  ): Certificate | undefined {
     const shown = same.find((ballot) => checks.isUnder(certified, ballot));
     const good: Ballot[] = [];
     for (const ballot of same) {
       if (shown !== undefined && checks.isSigned(certified, ballot.reply)) good.push(ballot);
       else {
         bad.push(ballot.reply.replica);
-        this.#ballots.delete(ballot.reply.replica);
+        ballots.delete(ballot.reply.replica);
       }
     }
     const quorum = quorumOf(certified.membership.faults);
@@ -148,7 +192,7 @@ export class Votes {
   }
 
   ballots(): Iterable<Ballot> {
-    return this.#ballots.values();
+    return [...this.#ballots.values(), ...(this.#singles?.values() ?? [])];
   }
 }
 

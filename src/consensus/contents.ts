@@ -67,6 +67,8 @@ export const batchDigest = (core: Core, seq: number, batch: Batch): Digest => co
  * @returns its digest, or `undefined` where it is refused
  */
 export const takeBody = (core: Core, request: Request, isFetched: boolean): { digest: Digest; seqs: Iterable<number> } | undefined => {
+  // It has no place in the order, whoever proposes it.
+  if (request.body.t === "single") return undefined;
   const text = requestText(request, core.set);
   if (text.length > core.limits.maxRequestSize || usesOwnIds(request)) return undefined;
   const digest = core.crypto.hash(text);

@@ -1,10 +1,10 @@
 import { PageWriter } from "./client-pages.ts";
-import { ClientTable, type KeptBatch } from "./client-table.ts";
+import { ClientTable, type Kept, type KeptBatch } from "./client-table.ts";
 import type { Ahead, BatchVote, Ending, Execution, OwnCheckpoint, Pace, Transfer, Views } from "./core-parts.ts";
 import type { Crypto, Digest, PublicKey } from "./crypto.ts";
 import type { DurableRecord, Effect, Evidence, Notice } from "./effects.ts";
 import { type CertifiedMembership, leaderOf, type Membership, quorumOf, type ReplicaIndex, replicasOf, weakOf } from "./membership.ts";
-import type { CheckpointVote, PeerMessage, Request, StableCheckpoint } from "./messages.ts";
+import type { CheckpointVote, PeerMessage, Reply, Request, StableCheckpoint } from "./messages.ts";
 import { type Flaw, type Limits, type ReplicaOptions, withDefaults } from "./options.ts";
 import { RequestPool } from "./requests.ts";
 import { Log } from "./slots.ts";
@@ -91,6 +91,9 @@ export class Core {
   readonly askers = new Map<string, Set<PublicKey>>();
   /** Votes that were made again for results that are kept. */
   readonly repeated = new WeakMap<KeptBatch, BatchVote>();
+  /** The same for votes on one result alone, and how many each client was sent lately. */
+  readonly singles = new WeakMap<Kept, Reply>();
+  readonly sentSingles = new Map<PublicKey, { since: number; count: number }>();
 
   readonly #accused = new Set<string>();
 

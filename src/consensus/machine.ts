@@ -33,6 +33,7 @@ import { answerFetchCheckpoint, isOfAnyEpoch, takeOtherEpoch } from "./other-epo
 import { armProgress, takeProgressTimer, watchHead } from "./pace.ts";
 import { recover, resume, takeMissing, takeRestored } from "./recovery.ts";
 import { isPeerMessage, isRequest } from "./shape.ts";
+import { answerSingle } from "./single-votes.ts";
 import { armStatus, takeStatus, takeStatusTimer } from "./status.ts";
 import { answerFetchPage, pursue, sendPage, takeInstalled, takePage, takeProof, takeTransferTimer } from "./transfer.ts";
 import { followStragglers, openNewView, takeNewView, takeViewChange, tryNewView } from "./view-change.ts";
@@ -110,6 +111,7 @@ export class Replica {
   /** From the client itself. Whoever asks again for what has been executed has missed the answer. */
   #request(request: Request): void {
     const core = this.#core;
+    if (request.body.t === "single") return answerSingle(core, request, request.body.operations);
     const taken = takeBody(core, request, false);
     if (taken === undefined) return;
     this.#retry(taken.seqs);

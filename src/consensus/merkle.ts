@@ -1,4 +1,4 @@
-import { nodeText } from "./canonical.ts";
+import { fillerText, nodeText } from "./canonical.ts";
 import type { Crypto, Digest } from "./crypto.ts";
 
 // The tree over a batch's results, so that one signature of its root serves all of them. Leaves are hashes of `leafText`, inner nodes of
@@ -40,6 +40,26 @@ export const rootOf = (tree: MerkleTree): Digest => tree.at(-1)![0]!;
 /** The siblings from the leaf at `position` up to the root; `""` where there is none. */
 export const merklePath = (tree: MerkleTree, position: number): Digest[] =>
   tree.slice(0, -1).map((level, height) => level[Math.floor(position / 2 ** height) ^ 1] ?? NOTHING);
+
+/**
+ * The way to the root from `position` in a tree of `count` leaves whose other leaves are all fillers: for a vote on one result alone. The filler
+ * is the hash of a text of its own purpose, and so neither a result nor a node.
+ */
+export const fillerPath = (count: number, position: number, hash: Hash): Digest[] => {
+  const path: Digest[] = [];
+  // Of each level without the leaf: its nodes are alike but for the last, which may stand over fewer leaves.
+  let node = hash(fillerText());
+  let last = node;
+  let at = position;
+  for (let width = count; width > 1; width = Math.ceil(width / 2)) {
+    const sibling = at % 2 === 0 ? at + 1 : at - 1;
+    path.push(sibling >= width ? NOTHING : sibling === width - 1 ? last : node);
+    last = hash(width % 2 === 0 ? nodeText(node, last) : nodeText(last, NOTHING));
+    node = hash(nodeText(node, node));
+    at = Math.floor(at / 2);
+  }
+  return path;
+};
 
 /** The root that this leaf has at this position by this path; `undefined` for what is no path of any tree. */
 export const rootFromPath = (leaf: Digest, position: number, path: readonly Digest[], hash: Hash): Digest | undefined => {

@@ -31,6 +31,11 @@ export type RequestBody =
   | { t: "call"; operations: Operation[] }
   /** The first of each session: results of earlier sessions are kept for these operations only. */
   | { t: "session"; keep: string[] }
+  /**
+   * Asks for a vote on each of these results alone, where the replicas differ in others of the batch. It is not ordered, and takes no number of
+   * the session: it stands at the first that is not settled.
+   */
+  | { t: "single"; operations: string[] }
   /** Ordered alone in its batch; everything after it belongs to the new epoch. */
   | { t: "reconfigure"; next: CertifiedMembership };
 
@@ -122,6 +127,8 @@ export interface Reply {
   version: string;
   root: Digest;
   signature: Signature;
+  /** The root is of a tree with this one result, and fillers at the other places (`merkle.ts`). */
+  single?: true;
   results: ReplyResult[];
 }
 

@@ -56,10 +56,14 @@ const certified = object({
   signature,
 });
 
+/** Votes on single results that one request asks for. */
+export const MOST_SINGLE = 128;
+
 const bodies: Record<string, Check> = {
   call: object({ operations: list(object({ id: name, key: name, input: long }), 1_024) }),
   // All calls that wait: which of them an earlier life of the client had sent, it doesn't know. A session that is refused is never open.
   session: object({ keep: list(name, 262_144) }),
+  single: object({ operations: list(name, MOST_SINGLE) }),
   reconfigure: object({ next: certified }),
 };
 
@@ -132,6 +136,7 @@ const reply = object({
   version: name,
   root: digest,
   signature,
+  single: optional((value) => value === true),
   results: list(
     object({ id: name, position: count, path: list(digest, 32), key: name, inputHash: digest, resultHash: digest, outcome: long }),
     CLAIMS,

@@ -6,6 +6,7 @@ import { membershipText, voteText } from "./canonical.ts";
 import type { Certificate } from "./certificate.ts";
 import { certificateText } from "./certificate.ts";
 import type { Membership } from "./membership.ts";
+import { fillerPath } from "./merkle.ts";
 import type { Verification, VerifyOptions } from "./verify.ts";
 import { verifyCertificate } from "./verify.ts";
 
@@ -58,12 +59,16 @@ describe("a certificate of 2f + 1 votes", () => {
           },
         ),
         fc.nat(),
-        (faults, batch, at) => {
+        fc.boolean(),
+        (faults, batch, at, single) => {
           const some = testSet(faults);
           const voters = Array.from({ length: 2 * faults + 1 }, (_, index) => index + (at % (faults + 1)));
-          const certificate = testCertificate(some, batch, { position: at % batch.length, voters, views: voters.map((each) => each % 2) });
-          const { input, outcome } = batch[at % batch.length]!;
+          const position = at % batch.length;
+          const certificate = testCertificate(some, batch, { position, voters, views: voters.map((each) => each % 2), single });
+          const { input, outcome } = batch[position]!;
           const options = { adminKey: some.adminKey, input, outcome };
+          // Votes on one result alone: the way that replicas show is the tree's.
+          if (single) expect(fillerPath(batch.length, position, crypto.hash)).toEqual(certificate.path);
           expect(verifyCertificate(certificateText(certificate), options, crypto)).toMatchObject({ ok: true, replicas: voters });
         },
       ),

@@ -1,4 +1,4 @@
-import { inputText, leafText, membershipText, outcomeText, voteText } from "../consensus/canonical.ts";
+import { fillerText, inputText, leafText, membershipText, outcomeText, voteText } from "../consensus/canonical.ts";
 import type { Certificate } from "../consensus/certificate.ts";
 import type { PublicKey } from "../consensus/crypto.ts";
 import type { Membership } from "../consensus/membership.ts";
@@ -30,6 +30,8 @@ export interface TestBatch {
   voters?: number[];
   /** Which of the calls the certificate is about. Default 0. */
   position?: number;
+  /** Votes on that call alone, with fillers instead of the others. Default false. */
+  single?: boolean;
 }
 
 export const testSet = (faults = 1, changes: Partial<Membership> = {}): TestSet => {
@@ -68,8 +70,9 @@ export const testCertificate = (set: TestSet, calls: readonly TestCall[], batch:
     sequence,
     position: at,
   }));
+  const isVotedOn = (at: number): boolean => batch.single !== true || at === position;
   const tree = merkleTree(
-    statements.map((statement) => hash(leafText(membership.set, statement))),
+    statements.map((statement, at) => hash(isVotedOn(at) ? leafText(membership.set, statement) : fillerText())),
     hash,
   );
   const voters = batch.voters ?? Array.from({ length: quorumOf(membership.faults) }, (_, replica) => replica);
