@@ -49,7 +49,14 @@ const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
-const commit = (): string => execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+const commit = (): string => {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: import.meta.dirname, encoding: "utf8", stdio: "pipe" }).trim();
+  } catch {
+    // A copy without its history: seeds are worth something all the same.
+    return "unknown";
+  }
+};
 
 const told = ({ scenario, property, detail, atMs }: Finding): string =>
   `VIOLATED ${property} at ${atMs.toFixed(1)} ms, commit ${commit()}\n  ${detail.slice(0, 2_000)}\n${describe(scenario)}`;
