@@ -16,8 +16,12 @@ const cut = (bytes: Buffer, places: readonly number[]): Buffer[] => {
   return at.slice(1).map((end, i) => bytes.subarray(at[i], end));
 };
 
-// The encoder writes -0 as the integer 0.
-const value = fc.jsonValue().map((json) => JSON.parse(JSON.stringify(json)) as unknown);
+// The encoder writes -0 as the integer 0. The key `__proto__` has a test of its own.
+const value = fc
+  .jsonValue()
+  .map((json) => JSON.stringify(json))
+  .filter((json) => !json.includes("__proto__"))
+  .map((json) => JSON.parse(json) as unknown);
 const message = fc.oneof(
   fc.record({ t: fc.constant("call"), seq: fc.nat(), fn: fc.string(), input: fc.string({ unit: "grapheme" }) }),
   fc.record(
@@ -39,6 +43,15 @@ describe("frames", () => {
         expect(received).toEqual(batches.flat());
       }),
     );
+  });
+
+  test("give no key back by which a message could reach a prototype", () => {
+    const hostile: unknown = JSON.parse('{"__proto__":{"isAdmin":true},"a":1}');
+    const [received] = new FrameDecoder<Record<string, unknown>>().push(frameOf(new FrameEncoder<unknown>(), [hostile]));
+    expect(received).toMatchObject({ a: 1 });
+    expect(Object.hasOwn(received!, "__proto__")).toBe(false);
+    expect(received!.isAdmin).toBeUndefined();
+    expect(Object.getPrototypeOf(received)).toBe(Object.prototype);
   });
 
   test("give the messages back byte by byte", () => {
