@@ -95,7 +95,8 @@ export class Harms {
     const near = ledger.lastExecuted - scenario.tuning.checkpointEvery;
     for (const [process, goal] of this.#recovering) {
       const executed = process.executor?.executed ?? -1;
-      if (process.isRemoved || executed >= Math.max(goal, near)) this.#recovering.delete(process);
+      // Nobody waits for a liar: it counts as faulty for ever, and may never have its state.
+      if (process.isRemoved || process.isLiar || executed >= Math.max(goal, near)) this.#recovering.delete(process);
     }
     this.#replaceNext();
   }
