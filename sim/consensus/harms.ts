@@ -127,7 +127,8 @@ export class Harms {
     this.#isReplacing = false;
     const { processes, ledger } = this.#cast;
     this.#cast.remove();
-    this.#recovering.set(processes.at(-1)!, ledger.lastExecuted);
+    // At the least it has the checkpoint of its epoch: before that, one more that is lost is one more than may be.
+    this.#recovering.set(processes.at(-1)!, Math.max(1, ledger.lastExecuted));
   }
 
   /** A replica is in this epoch: the clients' hosts hear of it. */

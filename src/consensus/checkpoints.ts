@@ -114,8 +114,11 @@ export const learnStable = (core: Core, stable: StableCheckpoint, more?: Pick<Ah
   const { ahead, certified, log, now } = core;
   // Who has lost the state needs it even where nothing is new.
   if (stable.seq < log.low || (stable.seq === log.low && core.state !== "missing") || stable.seq === 0) return;
-  if (ahead !== undefined && (ahead.stable.seq > stable.seq || (ahead.stable.seq === stable.seq && ahead.pages !== undefined))) return;
-  const isKnown = ahead?.stable.seq === stable.seq;
+  // A later one may be stable here alone, so that nobody can give its pages: an earlier one that can be had leads on.
+  const isNearer = ahead !== undefined && ahead.pages === undefined && more?.pages !== undefined && stable.seq <= ahead.stable.seq;
+  if (ahead !== undefined && !isNearer && ahead.stable.seq >= stable.seq && (ahead.stable.seq > stable.seq || ahead.pages !== undefined))
+    return;
+  const isKnown = isNearer || ahead?.stable.seq === stable.seq;
   core.ahead = { stable, pages: undefined, membership: certified, next: undefined, since: isKnown ? ahead.since : now, ...more };
 };
 
