@@ -200,6 +200,23 @@ describe("a replica that has left the view alone", () => {
   });
 });
 
+describe("a leader that goes on with one backup only, and tells the others that all is well", () => {
+  test("is left, though f + 1 say that they have gone on", () => {
+    const set = new ReplicaSet();
+    // Replica 2 is sent no proposals, 1 and 2 commits and decisions that nobody else has made, and 3 the truth.
+    set.filter = (from, to, message) => {
+      if (from !== "r0" || to === "r3") return [message];
+      if (message.t === "pre-prepare" && to === "r2") return [];
+      if (message.t === "commit") return [{ ...message, digest: D }];
+      if (message.t === "decided") return [{ ...message, slots: message.slots.map(({ seq }) => ({ seq, digest: D })) }];
+      return [message];
+    };
+    set.certifyAll("a");
+    expect(set.at(3).notices).toContainEqual({ t: "view", view: 1, leader: 1 });
+    for (const index of [1, 2, 3]) expect(idsOf(set, index)).toEqual(["a"]);
+  });
+});
+
 describe("whatever a peer sends", () => {
   const scraps = fc.oneof(
     fc.anything(),

@@ -90,6 +90,8 @@ export interface Pace {
   /** The request that has waited longest, and since when it has been that one. */
   head: Digest | undefined;
   headSince: number;
+  /** How often patience with this head was renewed because others seemed to have gone on. */
+  renewals: number;
   /** When each armed timer is due. */
   progressAt: number | undefined;
   statusAt: number | undefined;

@@ -115,6 +115,7 @@ export class Core {
       timeoutMs: this.limits.progressTimeoutMs,
       head: undefined,
       headSince: 0,
+      renewals: 0,
       progressAt: undefined,
       statusAt: undefined,
       fetchAt: undefined,

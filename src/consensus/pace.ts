@@ -8,6 +8,8 @@ import { suspect } from "./view-change.ts";
 const SAMPLES = 8;
 const SLOWER = 8;
 const MOST_BACKOFF_MS = 120_000;
+/** How often patience with one request is renewed on the word of others. */
+const MOST_RENEWALS = 2;
 
 /** Notes which request has waited longest, and how long the last one did. */
 export const watchHead = (core: Core): void => {
@@ -22,6 +24,7 @@ export const watchHead = (core: Core): void => {
   const wasOrdered = pace.head !== undefined && core.takesPart && mayOrder;
   pace.head = head;
   pace.headSince = core.now;
+  pace.renewals = 0;
   if (!wasOrdered) return;
   if (++pace.ordered % SAMPLES === 0) pace.timeoutMs = Math.max(core.limits.progressTimeoutMs, pace.timeoutMs / 2);
   sample(core, tookMs);
@@ -79,16 +82,22 @@ export const takeProgressTimer = (core: Core): void => {
     suspect(core, "silent-leader", "the new view has not come");
     return;
   }
-  if (isBehind(core)) {
+  if (mayBeBehind(core)) {
     core.pace.headSince = core.now;
+    core.pace.renewals++;
     return;
   }
   suspect(core, "silent-leader", `a request has waited for ${Math.round(core.now - core.pace.headSince)} ms`);
 };
 
-/** f + 1 have gone on in this same view: its leader does its work, and the request waits only here. */
-const isBehind = (core: Core): boolean => {
-  if (core.ahead !== undefined || core.transfer !== undefined) return true;
+/**
+ * f + 1 say that they have gone on in this same view: then its leader does its work, and the request waits only here. But one of them may be
+ * correct and the others lie, so that this replica will never get what it would need to follow: their word buys time, and not for ever.
+ */
+const mayBeBehind = (core: Core): boolean => {
+  if (core.transfer !== undefined) return true;
+  if (core.pace.renewals >= MOST_RENEWALS) return false;
+  if (core.ahead !== undefined) return true;
   const gone = core.others.filter((other) => {
     const status = core.statuses[other];
     return status?.view === core.view && status.active && status.committed > core.log.ordered;

@@ -219,6 +219,7 @@ const begin = (core: Core, newView: NewView, { checkpoint, slots }: Decision): v
   core.lacking.clear();
   log.last = Math.max(checkpoint.seq, slots.at(-1)?.seq ?? 0);
   core.pace.headSince = core.now;
+  core.pace.renewals = 0;
   core.pace.samples = [];
   pool.reconsider();
   openNewView(core, newView);
