@@ -145,6 +145,15 @@ describe("drill", () => {
   });
 
   test.each([
+    [0, true],
+    [2, false],
+  ])("replica-lie with %i calls under way says whether it waits for a call: %s", async (calls, waits) => {
+    const { lockstep, error } = await drilling({ calls }, REPAIRED);
+    expect(await lockstep("drill", "replica-lie", "--yes")).toBe(0);
+    expect(error.text.includes("nobody can tell before the next call of pay")).toBe(waits);
+  });
+
+  test.each([
     [true, "it begins anew by itself"],
     [undefined, "start it again as it was started"],
   ])("control-plane tells whether it begins anew by itself (%s), and waits for fault IV", async (restarts, said) => {

@@ -70,9 +70,13 @@ const DID: Record<DrillKind, string> = {
   partition: "cut off",
 };
 
+/** Whoever is asked nothing does no harm by a lie or by silence, and leaves no trace. */
+const SHOWS_IN_CALLS: ReadonlySet<DrillKind> = new Set<DrillKind>(["replica-lie", "leader-equivocate", "partition"]);
+
 const announce = ({ note }: Context, { kind, pod, function: role, pid, calls, restarts }: Drill): void => {
   const whose = pod === undefined ? `the control plane, process ${pid}` : `${pod} (${role}), process ${pid}`;
   note(`${DID[kind]} ${whose}, with ${calls} ${calls === 1 ? "call" : "calls"} under way`);
+  if (SHOWS_IN_CALLS.has(kind) && calls === 0) note(`nobody can tell before the next call of ${role}; this waits for one`);
   if (kind !== "control-plane") return;
   const waits = "this waits for it";
   note(restarts === true ? `it begins anew by itself; ${waits}` : `start it again as it was started, on the same --data; ${waits}`);
