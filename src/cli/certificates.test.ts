@@ -29,7 +29,7 @@ const withCalls = async (...calls: number[]) => {
     const one = world({ fetch, cwd, env: { LOCKSTEP_URL: gateway.url } });
     return { code: await one.lockstep(...argv), out: one.out.text, error: one.error.text };
   };
-  return { id, cwd, lockstep };
+  return { id, plane, cwd, lockstep };
 };
 
 test("runs certificates lists them, and those of one call", async () => {
@@ -62,4 +62,22 @@ test("runs certificates --output asks which one is meant, and says when there is
   const none = await withCalls();
   expect((await none.lockstep("runs", "certificates", none.id, "--output", "c.json")).error).toContain("has no such certificate");
   expect((await none.lockstep("runs", "certificates", none.id)).error).toContain("no call of it has a certificate");
+});
+
+test("call --certificate writes the certificate of what it has called, and says when the function has none", async () => {
+  const call = async (...calls: number[]) => {
+    const { plane, cwd, lockstep } = await withCalls(...calls);
+    const { id } = await plane.start({ kind: "function", name: "pay1", input: "", key: "k" });
+    plane.settle(id, { status: "completed", value: "12" });
+    return { cwd, ...(await lockstep("call", "pay1", "--key", "k", "--certificate", "called.json")) };
+  };
+  const { cwd, code, out, error } = await call(1);
+  expect([code, out, error]).toEqual([0, "12\n", expect.stringContaining("certificate of call 1 of pay1 in called.json")]);
+  expect(readFileSync(path.join(cwd, "called.json"), "utf8").startsWith('{"format":"lockstep-certificate/1",')).toBe(true);
+  expect(await call()).toMatchObject({ code: 2, out: "12\n", error: expect.stringContaining("has no such certificate") });
+  const { lockstep } = await withCalls();
+  expect(await lockstep("call", "pay1", "--certificate", "called.json", "--app", ".")).toMatchObject({
+    code: 2,
+    error: expect.stringContaining("--certificate and --app exclude each other"),
+  });
 });

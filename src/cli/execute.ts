@@ -21,7 +21,13 @@ export interface WorkOptions {
   detach?: boolean;
 }
 
-export const execute = async (context: Context, what: Pick<Work, "kind" | "name" | "input">, options: WorkOptions): Promise<ExitCode> => {
+/** @param ended what is to be done once the run's end is printed */
+export const execute = async (
+  context: Context,
+  what: Pick<Work, "kind" | "name" | "input">,
+  options: WorkOptions,
+  ended?: (id: string) => Promise<void>,
+): Promise<ExitCode> => {
   const timeoutMs = durationOption("timeout", options.timeout);
   const priority = integerOption("priority", options.priority, -1_000_000, 1_000_000);
   const work: Work = {
@@ -36,7 +42,9 @@ export const execute = async (context: Context, what: Pick<Work, "kind" | "name"
     if (options.detach) return detached(context, id, existing);
     const outcome = await waitFor(context, target, id, work, timeoutMs);
     if (target.private) showLogs(context, await target.logs(id));
-    return tell(context, outcome, work, target);
+    const code = tell(context, outcome, work, target);
+    await ended?.(id);
+    return code;
   } finally {
     await target.close();
   }
