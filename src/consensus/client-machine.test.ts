@@ -59,6 +59,19 @@ describe("a certificate", () => {
     }
   });
 
+  test("convicts a liar who waits until the others' result is durable", () => {
+    const set = new ReplicaSet();
+    set.certifyAll("a");
+    set.filterReplies = (from, reply) => {
+      if (from !== "r2") return reply;
+      set.after(500, () => set.tell({ t: "reply", from: 2, reply: lyingReply(reply, 99) }));
+      return undefined;
+    };
+    set.certifyAll("b");
+    set.run(600);
+    expect(set.clientEvidence).toMatchObject([{ about: 2, kind: "wrong-vote" }]);
+  });
+
   test("takes no vote whose signature is another's, or whose result is not under its root", () => {
     const set = new ReplicaSet();
     set.filterReplies = (from, reply) => {

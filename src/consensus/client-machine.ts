@@ -55,7 +55,7 @@ const ASK_AFTER_MS = 10;
  */
 const MOST_ROUNDS = 12;
 
-/** What was certified lately: those who vote late are still heard. */
+/** What was certified lately, durable or not: a replica that lies is not to get away with it because it votes last. */
 const MOST_CERTIFIED = 1_024;
 
 /** As a state machine: `start` once, then `step` for each thing that happens; effects are carried out in their order. */
@@ -201,7 +201,6 @@ export class ReplicaClient {
   /** The replicas may forget what is durable here. */
   #settle(id: string): void {
     if (this.#open.has(id)) return;
-    this.#certified.delete(id);
     this.#session.settle(id);
   }
 
