@@ -118,8 +118,8 @@ export const learnStable = (core: Core, stable: StableCheckpoint, more?: Pick<Ah
   const isNearer = ahead !== undefined && ahead.pages === undefined && more?.pages !== undefined && stable.seq <= ahead.stable.seq;
   if (ahead !== undefined && !isNearer && ahead.stable.seq >= stable.seq && (ahead.stable.seq > stable.seq || ahead.pages !== undefined))
     return;
-  const isKnown = isNearer || ahead?.stable.seq === stable.seq;
-  core.ahead = { stable, pages: undefined, membership: certified, next: undefined, since: isKnown ? ahead.since : now, ...more };
+  // The time since which this replica has lagged: where checkpoints follow each other quickly, no single one of them is known for long.
+  core.ahead = { stable, pages: undefined, membership: certified, next: undefined, since: ahead?.since ?? now, ...more };
 };
 
 /** Makes stable what is proven and reached. */
@@ -159,7 +159,7 @@ export const forget = (core: Core, fits: (seq: number) => boolean): void => {
     if (seqs.size === 0) core.lacking.delete(digest);
   }
   // What was executed meanwhile under other requests waits for nothing.
-  for (const [digest, { request }] of core.pool.pendings()) if (core.table.isStale(request)) core.pool.order(digest);
+  for (const [digest, { request }] of core.pool.pendings()) if (core.isMoot(request)) core.pool.order(digest);
 };
 
 /** Whether 2f + 1 members have signed this state. */

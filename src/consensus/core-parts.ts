@@ -40,8 +40,10 @@ export interface Transfer {
   readonly target: StableCheckpoint;
   readonly pages: Digest[];
   readonly got: (string | undefined)[];
-  /** Pages asked for and not here: of whom. */
-  readonly asked: Map<number, ReplicaIndex>;
+  /** Pages asked for and not here: of whom, and when. */
+  readonly asked: Map<number, { of: ReplicaIndex; at: number }>;
+  /** Peers that have not answered in time, or not with what was signed: the others are asked first. */
+  readonly slow: Set<ReplicaIndex>;
   readonly membership: CertifiedMembership;
   readonly next: CertifiedMembership | undefined;
   missing: number;
@@ -90,6 +92,8 @@ export interface Pace {
   /** The request that has waited longest, and since when it has been that one. */
   head: Digest | undefined;
   headSince: number;
+  /** While patience stands still: until when it was counted. */
+  stoodAt: number | undefined;
   /** How often patience with this head was renewed because others seemed to have gone on. */
   renewals: number;
   /** When each armed timer is due. */

@@ -115,6 +115,7 @@ export class Core {
       timeoutMs: this.limits.progressTimeoutMs,
       head: undefined,
       headSince: 0,
+      stoodAt: undefined,
       renewals: 0,
       progressAt: undefined,
       statusAt: undefined,
@@ -219,6 +220,11 @@ export class Core {
 
   isClient({ client }: Pick<Request, "client">): boolean {
     return this.membership.clients.includes(client);
+  }
+
+  /** Whether no leader has to order it: it has been executed, its session is over, or its client is none of this epoch. */
+  isMoot(request: Request): boolean {
+    return this.table.isStale(request) || !this.isClient(request);
   }
 
   enterMembership(certified: CertifiedMembership): void {

@@ -10,6 +10,7 @@ import type { CertifiedMembership } from "./membership.ts";
 export const endEpoch = (core: Core): boolean => {
   const { ending, log, stable } = core;
   if (ending === undefined || log.low !== ending.seq) return false;
+  tellOthers(core, ending.next);
   const header = {
     seq: ending.seq,
     epoch: ending.next.membership.epoch,
@@ -18,6 +19,13 @@ export const endEpoch = (core: Core): boolean => {
   };
   enterEpoch(core, ending.next, core.certified, header);
   return true;
+};
+
+/** Who is replaced has nothing to say in the next epoch, and the others may lack its vote on this one's end. */
+const tellOthers = ({ effects, epoch, others, stable, certified, checkpoints, index, key }: Core, next: CertifiedMembership): void => {
+  const pages = checkpoints.get(stable.seq)?.pages;
+  if (pages === undefined || next.membership.replicas[index] === key) return;
+  effects.push({ t: "send", epoch, to: others, message: { t: "checkpoint-proof", stable, pages, membership: certified, next } });
 };
 
 /** @param voters the members that have signed the state from which this replica goes on */

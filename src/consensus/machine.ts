@@ -100,7 +100,9 @@ export class Replica {
       case "page-read":
         return sendPage(core, input.seq, input.page, input.to, input.data);
       case "installed":
-        return core.state === "restoring" ? takeRestored(core, input.seq) : takeInstalled(core, input.seq);
+        if (core.state === "restoring") takeRestored(core, input.seq);
+        else takeInstalled(core, input.seq);
+        return this.#openView();
       case "missing":
         return takeMissing(core);
       case "timer":
@@ -217,10 +219,16 @@ export class Replica {
     const { log } = core;
     if (stabilise(core)) {
       if (endEpoch(core)) this.#replay();
-      else if (core.views.active && core.views.newView !== undefined) openNewView(core, core.views.newView);
+      else this.#openView();
       return true;
     }
     return core.state === "present" && core.barrier === undefined && core.ending === undefined && isReady(log, core);
+  }
+
+  /** The window has moved: more of what the view began with may be in it. */
+  #openView(): void {
+    const { views } = this.#core;
+    if (views.active && views.newView !== undefined) openNewView(this.#core, views.newView);
   }
 
   /** What members of this epoch have said before it began here. */

@@ -46,7 +46,7 @@ const gather = (core: Core): Digest[] => {
   let size = 0;
   for (const [digest, pooled] of pool.waiting()) {
     const { body } = pooled.request;
-    if (core.table.isStale(pooled.request)) {
+    if (core.isMoot(pooled.request)) {
       pool.order(digest);
       continue;
     }
@@ -79,7 +79,8 @@ const hasWaited = (core: Core): boolean => {
 
 const isChangeUnderWay = ({ log, pool }: Core): boolean => {
   for (let seq = log.executed + 1; seq <= log.last; seq++) {
-    const digest = log.at(seq)?.proposal?.digest;
+    const slot = log.at(seq);
+    const digest = slot?.committed ?? slot?.proposal?.digest;
     const first = digest === undefined ? undefined : log.batch(digest)?.requests[0];
     if (first !== undefined && pool.body(first)?.request.body.t === "reconfigure") return true;
   }

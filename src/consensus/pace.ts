@@ -14,20 +14,30 @@ const MOST_RENEWALS = 2;
 /** Notes which request has waited longest, and how long the last one did. */
 export const watchHead = (core: Core): void => {
   const { pace, pool } = core;
+  standStill(core);
+  for (let oldest = pool.oldest; oldest !== undefined && core.isMoot(oldest.request); oldest = pool.oldest) pool.order(oldest.digest);
   const head = pool.oldest?.digest;
-  // Where execution is slow the window is full at all replicas, and between two epochs no leader may order anything.
-  // Without its state a replica can't tell what it has waited for in vain.
-  const mayOrder = core.log.ordered < core.high && core.ending === undefined && core.state === "present";
-  if (!mayOrder) pace.headSince = core.now;
   if (head === pace.head) return;
   const tookMs = core.now - pace.headSince;
-  const wasOrdered = pace.head !== undefined && core.takesPart && mayOrder;
+  const wasOrdered = pace.head !== undefined && core.takesPart && pace.stoodAt === undefined;
   pace.head = head;
   pace.headSince = core.now;
   pace.renewals = 0;
   if (!wasOrdered) return;
   if (++pace.ordered % SAMPLES === 0) pace.timeoutMs = Math.max(core.limits.progressTimeoutMs, pace.timeoutMs / 2);
   sample(core, tookMs);
+};
+
+/**
+ * Patience stands still while no leader may order anything: where execution is slow the window is full at all replicas, and so it is between two
+ * epochs; without its state a replica can't tell what it has waited for in vain. It doesn't begin anew, or a leader that fills the window again
+ * and again could starve one request for ever.
+ */
+const standStill = (core: Core): void => {
+  const { pace, now } = core;
+  if (pace.stoodAt !== undefined) pace.headSince = Math.min(now, pace.headSince + now - pace.stoodAt);
+  const mayOrder = core.log.ordered < core.high && core.ending === undefined && core.state === "present";
+  pace.stoodAt = mayOrder ? undefined : now;
 };
 
 /** A leader just under the timeout would cost almost all of the throughput, and never be replaced. It has its own, growing patience. */
@@ -51,7 +61,7 @@ const progressDue = (core: Core): number | undefined => {
   const { pace, views } = core;
   if (core.retired || core.joining) return undefined;
   if (!views.active) return views.waitingSince === undefined ? undefined : views.waitingSince + pace.timeoutMs;
-  return pace.head === undefined || core.isLeader ? undefined : pace.headSince + pace.timeoutMs;
+  return pace.head === undefined || core.isLeader || pace.stoodAt !== undefined ? undefined : pace.headSince + pace.timeoutMs;
 };
 
 /**

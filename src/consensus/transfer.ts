@@ -62,6 +62,8 @@ export const takeProof = (core: Core, message: Message<"checkpoint-proof">): voi
 /** Whose votes they must be, and who goes on after them; `undefined` where it leads to no epoch that this replica can go to. */
 const membersOf = (core: Core, message: Message<"checkpoint-proof">): Pick<Ahead, "membership" | "next"> | undefined => {
   const { stable, next } = message;
+  // What an earlier epoch has come to above this one's beginning is void, and would stand before what this one comes to.
+  if (stable.epoch < core.epoch && !core.joining && stable.seq !== core.base.seq) return undefined;
   const membership = [core.certified, core.previous].find((known) => known?.membership.epoch === stable.epoch) ?? message.membership;
   if (membership === undefined || membership.membership.epoch !== stable.epoch || !isCertified(core, membership)) return undefined;
   if (next !== undefined && (next.membership.epoch !== stable.epoch + 1 || !isCertified(core, next))) return undefined;
@@ -112,8 +114,20 @@ const startTransfer = (core: Core, { stable, membership, next }: Ahead, pages: s
   });
   const got = pages.map((digest) => known.get(digest));
   const missing = got.filter((data) => data === undefined).length;
-  const peer = core.transfer?.peer ?? core.index;
-  core.transfer = { target: stable, pages, got, asked: new Map(), membership, next, missing, peer, installing: false, isStuck: false };
+  const { peer, slow } = core.transfer ?? { peer: core.index, slow: new Set<ReplicaIndex>() };
+  core.transfer = {
+    target: stable,
+    pages,
+    got,
+    asked: new Map(),
+    slow,
+    membership,
+    next,
+    missing,
+    peer,
+    installing: false,
+    isStuck: false,
+  };
   core.notice({ t: "transferring", seq: stable.seq });
   askPages(core, core.transfer);
   armTransfer(core);
@@ -123,13 +137,22 @@ const startTransfer = (core: Core, { stable, membership, next }: Ahead, pages: s
 const askPages = (core: Core, transfer: Transfer): void => {
   for (let page = 0; page < transfer.pages.length && transfer.asked.size < PAGES_AT_ONCE; page++) {
     if (transfer.got[page] !== undefined || transfer.asked.has(page)) continue;
-    transfer.peer = nextPeer(core, transfer.peer);
-    transfer.asked.set(page, transfer.peer);
+    transfer.peer = nextPeer(core, transfer);
+    transfer.asked.set(page, { of: transfer.peer, at: core.now });
     core.send(transfer.peer, { t: "fetch-page", seq: transfer.target.seq, page });
   }
 };
 
-const nextPeer = ({ others }: Core, peer: ReplicaIndex): ReplicaIndex => others.find((other) => other > peer) ?? others[0]!;
+const nextPeer = ({ others }: Core, { peer, slow }: Transfer): ReplicaIndex => {
+  const quick = others.filter((other) => !slow.has(other));
+  return quick.find((other) => other > peer) ?? quick[0]!;
+};
+
+/** Each page that one of them is asked for in vain would cost the whole timeout. */
+const avoid = ({ others }: Core, { slow }: Transfer, peer: ReplicaIndex): void => {
+  slow.add(peer);
+  if (others.every((other) => slow.has(other))) slow.clear();
+};
 
 const armTransfer = (core: Core): void => {
   core.effects.push({ t: "timer", timer: "transfer", afterMs: core.limits.transferTimeoutMs });
@@ -139,8 +162,12 @@ const armTransfer = (core: Core): void => {
 export const takeTransferTimer = (core: Core): void => {
   const { transfer } = core;
   if (transfer === undefined || transfer.installing) return;
+  const late = [...transfer.asked].filter(([, { at }]) => core.now - at >= core.limits.transferTimeoutMs / 2);
+  for (const [page, { of }] of late) {
+    transfer.asked.delete(page);
+    avoid(core, transfer, of);
+  }
   transfer.isStuck = true;
-  transfer.asked.clear();
   core.broadcast({ t: "fetch-checkpoint", above: transfer.target.seq });
   askPages(core, transfer);
   armTransfer(core);
@@ -151,9 +178,10 @@ export const takePage = (core: Core, from: ReplicaIndex, { seq, page, data }: Me
   if (transfer === undefined || transfer.installing || transfer.target.seq !== seq) return;
   if (page >= transfer.pages.length || transfer.got[page] !== undefined) return;
   if (core.flaws.uncheckedPages !== true && core.crypto.hash(data) !== transfer.pages[page]) {
-    if (transfer.asked.get(page) !== from) return;
+    if (transfer.asked.get(page)?.of !== from) return;
     core.accuse(from, "bad-page", seq, `page ${page} of the checkpoint at ${seq} is not the one that was signed`);
     transfer.asked.delete(page);
+    avoid(core, transfer, from);
   } else {
     transfer.got[page] = data;
     transfer.asked.delete(page);

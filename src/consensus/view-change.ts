@@ -217,6 +217,7 @@ const begin = (core: Core, newView: NewView, { checkpoint, slots }: Decision): v
   for (const slot of log.slots()) slot.proposal = undefined;
   // What an earlier leader has proposed is needed only if it stands in this view too.
   core.lacking.clear();
+  core.fetchTurn = 0;
   log.last = Math.max(checkpoint.seq, slots.at(-1)?.seq ?? 0);
   core.pace.headSince = core.now;
   core.pace.renewals = 0;
