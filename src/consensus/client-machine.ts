@@ -213,6 +213,7 @@ export class ReplicaClient {
     for (const result of reply.results) {
       const open = this.#open.get(result.id);
       if (open !== undefined) {
+        this.#checkAhead(open.votes, reply);
         open.votes.add(reply, result, this.#checks);
         this.#judge(open, from);
         continue;
@@ -220,6 +221,12 @@ export class ReplicaClient {
       const certificate = this.#certified.get(result.id);
       if (certificate !== undefined) this.#compare({ reply, result }, certificate);
     }
+  }
+
+  /** While the others' votes are on their way there is time for the signature that will be needed when they are here. */
+  #checkAhead(votes: Votes, reply: Reply): void {
+    if (votes.size >= quorumOf(this.#membership.membership.faults) || votes.has(reply.replica)) return;
+    this.#checks.isSigned(this.#membership, reply);
   }
 
   #judge(open: Open, from: ReplicaIndex): void {
@@ -276,7 +283,8 @@ export class ReplicaClient {
       this.#accuse(about, "bad-vote", `its vote on ${ballot.result.id} is not signed by it, or has no way to its root`);
       return;
     }
-    const reply: Reply = { ...ballot.reply, results: [ballot.result] };
+    const { whole: _, ...single } = ballot.reply;
+    const reply: Reply = { ...single, results: [{ ...ballot.result, path: this.#checks.pathOf(this.#membership, ballot) }] };
     const detail = `it has signed another result of ${ballot.result.id} than 2f + 1 replicas`;
     this.#effects.push({ t: "evidence", evidence: { about, kind: "wrong-vote", detail, proof: { reply, certificate } } });
   }

@@ -3,7 +3,7 @@ import { leafText, outcomeText, voteText } from "./canonical.ts";
 import type { Certificate, Statement, Vote } from "./certificate.ts";
 import type { Crypto, Digest } from "./crypto.ts";
 import { type CertifiedMembership, quorumOf, type ReplicaIndex } from "./membership.ts";
-import { rootFromPath } from "./merkle.ts";
+import { type MerkleTree, merklePath, merkleTree, rootFromPath, rootOf } from "./merkle.ts";
 import type { Reply, ReplyResult } from "./messages.ts";
 
 // The votes for one operation, until 2f + 1 say the same (TOCS 2002, §4.3: a client of MACs needs f + 1 replies to know a result; who wants to
@@ -21,10 +21,12 @@ export interface Judged {
   bad: ReplicaIndex[];
 }
 
-/** Checks of signatures, remembered: one signature stands for all results of a batch. */
+/** Checks of signatures and trees, remembered: one of each stands for all results of a batch. */
 export class Checks {
   readonly #crypto: Crypto;
   readonly #known = new Map<string, boolean>();
+  /** Of whole replies; `undefined` where it is another root's. */
+  readonly #trees = new WeakMap<Reply, { tree: MerkleTree | undefined }>();
 
   constructor(cryptography: Crypto) {
     this.#crypto = cryptography;
@@ -43,9 +45,31 @@ export class Checks {
   }
 
   /** Whether the result is under the root. */
-  isUnder({ membership }: CertifiedMembership, { reply, result }: Ballot): boolean {
-    const { hash } = this.#crypto;
-    return rootFromPath(hash(leafText(membership.set, statementOf(reply, result))), result.position, result.path, hash) === reply.root;
+  isUnder(certified: CertifiedMembership, ballot: Ballot): boolean {
+    const { reply, result } = ballot;
+    if (reply.whole === true) return reply.results[result.position] === result && this.#treeOf(certified, reply) !== undefined;
+    const leaf = this.#leaf(certified, reply, result);
+    return rootFromPath(leaf, result.position, result.path, this.#crypto.hash) === reply.root;
+  }
+
+  /** The result's way to the root, if it is under it. */
+  pathOf(certified: CertifiedMembership, { reply, result }: Ballot): Digest[] {
+    const tree = reply.whole === true ? this.#treeOf(certified, reply) : undefined;
+    return tree === undefined ? result.path : merklePath(tree, result.position);
+  }
+
+  #treeOf(certified: CertifiedMembership, reply: Reply): MerkleTree | undefined {
+    const known = this.#trees.get(reply);
+    if (known !== undefined) return known.tree;
+    const leaves = reply.results.map((result) => this.#leaf(certified, reply, result));
+    const tree = merkleTree(leaves, this.#crypto.hash);
+    const found = { tree: rootOf(tree) === reply.root ? tree : undefined };
+    this.#trees.set(reply, found);
+    return found.tree;
+  }
+
+  #leaf({ membership }: CertifiedMembership, reply: Reply, result: ReplyResult): Digest {
+    return this.#crypto.hash(leafText(membership.set, statementOf(reply, result)));
   }
 
   /** Whether this is what the result's hash is of. */
@@ -180,7 +204,7 @@ export class Votes {
       }
     }
     const quorum = quorumOf(certified.membership.faults);
-    return good.length < quorum ? undefined : certificateOf(certified, shown!, good.slice(0, quorum));
+    return good.length < quorum ? undefined : certificateOf(certified, shown!, checks.pathOf(certified, shown!), good.slice(0, quorum));
   }
 
   /** Leaves out those whose votes are none. @returns the others */
@@ -196,13 +220,18 @@ export class Votes {
   }
 }
 
-const certificateOf = (membership: CertifiedMembership, { reply, result }: Ballot, ballots: readonly Ballot[]): Certificate => {
+const certificateOf = (
+  membership: CertifiedMembership,
+  { reply, result }: Ballot,
+  path: Digest[],
+  ballots: readonly Ballot[],
+): Certificate => {
   const votes = ballots.map(({ reply: { replica, view, signature } }): Vote => ({ replica, view, signature }));
   return {
     format: "lockstep-certificate/1",
     membership,
     statement: statementOf(reply, result),
-    path: result.path,
+    path,
     votes: votes.sort((a, b) => a.replica - b.replica),
   };
 };

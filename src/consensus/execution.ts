@@ -114,14 +114,19 @@ const completeBatch = (core: Core, { seq, fresh }: Execution): void => {
   const { version } = core.membership;
   core.table.keep(seq, version, leaves);
   const vote = makeVote(core, { seq, version, leaves });
-  const clients = new Map<PublicKey, ReplyResult[]>();
+  const clients = new Map<PublicKey, Kept[]>();
   for (const kept of fresh) {
-    const result = resultOf(kept, vote, sendsOutcomes(core, seq));
-    getOrMake(clients, kept.client, () => []).push(result);
-    for (const asker of core.askers.get(kept.id) ?? []) if (asker !== kept.client) getOrMake(clients, asker, () => []).push(result);
+    getOrMake(clients, kept.client, () => []).push(kept);
+    for (const asker of core.askers.get(kept.id) ?? []) if (asker !== kept.client) getOrMake(clients, asker, () => []).push(kept);
     core.askers.delete(kept.id);
   }
-  for (const [client, results] of clients) reply(core, client, seq, vote, results);
+  const withOutcomes = sendsOutcomes(core, seq);
+  for (const [client, all] of clients) {
+    // The tree's own leaves are the way to its root, and to send the siblings of each would be most of the message.
+    const isWhole = all.length === fresh.length;
+    const results = all.map((kept) => resultOf(kept, isWhole ? [] : merklePath(vote.tree, kept.position), withOutcomes));
+    reply(core, client, seq, vote, results, isWhole);
+  }
 };
 
 const leafOf = (core: Core, { seq, position, id, key, inputHash, resultHash }: Kept): Digest =>
@@ -142,15 +147,16 @@ const sendsOutcomes = (core: Core, seq: number): boolean => {
   return core.index === leader || core.index === (leader + 1 + (seq % (n - 1))) % n;
 };
 
-const resultOf = (kept: Kept, { tree }: BatchVote, withOutcome: boolean): ReplyResult => {
+const resultOf = (kept: Kept, path: Digest[], withOutcome: boolean): ReplyResult => {
   const { id, position, key, inputHash, resultHash } = kept;
-  return { id, position, path: merklePath(tree, position), key, inputHash, resultHash, outcome: withOutcome ? kept.outcome : "" };
+  return { id, position, path, key, inputHash, resultHash, outcome: withOutcome ? kept.outcome : "" };
 };
 
-const reply = (core: Core, client: PublicKey, seq: number, vote: BatchVote, results: ReplyResult[]): void => {
+const reply = (core: Core, client: PublicKey, seq: number, vote: BatchVote, results: ReplyResult[], isWhole = false): void => {
   if (core.retired || client === NOBODY) return;
   const { epoch, view, version, tree, signature } = vote;
   const message: Reply = { replica: core.index, epoch, view, seq, version, root: rootOf(tree), signature, results };
+  if (isWhole) message.whole = true;
   core.effects.push({ t: "reply", client, reply: message });
 };
 
@@ -170,7 +176,7 @@ export const answerKnown = (core: Core, client: PublicKey, known: readonly Kept[
       client,
       seq,
       vote,
-      kept.map((each) => resultOf(each, vote, true)),
+      kept.map((each) => resultOf(each, merklePath(vote.tree, each.position), true)),
     );
   }
 };

@@ -129,6 +129,8 @@ export interface Reply {
   signature: Signature;
   /** The root is of a tree with this one result, and fillers at the other places (`merkle.ts`). */
   single?: true;
+  /** The results are all that stand in the tree, in their order. The tree follows from them, and their ways to the root are left out. */
+  whole?: true;
   results: ReplyResult[];
 }
 

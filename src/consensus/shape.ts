@@ -128,6 +128,8 @@ export const isPeerMessage = (value: unknown): value is PeerMessage => message(v
 /** Numbers are never settled before they have been given out. */
 export const isRequest = (value: unknown): value is Request => request(value) && (value as Request).settled < (value as Request).number;
 
+const mark = optional((value) => value === true);
+
 const reply = object({
   replica: count,
   epoch: count,
@@ -136,11 +138,12 @@ const reply = object({
   version: name,
   root: digest,
   signature,
-  single: optional((value) => value === true),
+  single: mark,
+  whole: mark,
   results: list(
     object({ id: name, position: count, path: list(digest, 32), key: name, inputHash: digest, resultHash: digest, outcome: long }),
     CLAIMS,
   ),
 });
 
-export const isReply = (value: unknown): value is Reply => reply(value);
+export const isReply = (value: unknown): value is Reply => reply(value) && !((value as Reply).whole && (value as Reply).single);

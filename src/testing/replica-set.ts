@@ -98,9 +98,9 @@ export class ReplicaSet {
     this.#carryOut(member, member.replica.start(this.now));
   }
 
-  newClient(session: number, options: Partial<ReplicaClientOptions> = {}): ReplicaClient {
+  newClient(session: number, options: Partial<ReplicaClientOptions> = {}, cryptography = cryptoOf("client")): ReplicaClient {
     this.#clientTimers = new Map();
-    this.client = new ReplicaClient({ membership: this.certified, key: "client", session, ...options }, cryptoOf("client"));
+    this.client = new ReplicaClient({ membership: this.certified, key: "client", session, ...options }, cryptography);
     this.#carryOutClient(this.client.start(this.now));
     return this.client;
   }
