@@ -23,20 +23,30 @@ const MOST_SLOWNESS = 6;
 // Runs leave memory and pods end as soon as they can, so that coming back is what happens all the time.
 const LIMITS: Partial<PlatformLimits> = { evictAfterMs: 300, podIdleMs: 3_000, maxPods: 24 };
 
+export interface WorldOptions {
+  limits?: Partial<PlatformLimits>;
+  /** Whether the platform takes drills. */
+  drills?: boolean;
+}
+
 export class World {
   readonly recoveries: number[] = [];
+  readonly #options: WorldOptions;
   readonly #sandbox: Sandbox;
   readonly #violations: Violations;
   #platform: PlatformProcess | undefined;
   #client: Client | undefined;
   #bundle: Bundle | undefined;
   #deployments = 0;
+  #lives = 0;
+  #told = "";
   #port = 0;
   #killing = false;
   #repaired = 0;
   readonly #burials: Promise<void>[] = [];
 
-  constructor(sandbox: Sandbox, violations: Violations) {
+  constructor(sandbox: Sandbox, violations: Violations, options: WorldOptions = {}) {
+    this.#options = options;
     this.#sandbox = sandbox;
     this.#violations = violations;
   }
@@ -54,6 +64,21 @@ export class World {
   /** The same in all lives. */
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Control planes that have taken work so far. */
+  get lives(): number {
+    return this.#lives;
+  }
+
+  /** Of the control plane; `undefined` while there is none. */
+  get pid(): number | undefined {
+    return this.#platform?.pid;
+  }
+
+  /** What the control planes have written to their standard error, the end of each. */
+  get told(): string {
+    return this.#told + (this.#platform?.output() ?? "");
   }
 
   /** Runs that auditors mended, over all lives so far. */
@@ -93,23 +118,33 @@ export class World {
     if (againAfterMs === undefined) this.recoveries.push(performance.now() - killedAt);
   }
 
+  /** Kills all processes in one moment, and starts the next control plane. */
+  async cutPower(): Promise<void> {
+    this.#killing = true;
+    for (const pid of this.#sandbox.processes()) signal(pid, "SIGKILL");
+    await this.killControlPlane();
+  }
+
   /** Stops in order and looks for what was left behind. */
   async stop(): Promise<void> {
     this.#killing = true;
     this.#repaired = this.repaired;
     await this.#platform?.stop();
+    this.#told = this.told;
     this.#platform = undefined;
     this.#bury();
     await Promise.all(this.#burials);
   }
 
   #launch(): LaunchedPlatform {
-    return launchPlatform(this.#sandbox, { port: this.#port, limits: LIMITS, auditEveryMs: AUDIT_EVERY_MS });
+    const { limits = LIMITS, drills = false } = this.#options;
+    return launchPlatform(this.#sandbox, { port: this.#port, limits, drills, auditEveryMs: AUDIT_EVERY_MS });
   }
 
   async #ready(launched: LaunchedPlatform): Promise<void> {
     const platform = await launched.ready;
     this.#platform = platform;
+    this.#lives++;
     this.#port = platform.port;
     this.#client ??= createClient({ url: platform.url });
     this.#killing = false;
@@ -123,6 +158,7 @@ export class World {
     this.#killing = true;
     this.#repaired = this.repaired;
     const platform = this.#platform;
+    this.#told = this.told;
     this.#platform = undefined;
     await platform?.kill();
     this.#bury();

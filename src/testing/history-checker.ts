@@ -15,6 +15,8 @@ export interface Operation<Input, Output> {
   /** In any unit in which they can be compared; what begins at the moment at which another ends may have come before it. */
   begin: number;
   end: number;
+  /** Its answer was never seen: it may have taken effect at any time since it began, and may still, or never. Its `end` and `output` say nothing. */
+  maybe?: boolean;
 }
 
 /** What operations do. States are values: `apply` never changes the one that it is given. */
@@ -31,40 +33,84 @@ export type Verdict<Input, Output> =
   /** `order` is as far as any explanation goes; then `stuck` may come next, and none of them fits. */
   | { ok: false; order: Operation<Input, Output>[]; stuck: Operation<Input, Output>[]; state: string };
 
-/** Looks for an order that explains the history. */
-export const explain = <State, Input, Output>(
+/**
+ * Looks for an order that explains the history: of all operations whose answers were seen, and of any others that it takes. `undefined` when
+ * `mostStates` were tried and nothing is proven: too much overlaps, or too many answers were not seen.
+ */
+export function explain<State, Input, Output>(
   history: readonly Operation<Input, Output>[],
   model: Model<State, Input, Output>,
-): Verdict<Input, Output> => new Search(history, model).run();
+): Verdict<Input, Output>;
+export function explain<State, Input, Output>(
+  history: readonly Operation<Input, Output>[],
+  model: Model<State, Input, Output>,
+  mostStates: number,
+): Verdict<Input, Output> | undefined;
+export function explain<State, Input, Output>(
+  history: readonly Operation<Input, Output>[],
+  model: Model<State, Input, Output>,
+  mostStates = Number.POSITIVE_INFINITY,
+): Verdict<Input, Output> | undefined {
+  // Each operation that may have happened doubles what there is to try. Nearly always it is enough to take it in where nothing else fits, and
+  // only few of them one after the other; what is found so is an explanation like any other.
+  if (history.some(({ maybe }) => maybe === true)) {
+    for (const chain of CHAINS) {
+      const verdict = new Search(history, model, mostStates, chain).run();
+      if (verdict?.ok === true) return verdict;
+    }
+  }
+  return new Search(history, model, mostStates).run();
+}
+
+const CHAINS = [1, 2, 3];
 
 interface Frame<State> {
   state: State;
   /** Operations that may come next, by number, and how many of them have been tried. */
   candidates: number[];
   tried: number;
+  /** Whether an operation that has to come fits next. */
+  isOpen: boolean;
+  /** How many that may have happened have just come one after the other. */
+  chain: number;
   /** Which one led here; -1 for none. */
   by: number;
 }
 
 class Search<State, Input, Output> {
+  /** In the order of their beginnings: those whose answers were seen, and then the others. */
   readonly #operations: Operation<Input, Output>[];
+  /** How many answers were seen. */
+  readonly #certain: number;
   readonly #model: Model<State, Input, Output>;
+  readonly #mostStates: number;
+  /** So many that may have happened come one after the other, and only where nothing else fits; `undefined`: anywhere. */
+  readonly #chain: number | undefined;
   readonly #done: Uint8Array;
   readonly #seen = new Set<string>();
   /** Every operation before this one is done. */
   #first = 0;
+  #left: number;
 
-  constructor(history: readonly Operation<Input, Output>[], model: Model<State, Input, Output>) {
-    this.#operations = [...history].sort((a, b) => a.begin - b.begin || a.end - b.end);
+  constructor(history: readonly Operation<Input, Output>[], model: Model<State, Input, Output>, mostStates: number, chain?: number) {
+    const ordered = [...history].sort((a, b) => a.begin - b.begin || a.end - b.end);
+    const certain = ordered.filter(({ maybe }) => maybe !== true);
+    this.#operations = [...certain, ...ordered.filter(({ maybe }) => maybe === true)];
+    this.#certain = certain.length;
+    this.#left = certain.length;
     this.#model = model;
+    this.#mostStates = mostStates;
+    this.#chain = chain;
     this.#done = new Uint8Array(history.length);
   }
 
-  run(): Verdict<Input, Output> {
-    const frames: Frame<State>[] = [this.#frame(this.#model.initial, -1)];
+  /** `undefined` when it would take too long. */
+  run(): Verdict<Input, Output> | undefined {
+    const frames: Frame<State>[] = [this.#frame(this.#model.initial, -1, 0)];
     let best: Frame<State>[] = [...frames];
     for (let frame = frames[0]; frame !== undefined; frame = frames.at(-1)) {
-      if (frames.length > this.#operations.length) return { ok: true, order: this.#orderOf(frames) };
+      if (this.#left === 0) return { ok: true, order: this.#orderOf(frames) };
+      if (this.#seen.size > this.#mostStates) return undefined;
       const next = this.#advance(frame);
       if (next !== undefined) {
         frames.push(next);
@@ -83,31 +129,42 @@ class Search<State, Input, Output> {
   #advance(frame: Frame<State>): Frame<State> | undefined {
     while (frame.tried < frame.candidates.length) {
       const i = frame.candidates[frame.tried++] as number;
+      const isMaybe = i >= this.#certain;
+      if (isMaybe && this.#chain !== undefined && (frame.isOpen || frame.chain >= this.#chain)) continue;
       const { input, output } = this.#operations[i] as Operation<Input, Output>;
       const state = this.#model.apply(frame.state, input, output);
       if (state === undefined) continue;
-      this.#done[i] = 1;
-      while (this.#done[this.#first] === 1) this.#first++;
-      const id = this.#idOf(state);
+      if (!isMaybe) frame.isOpen = true;
+      this.#do(i);
+      const chain = isMaybe ? frame.chain + 1 : 0;
+      const id = this.#idOf(state, this.#chain === undefined ? 0 : chain);
       if (!this.#seen.has(id)) {
         this.#seen.add(id);
-        return this.#frame(state, i);
+        return this.#frame(state, i, chain);
       }
       this.#undo(i);
     }
     return undefined;
   }
 
+  #do(i: number): void {
+    this.#done[i] = 1;
+    if (i < this.#certain) this.#left--;
+    while (this.#first < this.#certain && this.#done[this.#first] === 1) this.#first++;
+  }
+
   #undo(i: number): void {
     this.#done[i] = 0;
+    if (i >= this.#certain) return;
+    this.#left++;
     if (i < this.#first) this.#first = i;
   }
 
   /** Operations that no other, not yet done, has preceded. */
-  #frame(state: State, by: number): Frame<State> {
+  #frame(state: State, by: number, chain: number): Frame<State> {
     const candidates: number[] = [];
     let firstEnd = Number.POSITIVE_INFINITY;
-    for (let i = this.#first; i < this.#operations.length; i++) {
+    for (let i = this.#first; i < this.#certain; i++) {
       const operation = this.#operations[i] as Operation<Input, Output>;
       if (operation.begin > firstEnd) break;
       if (this.#done[i] === 1) continue;
@@ -117,13 +174,18 @@ class Search<State, Input, Output> {
     // Those that end first are the likeliest to come first; one that begins after another's end can't.
     const possible = candidates.filter((i) => (this.#operations[i]?.begin ?? 0) <= firstEnd);
     possible.sort((a, b) => (this.#operations[a]?.end ?? 0) - (this.#operations[b]?.end ?? 0));
-    return { state, candidates: possible, tried: 0, by };
+    // What nobody has seen the answer of comes in where nothing else fits.
+    for (let i = this.#certain; i < this.#operations.length && (this.#operations[i]?.begin ?? 0) <= firstEnd; i++) {
+      if (this.#done[i] === 0) possible.push(i);
+    }
+    return { state, candidates: possible, tried: 0, isOpen: false, chain, by };
   }
 
   // Operations before the first that is not done need not be told apart, nor those after the last that is.
-  #idOf(state: State): string {
-    let done = "";
-    for (let i = this.#first, last = this.#done.lastIndexOf(1); i <= last; i++) done += this.#done[i];
+  #idOf(state: State, chain: number): string {
+    let done = chain === 0 ? "" : `${chain} `;
+    for (let i = this.#first, last = this.#done.lastIndexOf(1, this.#certain - 1); i <= last; i++) done += this.#done[i];
+    for (let i = this.#certain; i < this.#operations.length; i++) if (this.#done[i] === 1) done += ` ${i}`;
     return `${this.#first} ${done} ${this.#model.describe(state)}`;
   }
 

@@ -1,0 +1,21 @@
+/** The accounts of examples/accounts on real processes, hurt in random order; `npm run soak:replicas` is the long one. */
+import { expect, test } from "vitest";
+import { soakReplicas } from "../scripts/replica-soak/soak.ts";
+
+test("concurrent transfers are linearizable, certified and conserve money while replicas lie and die and the control plane is killed", async () => {
+  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+  console.log(`the same calls and harms again: SEED=${seed}`);
+  const report = await soakReplicas({
+    seed,
+    rounds: 1,
+    harms: {
+      books: ["replica-lie", "kill", "leader-equivocate", "partition", "two"],
+      exchange: [],
+      platform: ["control-plane", "deploy"],
+    },
+  });
+  expect(report.violations, `seed ${seed}`).toEqual([]);
+  expect(report.calls.answered, `seed ${seed}`).toBeGreaterThan(50);
+  expect(report.certificates).toBeGreaterThan(report.calls.answered);
+  expect(Object.keys(report.harms)).toHaveLength(7);
+});
