@@ -100,11 +100,19 @@ const startOf = (pid: number): string | undefined => {
 const bootOf = (): string => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
 const end = (pid: number): boolean => {
+  const wasThere = kill(pid);
+  endGroup(pid);
+  return wasThere;
+};
+
+/** What a pod has started, the process of a replica's user code among it, is of the group that the pod leads, and must not outlive it. */
+export const endGroup = (pid: number): void => void kill(-pid);
+
+const kill = (target: number): boolean => {
   try {
-    process.kill(pid, "SIGKILL");
-    return true;
+    return process.kill(target, "SIGKILL");
   } catch {
-    // It has just ended by itself.
+    // It has ended by itself, or leads no group.
     return false;
   }
 };

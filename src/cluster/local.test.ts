@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { systemClock } from "../lib/clock.ts";
 import type { Beat, FromPod } from "../protocol/pod.ts";
 import { LocalCluster } from "./local.ts";
@@ -60,6 +60,55 @@ test("a beat that shares its frame with messages hides none of them, before or a
     expect(heard.filter(({ t }) => t === "beat")).toEqual([beat]);
   }
 });
+
+test("what a pod has started ends with it, whether the pod is ended or has been killed", async () => {
+  const path = join(folder, "parent.mjs");
+  const told = join(folder, "child");
+  const text = `
+    import { spawn } from "node:child_process";
+    import { readFileSync, renameSync, writeFileSync } from "node:fs";
+    import { connect } from "node:net";
+    import { FrameEncoder } from ${JSON.stringify(frames)};
+    const { address, pod, token } = JSON.parse(readFileSync(0, "utf8"));
+    const child = spawn("sleep", ["600"], { stdio: "ignore" });
+    writeFileSync(${JSON.stringify(`${told}.new`)}, String(child.pid));
+    renameSync(${JSON.stringify(`${told}.new`)}, ${JSON.stringify(told)});
+    const socket = connect(address, () => {
+      for (const part of new FrameEncoder().encode([{ t: "hello", pod, token, pid: process.pid }])) socket.write(part);
+    });
+  `;
+  writeFileSync(path, text);
+  const options = { program: path, heartbeatMs: 1_000, maxPayloadBytes: 1_000, maxLogBytes: 1_000, startTimeoutMs: 10_000 };
+  for (const harm of [true, false]) {
+    const cluster = new LocalCluster(options, systemClock);
+    const connected = Promise.withResolvers<void>();
+    const gone = Promise.withResolvers<PodExit>();
+    await cluster.start({
+      connected: () => connected.resolve(),
+      messages: () => {},
+      beat: () => {},
+      gone: (_id, exit) => gone.resolve(exit),
+    });
+    cluster.create({ id: "pod-1", memoryMb: 64 } as never);
+    await connected.promise;
+    const pid = Number(readFileSync(told, "utf8"));
+    expect(isAlive(pid)).toBe(true);
+    if (harm) cluster.harm("pod-1", "kill");
+    else cluster.delete("pod-1", 0);
+    await gone.promise;
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false));
+    await cluster.stop();
+  }
+});
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  } catch {
+    return false;
+  }
+};
 
 test("stops also when a process could not be started at all", async () => {
   const options = { heartbeatMs: 1_000, maxPayloadBytes: 1_000, maxLogBytes: 1_000, startTimeoutMs: 10_000 };

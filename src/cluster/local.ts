@@ -6,7 +6,7 @@
  * L1  A connection speaks for a pod only after it has shown that pod's one-time token.
  * L2  `gone` is reported once per pod, whichever is noticed first: the end of the process or of its connection.
  * L3  No process outlives `stop`, or the control plane: pods end themselves when their connection closes, and the next life ends those that
- *     could not, because they were stopped or stuck.
+ *     could not, because they were stopped or stuck. What a pod has started is of its group, and goes with it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes, timingSafeEqual } from "node:crypto";
@@ -17,7 +17,7 @@ import { join } from "node:path";
 import type { Clock } from "../lib/clock.ts";
 import { FrameDecoder, FrameEncoder, MAX_FRAME_BYTES } from "../lib/frames.ts";
 import { type Beat, type FromPod, isFromPod, type PodBootstrap, type ToPod } from "../protocol/pod.ts";
-import { LocalRecords } from "./local-records.ts";
+import { endGroup, LocalRecords } from "./local-records.ts";
 import { hasLabels, PodRegister } from "./pod-register.ts";
 import type { Cluster, ClusterListener, Labels, PodChange, PodExit, PodHarm, PodSpec, PodStatus } from "./port.ts";
 
@@ -243,6 +243,7 @@ export class LocalCluster implements Cluster {
     };
     pod.process.once("exit", (code, signal) => {
       this.#exits.delete(pod.process);
+      if (pod.process.pid !== undefined) endGroup(pod.process.pid);
       this.#records?.remove(pod.process.pid);
       pod.noticedAt ??= this.#clock.now();
       this.#clock.after(OUTPUT_GRACE_MS, () => ended(code, signal));
@@ -332,7 +333,8 @@ export class LocalCluster implements Cluster {
   }
 
   #kill(pod: LocalPod): void {
-    if (pod.process.exitCode === null && pod.process.signalCode === null) pod.process.kill("SIGKILL");
+    const { process } = pod;
+    if (process.exitCode === null && process.signalCode === null && process.kill("SIGKILL")) endGroup(process.pid!);
   }
 
   #gone(pod: LocalPod, reason: PodExit["reason"], detail: string): void {

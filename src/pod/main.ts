@@ -82,7 +82,7 @@ const watch = (): void => {
   startLiveness({ address, pod, token, heartbeatMs, buffer: pulse.buffer });
 };
 
-/** A program of its own, so that pods which are no replicas don't load it. User code has a thread of its own there: this one beats for itself. */
+/** A program of its own, so that pods which are no replicas don't load it. User code has a process of its own there: this one beats for itself. */
 const loadReplica = async (): Promise<ReplicaHost> => {
   const program = new URL("./replica-host.js", import.meta.url).href;
   const { ReplicaHost: Host } = (await import(program)) as typeof import("./replica-host.ts");

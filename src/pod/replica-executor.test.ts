@@ -22,10 +22,24 @@ exports.look = fn("look", async (input, ctx) => {
 exports.count = fn.stateful("count", {
   initial: () => 0,
   apply: (state, input) => {
+    if (input === "leave") process.reallyExit(7);
     if (input === "loop") while (true);
     if (input === "throw") throw new Error("no");
     return { state: state + input, value: state + input };
   },
+});
+exports.fatal = fn("fatal", async (input) => {
+  const { existsSync, writeFileSync } = require("node:fs");
+  if (input === "leave") process.reallyExit(7);
+  if (input === "memory") for (const kept = []; ; ) kept.push(new Array(1e6).fill(kept.length));
+  if (input === "buffers") for (const kept = []; ; await new Promise((resolve) => setTimeout(resolve, 20))) kept.push(Buffer.alloc(5e7, 1));
+  if (input === "later") await new Promise(() => setTimeout(() => process.reallyExit(7), 5));
+  if (input === "garbage") for (const seq of ["no", 1, 2]) process.send({ t: "executed", seq, outcomes: [] });
+  if (input !== "fine" && input.startsWith("/") && !existsSync(input)) {
+    writeFileSync(input, "");
+    process.reallyExit(7);
+  }
+  return "fine";
 });
 exports.bad = fn("bad", (input, ctx) => {
   if (input === "state") return ctx.state;
@@ -44,6 +58,10 @@ exports.bad = fn("bad", (input, ctx) => {
 const directory = mkdtempSync(join(tmpdir(), "replica-executor-"));
 const path = join(directory, "bundle.cjs");
 writeFileSync(path, BUNDLE);
+const hangs = join(directory, "hangs.cjs");
+writeFileSync(hangs, "while (true);");
+const leaves = join(directory, "leaves.cjs");
+writeFileSync(leaves, "process.reallyExit(3);");
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 const SEED = "5".repeat(64);
@@ -73,6 +91,36 @@ const execute = async (name: string, batches: unknown[][], timeoutMs = 2_000): P
     }
   });
   return { outcomes: outcomes.map((batch) => batch.map((outcome) => JSON.parse(outcome) as unknown)), lines };
+};
+
+/** A replica with a state, whose deployed version has the bundle `broken`, and then one that loads. */
+const deploy = async (broken: string, loadTimeoutMs: number): Promise<unknown[]> => {
+  const outcomes: Json[] = [];
+  const options = { function: "count", path: broken, timeoutMs: 2_000, maxPayloadBytes: 4_096, maxLogBytes: 4_096, memoryMb: 64 };
+  await new Promise<void>((resolve, reject) => {
+    const give = (to: ReplicaExecutor, seq: number): void => {
+      to.execute({ t: "execute", seq, time: 1, seed: SEED, operations: [{ id: `run_${seq}/1/1`, key: "", input: "1" }] });
+    };
+    const made = new ReplicaExecutor(
+      { ...options, keepsState: true, loadTimeoutMs },
+      {
+        loaded: () => {},
+        executed: (seq, told) => {
+          outcomes.push(...told);
+          if (seq === 2) return resolve();
+          made.use({ path, timeoutMs: 2_000 });
+          give(made, 2);
+        },
+        snapshotted: () => {},
+        installed: () => {},
+        lines: () => {},
+        failed: (failure) => reject(new Error(typeof failure === "string" ? failure : failure.message)),
+      },
+    );
+    executor = made;
+    give(made, 1);
+  });
+  return outcomes.map((outcome) => JSON.parse(outcome) as unknown);
 };
 
 const codeOf = (outcome: unknown): string | undefined => (outcome as { failure?: { code: string } }).failure?.code;
@@ -124,22 +172,87 @@ describe("the execution of a replica's operations", () => {
     expect(outcomes.map((batch) => batch.map(codeOf))).toEqual([["CALL_TIMEOUT", undefined], [undefined]]);
   });
 
-  test("an operation that keeps the thread is ended, and only that one", async () => {
+  test("an operation that keeps the process is ended, and only that one", async () => {
     const { outcomes } = await execute("bad", [["else", "loop", "else"], ["else"]], 100);
     expect(outcomes.map((batch) => batch.map(codeOf))).toEqual([[undefined, "CALL_TIMEOUT", undefined], [undefined]]);
     expect(executor?.restarts).toBe(1);
   });
 
-  test("one that keeps the thread after it has waited is found out, and only that one ended", async () => {
+  test("one that keeps the process after it has waited is found out, and only that one ended", async () => {
     const { outcomes } = await execute("bad", [["else", "later", "else"], ["else"]], 100);
     expect(outcomes.map((batch) => batch.map(codeOf))).toEqual([[undefined, "CALL_TIMEOUT", undefined], [undefined]]);
+  });
+
+  test("an operation that ends its process, each time, has failed for that, and the others have not", async () => {
+    const { outcomes, lines } = await execute(
+      "fatal",
+      [
+        ["fine", "leave", "fine"],
+        ["later", "fine"],
+        ["memory", "fine"],
+      ],
+      30_000,
+    );
+    const message = 'function "fatal" ended the process that executed it, each time';
+    const lost = { failure: { code: "POD_LOST", name: "LockstepError", message, terminal: true } };
+    const fine = { value: "fine" };
+    expect(
+      outcomes.map((batch) => batch.map((outcome) => (codeOf(outcome) === undefined ? outcome : { ...(outcome as object) }))),
+    ).toMatchObject([
+      [fine, lost, fine],
+      [lost, fine],
+      [lost, fine],
+    ]);
+    // What it was may be another thing at each replica, and so is no part of the outcome.
+    expect(lines.map(({ text }) => text)).toContain("the process that executes has ended: exit code 7");
+    expect(lines.map(({ text }) => text)).toContain("the process that executes has ended: signal SIGABRT: out of memory");
+  });
+
+  test("memory that is not in the heap is bounded, too", async () => {
+    const { outcomes, lines } = await execute("fatal", [["buffers", "fine"]], 30_000);
+    expect(outcomes.map((batch) => batch.map(codeOf))).toEqual([["POD_LOST", undefined]]);
+    expect(lines.at(-1)?.text).toBe("the process that executes has ended: more than 64 MB of memory");
+  });
+
+  test("an operation whose process was ended once, by whatever it was, is executed again", async () => {
+    const { outcomes } = await execute("fatal", [["fine", join(directory, "once"), "fine"]]);
+    expect(outcomes).toEqual([[{ value: "fine" }, { value: "fine" }, { value: "fine" }]]);
+    expect(executor?.restarts).toBeGreaterThan(0);
+  });
+
+  test("what user code sends by its process's channel is ignored", async () => {
+    const { outcomes } = await execute("fatal", [["fine", "garbage"], ["fine"]]);
+    expect(outcomes).toEqual([[{ value: "fine" }, { value: "fine" }], [{ value: "fine" }]]);
+  });
+
+  test.each([
+    ["hangs", hangs, 5_000, "it did not load within 5000 ms"],
+    ["ends its process", leaves, 30_000, "its process ended"],
+  ])(
+    "where there is a state, a bundle that %s while it loads fails the calls, and the next one finds the state",
+    async (_how, broken, loadTimeoutMs, reason) => {
+      const message = `the application could not be loaded: ${reason}`;
+      expect(await deploy(broken, loadTimeoutMs)).toMatchObject([
+        { failure: { code: "FUNCTION_FAILED", message, cause: { code: "APPLICATION_INVALID" } } },
+        { value: 1 },
+      ]);
+    },
+  );
+
+  test("a bundle that hangs while it loads is refused where there is no state yet", async () => {
+    const options = { function: "add", path: hangs, timeoutMs: 2_000, maxPayloadBytes: 4_096, maxLogBytes: 4_096, memoryMb: 64 };
+    const failed = new Promise((resolve) => {
+      const none = { loaded: () => {}, executed: () => {}, snapshotted: () => {}, installed: () => {}, lines: () => {} };
+      executor = new ReplicaExecutor({ ...options, loadTimeoutMs: 1_000 }, { ...none, failed: resolve });
+    });
+    expect(await failed).toMatchObject({ code: "APPLICATION_INVALID", message: expect.stringContaining("within 1000 ms") });
   });
 
   test("a function that the bundle doesn't have is refused", async () => {
     await expect(execute("nobody", [["x"]])).rejects.toThrow(/UNKNOWN_FUNCTION/);
   });
 
-  test("a thread that was ended is followed by one with the same state: of the last snapshot, and what was applied since", async () => {
+  test("a process that was ended is followed by one with the same state: of the last snapshot, and what was applied since", async () => {
     const told: unknown[] = [];
     const pages = new Map<number, string[]>();
     const start = (timeoutMs: number, done: () => void): ReplicaExecutor => {
@@ -165,13 +278,13 @@ describe("the execution of a replica's operations", () => {
       give(executor, 1, [1, 1]);
       executor.snapshot(1);
       give(executor, 2, [1, "throw"]);
-      give(executor, 3, ["loop", 1]);
+      give(executor, 3, ["loop", "leave", 1]);
       executor.snapshot(4);
     });
     expect(told).toEqual([
       [1, '{"value":1}', '{"value":2}'],
       [2, '{"value":3}', "FUNCTION_FAILED"],
-      [3, "CALL_TIMEOUT", '{"value":4}'],
+      [3, "CALL_TIMEOUT", "POD_LOST", '{"value":4}'],
     ]);
     const texts = executor?.pages(4)?.map(({ text }) => text);
     expect(texts).toEqual(['[["","4"]]']);

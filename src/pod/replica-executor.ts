@@ -1,23 +1,24 @@
 /**
- * The execution of a replica's operations, seen from the thread of the ordering.
+ * The execution of a replica's operations, seen from the process of the ordering.
  *
- * Owns: the thread that executes, its end when an operation doesn't return, its new beginning, and the snapshots of the function's state. Does
+ * Owns: the process that executes, its end when an operation doesn't return, its new beginning, and the snapshots of the function's state. Does
  * not own: the order of operations, what becomes of outcomes.
  *
- * Nothing here waits for user code. A thread that an operation keeps busy for longer than its timeout is ended; the operation's outcome is
- * CALL_TIMEOUT then, and another thread begins with the last snapshot and applies what was executed since. How long an operation takes is no
- * property that replicas share: one at the border of its timeout may end differently at one of them, which then is outvoted: the others' state is
- * what counts, and it gets that at the next checkpoint, or somebody else gets its seat.
+ * Nothing here waits for user code. A process that an operation keeps busy for longer than its timeout is ended, and the operation's outcome is
+ * CALL_TIMEOUT. An operation with which the process has died is executed once more, alone, since its end may have had another cause; when it
+ * dies again, the outcome is POD_LOST. Either way another process begins with the last snapshot and applies what was executed since. How long an
+ * operation takes, and how much memory there is, are no properties that replicas share: one at the border may end differently at one of them,
+ * which then is outvoted: the others' state is what counts, and it gets that at the next checkpoint, or somebody else gets its seat.
  */
-import { Worker } from "node:worker_threads";
 import type { Digest } from "../consensus/crypto.ts";
 import type { Effect } from "../consensus/effects.ts";
 import type { Failure } from "../lib/errors.ts";
 import { LockstepError } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
 import type { LogLine } from "../protocol/run.ts";
-import { type Busy, createMarks, elapsedSince, isMarked, readMarks } from "./replica-marker.ts";
+import { type Busy, monotonicMs } from "./replica-marker.ts";
 import { thrownOutcome } from "./replica-operation.ts";
+import { ReplicaProcess } from "./replica-process.ts";
 import { type Report, type RunnerOptions, type Task, timedOut } from "./replica-runner.ts";
 import type { Page } from "./replica-state.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./replica-worker.ts";
@@ -26,8 +27,10 @@ export interface ExecutorOptions extends Omit<RunnerOptions, "serial"> {
   function: string;
   /** The bundle. */
   path: string;
-  /** What the thread's heap may grow to. */
+  /** What the heap of the process may grow to. */
   memoryMb: number;
+  /** How long the bundle may load. Default: 30 s. */
+  loadTimeoutMs?: number;
   /** The replica may have state before the bundle is loaded: one that can't go on with it fails operations, and not the replica. */
   keepsState?: boolean;
 }
@@ -46,46 +49,51 @@ export interface ExecutorListener {
 type Execute = Task & { t: "execute" };
 type Outstanding = Exclude<Task, { t: "overlap" }>;
 
-// The source's own ending: in tests there is no build.
-const PROGRAM = new URL(import.meta.url.endsWith(".ts") ? "./replica-worker.ts" : "./replica-worker.js", import.meta.url);
-
-/** Beyond the timeout, so that an operation that only waits is given up by its own thread. */
+/** Beyond the timeout, so that an operation that only waits is given up by its own process. */
 const GRACE_MS = 100;
 const LONGEST_LOOK_MS = 250;
-/** Threads that end without one outcome in between. */
+const LOAD_TIMEOUT_MS = 30_000;
+/** Beside the heap, for what is not in it: buffers, code, stacks. */
+const HEADROOM_MB = 192;
+/** Processes that end without one outcome in between. */
 const MOST_VAIN_STARTS = 5;
+/** So often an operation is executed whose process dies, before its own death is its outcome. */
+const MOST_DEATHS = 2;
 
 export class ReplicaExecutor {
   #options: ExecutorOptions;
   readonly #on: ExecutorListener;
   readonly #snapshots = new Map<number, Page[]>();
-  readonly #elapsed: () => number;
-  readonly #base = performance.timeOrigin;
   /** Tasks without their report, in order. */
   #outstanding: Outstanding[] = [];
   /** What was executed since `#last`, for applying it again. */
   #since: Execute[] = [];
   #last: Page[] = [];
-  #worker: Worker | undefined;
-  #marks = createMarks();
+  #process: ReplicaProcess | undefined;
   #turns = { count: -1, at: 0 };
   #watch: NodeJS.Timeout | undefined;
   #isStateful = false;
   #isLoaded = false;
-  /** Whether the present thread has loaded the bundle. */
+  /** Whether the present process has loaded the bundle. */
   #isReady = false;
-  /** The first report of a thread that began with a snapshot tells of that. */
+  #loading: NodeJS.Timeout | undefined;
+  /** Processes that have died while they loaded the present bundle. */
+  #deadLoads = 0;
+  /** Why that is not loaded any more. */
+  #unloadable: string | undefined;
+  /** The first report of a process that began with a snapshot tells of that. */
   #ignored = 0;
   #vainStarts = 0;
+  /** The operation that had the process when it died last, and how often that was so. */
+  #suspect: { seq: number; position: number; deaths: number } | undefined;
   #isOver = false;
   #onCpu: ((cpuMs: number) => void)[] = [];
-  /** How often the thread had to be replaced. */
+  /** How often the process had to be replaced. */
   restarts = 0;
 
   constructor(options: ExecutorOptions, on: ExecutorListener) {
     this.#options = options;
     this.#on = on;
-    this.#elapsed = elapsedSince(this.#base);
     this.#start(false);
   }
 
@@ -113,7 +121,7 @@ export class ReplicaExecutor {
     for (const seq of this.#snapshots.keys()) if (seq < below) this.#snapshots.delete(seq);
   }
 
-  /** The CPU time that the thread has used; never answered by one that is busy for ever. */
+  /** The CPU time that the process has used; never answered by one that is busy for ever. */
   cpu(): Promise<number> {
     return new Promise((resolve) => {
       this.#onCpu.push(resolve);
@@ -127,12 +135,12 @@ export class ReplicaExecutor {
    */
   use(code: Pick<ExecutorOptions, "path" | "timeoutMs"> | undefined): void {
     if (this.#isOver) return;
-    const worker = this.#worker;
-    this.#worker = undefined;
-    void worker?.terminate();
+    void this.#drop();
     if (code === undefined) return;
     this.#options = { ...this.#options, path: code.path, timeoutMs: code.timeoutMs, keepsState: true };
     this.#vainStarts = 0;
+    this.#deadLoads = 0;
+    this.#unloadable = undefined;
     this.#start(false);
     this.#resume();
   }
@@ -140,7 +148,14 @@ export class ReplicaExecutor {
   async stop(): Promise<void> {
     this.#isOver = true;
     clearInterval(this.#watch);
-    await this.#worker?.terminate();
+    await this.#drop();
+  }
+
+  #drop(): Promise<void> | undefined {
+    clearTimeout(this.#loading);
+    const process = this.#process;
+    this.#process = undefined;
+    return process?.kill();
   }
 
   #add(task: Outstanding): void {
@@ -150,24 +165,24 @@ export class ReplicaExecutor {
   }
 
   #post(message: ToWorker): void {
-    this.#worker?.postMessage(message);
+    this.#process?.send(message);
   }
 
   #start(serial: boolean): void {
     const { function: name, path, timeoutMs, maxPayloadBytes, maxLogBytes, memoryMb, keepsState = false } = this.#options;
     this.#isReady = false;
-    this.#marks = createMarks();
-    this.#turns = { count: -1, at: this.#elapsed() };
+    this.#turns = { count: -1, at: monotonicMs() };
     const options = { timeoutMs, maxPayloadBytes, maxLogBytes, serial };
-    const data: WorkerData = { function: name, path, options, marks: this.#marks, base: this.#base, keepsState };
-    const worker = new Worker(PROGRAM, { workerData: data, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: memoryMb } });
-    this.#worker = worker;
-    let reason = "its thread ended";
-    worker.on("message", (message: FromWorker) => worker === this.#worker && this.#take(message));
-    worker.on("error", (error) => {
-      reason = error instanceof Error ? error.message : String(error);
+    const data: WorkerData = { t: "begin", function: name, path, options, keepsState };
+    if (this.#unloadable !== undefined) data.unloadable = this.#unloadable;
+    const process = new ReplicaProcess(data, memoryMb, {
+      message: (message) => process === this.#process && this.#take(message),
+      ended: (reason) => process === this.#process && this.#died(process, reason),
     });
-    worker.on("exit", () => worker === this.#worker && !this.#isOver && this.#died(reason));
+    this.#process = process;
+    const { loadTimeoutMs = LOAD_TIMEOUT_MS } = this.#options;
+    this.#loading = setTimeout(() => this.#notLoaded(`it did not load within ${loadTimeoutMs} ms`, true), loadTimeoutMs);
+    this.#loading.unref();
   }
 
   #take(message: FromWorker): void {
@@ -177,6 +192,7 @@ export class ReplicaExecutor {
         if (!this.#isLoaded) this.#on.loaded();
         this.#isLoaded = true;
         this.#isReady = true;
+        clearTimeout(this.#loading);
         return;
       case "refused":
         return this.#fail(message.failure);
@@ -194,7 +210,9 @@ export class ReplicaExecutor {
       this.#ignored--;
       return;
     }
-    const task = this.#outstanding.shift();
+    const [task] = this.#outstanding;
+    if (task === undefined || !isReportOf(report, task)) throw new TypeError("a report of nothing that was asked for");
+    this.#outstanding.shift();
     this.#vainStarts = 0;
     if (report.t === "executed") {
       if (this.#isStateful) this.#since.push(applied(task as Execute, report.outcomes));
@@ -217,7 +235,7 @@ export class ReplicaExecutor {
   #look(): void {
     const { timeoutMs } = this.#options;
     const everyMs = Math.max(10, Math.min(LONGEST_LOOK_MS, timeoutMs / 4));
-    this.#turns.at = this.#elapsed();
+    this.#turns.at = monotonicMs();
     this.#watch = setInterval(() => {
       if (this.#outstanding.length > 0) return this.#check();
       clearInterval(this.#watch);
@@ -227,35 +245,58 @@ export class ReplicaExecutor {
   }
 
   #check(): void {
-    const now = this.#elapsed();
-    const { turns, busy } = readMarks(this.#marks);
-    if (turns !== this.#turns.count || !this.#isReady) this.#turns = { count: turns, at: now };
-    const limit = this.#options.timeoutMs + GRACE_MS;
-    if (busy !== undefined && now - busy.sinceMs > limit) {
-      return this.#replace(busy, thrownOutcome(timedOut(this.#options.function, this.#options.timeoutMs)));
-    }
+    const process = this.#process;
+    if (process === undefined || !this.#isReady) return;
+    const now = monotonicMs();
+    const { turns, busy } = process.read();
+    if (turns !== this.#turns.count) this.#turns = { count: turns, at: now };
+    const { timeoutMs, memoryMb, function: name } = this.#options;
+    const limit = timeoutMs + GRACE_MS;
+    if (busy !== undefined && now - busy.sinceMs > limit) return this.#replace(busy, thrownOutcome(timedOut(name, timeoutMs)));
     // Busy, and not at the beginning of an operation: one of those that have begun goes on without end. Alone, it will be known.
-    if (busy === undefined && now - this.#turns.at > limit) this.#replace(undefined, "");
+    if (busy === undefined && now - this.#turns.at > limit) return this.#replace(undefined, "");
+    if (process.memoryMb > memoryMb + HEADROOM_MB) this.#died(process, `more than ${memoryMb} MB of memory`);
   }
 
-  #died(reason: string): void {
-    if (!this.#isLoaded) return this.#fail({ code: "APPLICATION_INVALID", message: `the application could not be loaded: ${reason}` });
-    const { busy } = readMarks(this.#marks);
-    const error = new LockstepError("FUNCTION_FAILED", `function "${this.#options.function}" ended its thread: ${reason}`);
-    this.#replace(busy, thrownOutcome(error));
+  #died(process: ReplicaProcess, reason: string): void {
+    if (!this.#isReady) return this.#notLoaded("its process ended", ++this.#deadLoads >= MOST_DEATHS, reason);
+    const { busy } = process.read();
+    const task = busy && this.#taskOf(busy);
+    // Among several at a time, or while what was applied before is applied again: the next process executes them one by one.
+    if (busy === undefined || task === undefined) return this.#replace(undefined, "");
+    const { seq, position } = busy;
+    const text = `the process that executes has ended: ${reason}`;
+    this.#on.lines(task.operations[position]?.id ?? "", [{ at: task.time, level: "error", text }]);
+    const deaths = this.#suspect?.seq === seq && this.#suspect.position === position ? this.#suspect.deaths + 1 : 1;
+    this.#suspect = { seq, position, deaths };
+    if (deaths < MOST_DEATHS) return this.#replace(undefined, "");
+    this.#replace(busy, thrownOutcome(ended(this.#options.function)));
+  }
+
+  /** The bundle was inspected, and yet there is no process with it. Where there is a state, operations fail, and the state waits for other code. */
+  #notLoaded(what: string, isHopeless: boolean, reason = what): void {
+    const { keepsState = false } = this.#options;
+    const message = `the application could not be loaded: ${what}`;
+    if (!keepsState && !this.#isLoaded)
+      return this.#fail({ code: "APPLICATION_INVALID", message: reason === what ? message : `${message} (${reason})` });
+    // The same words at each replica.
+    if (keepsState && isHopeless) this.#unloadable = message;
+    this.#replace(undefined, "");
+  }
+
+  #taskOf({ seq }: Busy): Execute | undefined {
+    return this.#outstanding.find((task): task is Execute => task.t === "execute" && task.seq === seq);
   }
 
   #replace(culprit: Busy | undefined, outcome: Json): void {
     if (this.#isOver) return;
-    const worker = this.#worker;
-    this.#worker = undefined;
-    void worker?.terminate();
+    void this.#drop();
     this.restarts++;
     this.#onCpu = [];
     if (++this.#vainStarts > MOST_VAIN_STARTS)
-      return this.#fail({ code: "POD_LOST", message: "the thread that executes ended, each time" });
+      return this.#fail({ code: "POD_LOST", message: "the process that executes ended, each time" });
     if (culprit !== undefined) {
-      const task = this.#outstanding.find((each): each is Execute => each.t === "execute" && isMarked(each.seq, culprit));
+      const task = this.#taskOf(culprit);
       // What was executed before does not return any more: this replica's state can't be had again.
       if (task === undefined) return this.#fail({ code: "CALL_TIMEOUT", message: "an operation that was applied before did not return" });
       task.given.push([culprit.position, outcome]);
@@ -282,6 +323,16 @@ export class ReplicaExecutor {
     this.#on.failed(failure);
   }
 }
+
+const isReportOf = (report: Exclude<Report, { t: "lines" }>, task: Outstanding): boolean => {
+  if (report.seq !== task.seq) return false;
+  if (report.t !== "executed") return task.t === (report.t === "snapshotted" ? "snapshot" : "install") && Array.isArray(report.pages);
+  return task.t === "execute" && Array.isArray(report.outcomes) && report.outcomes.length === task.operations.length;
+};
+
+/** The same words at each replica, whatever has ended the process there: what it was is in the log. */
+const ended = (name: string): LockstepError =>
+  Object.assign(new LockstepError("POD_LOST", `function "${name}" ended the process that executed it, each time`), { terminal: true });
 
 /** To be applied again: what has failed had changed nothing, whatever it would come to now. */
 const applied = (task: Execute, outcomes: readonly Json[]): Execute => {

@@ -31,7 +31,8 @@ export const statefulOf = (path: string, name: string): Replicated => {
   }
 };
 
-const failing = (name: string, error: unknown): Replicated => {
+/** One whose every operation fails with this. */
+export const failing = (name: string, error: unknown): Replicated => {
   const fail = (): never => {
     throw error;
   };

@@ -13,10 +13,12 @@ import { openLog } from "./replica-log.ts";
 const BUNDLE = `
 const { fn } = require("lockstep");
 exports.double = fn("double", (input, ctx) => { ctx.log.info("doubled", input); return { twice: input * 2, at: Date.now(), chance: Math.random() }; });
+exports.fatal = fn("fatal", (input) => (input === "leave" ? process.reallyExit(7) : input));
 exports.length = fn("length", (input) => input.length);
 exports.bank = fn.stateful("bank", {
   initial: () => ({ balance: 100 }),
   apply: (state, input) => {
+    if (input.amount === 13) process.reallyExit(7);
     if (input.amount > state.balance) throw new Error("too little");
     const balance = state.balance - input.amount;
     return { state: { balance }, value: balance };
@@ -78,6 +80,24 @@ describe("four replicas over their sockets", () => {
       expect(certificate.votes.length).toBeGreaterThanOrEqual(3);
       expect(verifyCertificate(certificate, { adminKey: set.adminKey }, nodeVerifier())).toMatchObject({ ok: true });
     }
+  });
+
+  test("certify that a call ends the process of whoever executes it, and go on with those beside it", async () => {
+    const { set } = await form({ function: "fatal" });
+    const results = await Promise.all(["a", "leave", "b"].map((input) => set.call(input)));
+    const message = 'function "fatal" ended the process that executed it, each time';
+    const lost = { failure: { code: "POD_LOST", name: "LockstepError", message, terminal: true } };
+    expect(results.map(({ outcome }) => JSON.parse(outcome) as unknown)).toEqual([{ value: "a" }, lost, { value: "b" }]);
+    expect(returned(await set.call("c"))).toBe("c");
+    expect(set.heard.some(({ t }) => t === "evidence" || t === "client-evidence")).toBe(false);
+  });
+
+  test("keep the state when a call ends the process of whoever applies it", async () => {
+    const { set } = await form({ function: "bank" });
+    expect(returned(await pay(set, 10))).toBe(90);
+    const results = await Promise.all([pay(set, 13), pay(set, 20), pay(set, 13, "b")]);
+    expect(results.map(({ outcome }) => /"(POD_LOST)"|value/.exec(outcome)?.[1])).toEqual(["POD_LOST", undefined, "POD_LOST"]);
+    expect(returned(await pay(set, 1))).toBe(69);
   });
 
   test("take an input as large as any may be, whatever it takes to write it down", async () => {

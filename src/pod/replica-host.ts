@@ -322,7 +322,7 @@ export class ReplicaHost {
       key: this.#key,
       machine: this.#replica?.inspect(),
       connected: this.#peers?.connected ?? [],
-      cpuMs: { process: (user + system) / 1000, executor: executorMs, ...this.#meter.spent },
+      cpuMs: { process: (user + system) / 1000 + executorMs, executor: executorMs, ...this.#meter.spent },
       counts: { ...this.#meter.counts, executorRestarts: this.#executor?.restarts ?? 0 },
     };
     this.#port.send({ t: "replica-inspected", id, state: JSON.stringify(state) });

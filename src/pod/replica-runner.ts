@@ -1,11 +1,11 @@
 /**
- * Executes a replicated function's operations, in the thread that is theirs.
+ * Executes a replicated function's operations, in the process that is theirs.
  *
  * Owns: the state by key, the order of operations, which values they see, and that each has one outcome. Does not own: what the ordering makes
- * of outcomes, and operations that don't return (whoever started this thread ends it).
+ * of outcomes, and operations that don't return (whoever started this process ends it).
  *
  * Operations of a stateful function are applied one after the other. Those of a stateless one may overlap, as no result depends on another;
- * `serial` forbids it, so that it can be told which of them keeps the thread busy.
+ * `serial` forbids it, so that it can be told which of them keeps the process busy, or ends it.
  */
 import type { Operation } from "../consensus/messages.ts";
 import { LockstepError } from "../lib/errors.ts";
@@ -43,15 +43,16 @@ export type Task =
   /** What is not one of a stateful function's may overlap from here on. */
   | { t: "overlap" };
 
-/** A page's text is left out when an earlier report of this thread had it. */
+/** A page's text is left out when an earlier report of this process had it. */
 export type Report =
   | { t: "executed"; seq: number; outcomes: Json[] }
   | { t: "snapshotted" | "installed"; seq: number; pages: { digest: string; text?: string }[] }
   | { t: "lines"; id: string; lines: LogLine[] };
 
-/** What the runner tells of the operation that has the thread. */
+/** What the runner tells of the operation that has the process. */
 export interface Marker {
   begin(seq: number, position: number): void;
+  /** None has it; also when that is known. */
   end(): void;
 }
 
@@ -98,6 +99,8 @@ export class ReplicaRunner {
     this.#isRunning = true;
     while (this.#finish() || this.#begin()) {}
     this.#isRunning = false;
+    // One that is alone has the process until it has settled, and is what a death in between belongs to.
+    if (this.#most > 1 || this.#underWay === 0) this.#marker.end();
   }
 
   /** Starts the next operation that may execute now, if there is one. */
@@ -145,7 +148,6 @@ export class ReplicaRunner {
     if (decided !== undefined) return this.#settle(batch, position, decided[1]);
     const { maxLogBytes } = this.#options;
     const context = new OperationContext(operations[position] as Operation, time, seed, maxLogBytes);
-    const isAlone = this.#most === 1;
     this.#underWay++;
     this.#marker.begin(seq, position);
     const cancelTimer = { call: () => {} };
@@ -156,14 +158,12 @@ export class ReplicaRunner {
       this.#underWay--;
       cancelTimer.call();
       this.#settle(batch, position, outcomeOf(outcome));
-      if (isAlone) this.#marker.end();
       const lines = isKnown ? undefined : context.lines();
       if (lines !== undefined && lines.length > 0) this.#report({ t: "lines", id: context.operation.id, lines });
       this.#run();
     };
     context.fail = (error) => end(() => thrownOutcome(error));
     agreed.run(context, () => owner.run(context, () => this.#call(context, end)));
-    if (!isAlone) this.#marker.end();
     if (isOver) return;
     const timer = setTimeout(() => {
       end(() => thrownOutcome(timedOut(this.#function.name, this.#options.timeoutMs)));
