@@ -14,6 +14,8 @@ interface Theme {
   /** Of one liar at most. Default 3. */
   behaviours?: number;
   checkpointEvery: readonly number[];
+  /** How often a liar is the first leader. */
+  leads?: number;
   liars: number;
   keepsSnapshots: number;
   harms: (random: Random, field: Field) => Harm[];
@@ -78,11 +80,12 @@ interface Stage {
   activeMs: number;
 }
 
-const liarsOf = (random: Random, { tactics, behaviours: most = 3 }: Theme, { nodes, faults, activeMs }: Stage): Liar[] => {
+const liarsOf = (random: Random, { tactics, behaviours: most = 3, leads = 0 }: Theme, { nodes, faults, activeMs }: Stage): Liar[] => {
   const free = Array.from({ length: nodes }, (_, i) => i);
   return Array.from({ length: 1 + random.below(faults) }, () => {
     // The first leaders are the most interesting ones to lie.
-    const at = random.next() < 0.5 ? random.below(2) : random.below(free.length);
+    const isFirst = free[0] === 0 && random.next() < leads;
+    const at = isFirst ? 0 : random.next() < 0.5 ? random.below(2) : random.below(free.length);
     const [replica] = free.splice(at, 1) as [number];
     const behaviours = Array.from({ length: 1 + random.below(most) }, () => tactics[random.below(tactics.length)]!);
     return { replica, behaviours: [...new Set<Behaviour>(behaviours)], fromMs: random.next() < 0.6 ? 0 : random.below(activeMs) };
@@ -193,12 +196,36 @@ const VIEW_CHANGES: Theme = {
   harms: leaderHunt,
 };
 
+/** The first leader lies, in one way or two, and nothing else goes wrong. */
+const LEADERS: Theme = {
+  tactics: [...LEADING, "wrong-time", "one-favourite"],
+  behaviours: 2,
+  checkpointEvery: [4, 16],
+  liars: 1,
+  leads: 0.8,
+  keepsSnapshots: 0.5,
+  harms: (random, field) => (random.next() < 0.5 ? [] : anyHarms(random, field)),
+};
+
+/** State is fetched again and again, of liars too. */
+const TRANSFERS: Theme = {
+  tactics: ["corrupt-pages", "corrupt-pages", "false-proofs", "no-content", "wrong-checkpoints"],
+  behaviours: 1,
+  checkpointEvery: [2],
+  liars: 1,
+  keepsSnapshots: 0.2,
+  harms: absences,
+};
+
 const THEMES: readonly Theme[] = [
   { tactics: BEHAVIOURS, checkpointEvery: [2, 4, 8, 16], liars: 0.7, keepsSnapshots: 0.5, harms: anyHarms },
   { tactics: BEHAVIOURS, checkpointEvery: [2, 4, 8, 16], liars: 0.7, keepsSnapshots: 0.5, harms: anyHarms },
   VIEW_CHANGES,
   VIEW_CHANGES,
+  VIEW_CHANGES,
   { tactics: [...LEADING, "twin", "vote-for-all"], checkpointEvery: [4, 16], liars: 1, keepsSnapshots: 0.5, harms: anyHarms },
+  LEADERS,
   { tactics: [...STATE, "false-decisions", "no-content"], checkpointEvery: [2, 4], liars: 0.9, keepsSnapshots: 0.3, harms: absences },
+  TRANSFERS,
   { tactics: BEHAVIOURS, checkpointEvery: [4, 64], liars: 0.2, keepsSnapshots: 0.8, harms: leaderHunt },
 ];

@@ -6,6 +6,7 @@ import { play } from "./simulate.ts";
 
 export const FLAWS = [
   "quorumOf2f",
+  "commitsUnprepared",
   "noPreparedProof",
   "unsyncedLog",
   "noRevalidation",
@@ -13,6 +14,7 @@ export const FLAWS = [
   "uncheckedPages",
   "forgetfulViewChange",
   "uncheckedTime",
+  "endlessPatience",
 ] as const satisfies readonly Flaw[];
 
 export interface Caught {

@@ -43,6 +43,8 @@ export interface Limits {
 export type Flaw =
   /** Quorums have 2f members. */
   | "quorumOf2f"
+  /** A replica sends its commit for whatever it has accepted, without 2f prepares beside it. */
+  | "commitsUnprepared"
   /** A new view believes each claim of having prepared, vouched for by nobody (condition A2 left out). */
   | "noPreparedProof"
   /** Nothing is persisted. */
@@ -56,7 +58,9 @@ export type Flaw =
   /** A view change leaves out what has prepared. */
   | "forgetfulViewChange"
   /** The leader's time is taken as it is. */
-  | "uncheckedTime";
+  | "uncheckedTime"
+  /** As long as f + 1 say that they have gone on, patience is renewed. */
+  | "endlessPatience";
 
 export interface ReplicaOptions {
   /** Of the epoch in which the replica begins. */

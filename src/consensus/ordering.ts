@@ -219,15 +219,23 @@ const noticeEquivocation = (core: Core, slot: Slot): void => {
 /** Prepared, and committed, as soon as there are enough of one view (TOCS 2002, §4.3). */
 export const advanceSlot = (core: Core, slot: Slot): void => {
   const { proposal } = slot;
-  if (proposal?.accepted === true && core.takesPart && slot.prepared?.view !== core.view && isPrepared(core, slot, proposal.digest)) {
+  if (proposal?.accepted === true && core.takesPart && slot.prepared?.view !== core.view) {
     const { epoch, view } = core;
     const { digest } = proposal;
-    slot.prepared = { digest, view };
-    core.persist({ t: "prepared", epoch, view, seq: slot.seq, digest });
-    slot.commits[core.index] = { view, digest };
-    core.broadcast({ t: "commit", view, seq: slot.seq, digest });
+    if (isPrepared(core, slot, digest)) {
+      slot.prepared = { digest, view };
+      core.persist({ t: "prepared", epoch, view, seq: slot.seq, digest });
+      voteCommit(core, slot, digest);
+    } else if (core.flaws.commitsUnprepared === true) voteCommit(core, slot, digest);
   }
   if (slot.committed === undefined) lookForCommit(core, slot);
+};
+
+const voteCommit = (core: Core, { seq, commits }: Slot, digest: Digest): void => {
+  const { index, view } = core;
+  if (commits[index]?.view === view) return;
+  commits[index] = { view, digest };
+  core.broadcast({ t: "commit", view, seq, digest });
 };
 
 /** The pre-prepare and 2f prepares of backups; the leader has none to send. */

@@ -106,7 +106,7 @@ export const takeProgressTimer = (core: Core): void => {
  */
 const mayBeBehind = (core: Core): boolean => {
   if (core.transfer !== undefined) return true;
-  if (core.pace.renewals >= MOST_RENEWALS) return false;
+  if (core.pace.renewals >= MOST_RENEWALS && core.flaws.endlessPatience !== true) return false;
   if (core.ahead !== undefined) return true;
   const gone = core.others.filter((other) => {
     const status = core.statuses[other];

@@ -31,6 +31,23 @@ export const leaderTactics = {
     };
   },
 
+  /** Goes on with one backup only. Some get no proposals, and all others commits and decisions that nobody has made; its status says that all is well. */
+  "one-favourite": (stage: Stage): Tactic => {
+    const backups = others(stage);
+    const favourite = backups[stage.random.below(backups.length)]!;
+    const ignored = new Set(backups.filter((to) => to !== favourite).slice(0, (stage.nodes - 1) / 3));
+    const lie = randomDigest(stage);
+    return {
+      outgoing: (to, message) => {
+        if (to === favourite) return [message];
+        if (message.t === "pre-prepare") return ignored.has(to) ? [] : [message];
+        if (message.t === "commit") return [{ ...message, digest: lie }];
+        if (message.t === "decided") return [{ ...message, slots: message.slots.map(({ seq }) => ({ seq, digest: lie })) }];
+        return [message];
+      },
+    };
+  },
+
   /** Proposes nothing; otherwise it is alive. */
   "silent-leader": (): Tactic => ({ outgoing: (_, message) => (message.t === "pre-prepare" || message.t === "new-view" ? [] : [message]) }),
 
@@ -53,11 +70,11 @@ export const leaderTactics = {
 
   /** Times that run away or back, and seeds of its own choice. */
   "wrong-time": (stage: Stage): Tactic => {
-    const kind = stage.random.below(6);
+    const kind = stage.random.below(5);
     return proposing(stage, (seq, batch) => {
       if (chance(stage, 0.4)) return batch;
       const { time, requests } = batch;
-      const to = [time + 10_000_000, time - 10_000_000, time + 20_000, Number.NaN, 0.5, time][kind]!;
+      const to = [time + 10_000_000, time - 10_000_000, time + 20_000, stage.random.next() < 0.5 ? Number.NaN : 0.5, time][kind]!;
       const seed = to === time ? randomDigest(stage) : stage.crypto.hash(seedText(stage.set, seq, to, requests));
       return { time: to, seed, requests };
     });
