@@ -31,6 +31,7 @@ class World {
     send: (index, request) => index === 0 && this.requests.push(request),
     answer: (answer) => this.answers.push(answer),
     accuse: () => {},
+    agreed: () => {},
     maxLogBytes: 65_536,
   });
 

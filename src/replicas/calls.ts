@@ -8,7 +8,7 @@
  * G2  A call is submitted under the same name until its outcome is durable in the journal; only then the replicas may forget it.
  */
 
-import { certificateText } from "../consensus/certificate.ts";
+import { type Certificate, certificateText } from "../consensus/certificate.ts";
 import { type ClientEffect, type ClientEvidence, type ClientTimer, ReplicaClient } from "../consensus/client-machine.ts";
 import type { Crypto, PublicKey } from "../consensus/crypto.ts";
 import type { CertifiedMembership, ReplicaIndex } from "../consensus/membership.ts";
@@ -37,6 +37,8 @@ export interface CallParts {
   send(index: ReplicaIndex, request: Request): void;
   answer(answer: CertifiedAnswer): void;
   accuse(evidence: ClientEvidence): void;
+  /** Told of each certificate: whoever has voted in it is right. */
+  agreed(certificate: Certificate): void;
   /** What a correct replica tells of one call's log at the most. */
   maxLogBytes: number;
 }
@@ -148,6 +150,7 @@ export class SetCalls {
           for (const index of effect.to) this.#parts.send(index, effect.request);
           break;
         case "certified":
+          this.#parts.agreed(effect.certificate);
           this.#answer(effect.operation, { ...outcomeOf(effect.outcome), certificate: certificateText(effect.certificate) });
           break;
         case "diverged":

@@ -238,6 +238,74 @@ describe("a replica set", () => {
     },
   );
 
+  describe("whose replicas differ in their first results after they have begun anew", () => {
+    const ofResult = { t: "accuse", index: 1, accusation: "lie", detail: "another result" } as const;
+    /** The replica in seat 1 is replaced, and the next one is in office. */
+    const replace = (set: Harness, input: SetInput): void => {
+      const { epoch } = set.machine.membership!;
+      set.step(input);
+      set.ready(1);
+      for (const index of [0, 2]) set.step({ t: "epoch", pod: set.podOf(index), epoch: epoch + 1 });
+      expect(set.machine).toMatchObject({ phase: "serving", serving: 4 });
+    };
+    const crash = (set: Harness): SetInput => ({ t: "gone", pod: set.podOf(1), detail: "killed" });
+
+    it("lets all begin anew together, gives up nobody for a result any more, and says so", () => {
+      const set = new Harness().found();
+      replace(set, crash(set));
+      replace(set, { ...ofResult, isFirstResult: true });
+      expect(set.find("doubted")).toHaveLength(0);
+      set.effects.length = 0;
+      set.step({ ...ofResult, isFirstResult: true });
+      expect(set.types().filter((t) => t !== "end")).toEqual(["fault", "doubted", "closed", ...Array(4).fill("acquire")]);
+      expect(set.find("acquire").every(({ fresh }) => fresh)).toBe(true);
+      set.ready(0, 1, 2, 3);
+      expect(set.machine).toMatchObject({ phase: "serving", serving: 4 });
+      for (const isFirstResult of [true, false]) expect(set.step({ ...ofResult, isFirstResult })).toEqual([]);
+      // Who lies otherwise is given up, as is one that crashes: all others with it.
+      set.effects.length = 0;
+      set.step(crash(set));
+      expect(set.find("acquire")).toHaveLength(4);
+    });
+
+    it("suspects them as before when one in between agrees, or has agreed before", () => {
+      const set = new Harness().found();
+      for (let i = 0; i < 4; i++) {
+        replace(set, crash(set));
+        set.step({ ...ofResult, isFirstResult: true });
+        set.ready(1);
+        for (const index of [0, 2]) set.step({ t: "epoch", pod: set.podOf(index), epoch: set.machine.next!.epoch });
+        set.step({ t: "agreed", index: 1 });
+        replace(set, { ...ofResult, isFirstResult: false });
+        set.step({ t: "agreed", index: 1 });
+      }
+      expect(set.find("doubted")).toEqual([]);
+    });
+
+    it("does not take those who have founded it for such", () => {
+      const set = new Harness().found();
+      for (const index of [0, 1, 2, 3]) {
+        expect(set.step({ ...ofResult, index, isFirstResult: true }).map(({ t }) => t)).not.toContain("doubted");
+        set.step({ t: "release" });
+        set.found();
+      }
+    });
+
+    it("keeps state, and so its members, and gives up nobody for a result any more", () => {
+      const set = new Harness(new ReplicaSetMachine(spec(true))).found();
+      replace(set, { ...ofResult, isFirstResult: false });
+      for (let i = 0; i < 3; i++) {
+        expect(set.find("doubted")).toHaveLength(0);
+        replace(set, { ...ofResult, isFirstResult: true });
+      }
+      expect(set.find("doubted")).toHaveLength(1);
+      expect(set.find("closed")).toHaveLength(0);
+      expect(set.step({ ...ofResult, isFirstResult: true })).toEqual([]);
+      set.step({ t: "agreed", index: 1 });
+      expect(set.step({ ...ofResult, isFirstResult: false }).map(({ t }) => t)).toContain("end");
+    });
+  });
+
   it("doesn't end a silent replica when that would cost the quorum", () => {
     const set = new Harness().found();
     set.step({ t: "gone", pod: set.podOf(0), detail: "killed" });

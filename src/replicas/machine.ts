@@ -13,9 +13,12 @@
  * R2  One change of the membership is under way at a time, and it replaces at most one seat.
  * R3  A set that keeps state is founded once: as long as a quorum of its keys can come back, it waits for them.
  * R4  The version changes with the epoch only, so that one code executes an epoch, at each replica. A set without state has one version.
+ * R5  Where those who begin anew differ in their first results, one after the other, nobody is given up for a result any more; without state
+ *     on disk all begin anew together then, whenever one has to.
  */
 import type { PublicKey } from "../consensus/crypto.ts";
 import { leaderOf, type Membership, quorumOf, type ReplicaIndex, replicasOf, weakOf } from "../consensus/membership.ts";
+import { Newcomers } from "./newcomers.ts";
 
 /** What a set is for. */
 export interface SetSpec {
@@ -44,6 +47,8 @@ export interface Seat {
   mustBeNew: boolean;
   /** A fault of it has been told, and it does not work again yet. */
   isFaulty: boolean;
+  /** It has begun when the others had executed calls before. */
+  isNewcomer: boolean;
 }
 
 export type SetPhase = "down" | "forming" | "serving";
@@ -58,8 +63,13 @@ export type SetInput =
   /** The pod has made or found its key, and listens. */
   | { t: "ready"; pod: string; key: PublicKey; address: string }
   | { t: "gone"; pod: string; detail: string }
-  /** A quorum's word, a proof, or this control plane's own eyes say so. `recovery` accuses of nothing. */
-  | { t: "accuse"; index: ReplicaIndex; accusation: Accusation; detail: string; isDoubtful?: boolean }
+  /**
+   * A quorum's word, a proof, or this control plane's own eyes say so. `recovery` accuses of nothing. `isFirstResult`, of a lie about a
+   * result: whether the replica has agreed with none before.
+   */
+  | { t: "accuse"; index: ReplicaIndex; accusation: Accusation; detail: string; isDoubtful?: boolean; isFirstResult?: boolean }
+  /** The replica has come to a result that was certified, for the first time since it sits there. */
+  | { t: "agreed"; index: ReplicaIndex }
   /** The replica says that this epoch has begun for it. */
   | { t: "epoch"; pod: string; epoch: number }
   | { t: "view"; pod: string; view: number }
@@ -89,8 +99,14 @@ export type SetEffect =
   /** `isLeader`: a fault of type II, otherwise III. */
   | { t: "fault"; index: ReplicaIndex; pod: string; what: Accusation | "crash"; isLeader: boolean; detail: string }
   | { t: "repaired"; index: ReplicaIndex; pod: string; did: string }
+  /** Those who begin anew differ (R5). */
+  | { t: "doubted" }
   /** The set serves no longer: calls wait until it is open again. */
   | { t: "closed"; reason: string };
+
+/** Those who differ in their first result, in a row, before the function is doubted and not them. */
+const MOST_DIFFERING = 2;
+const MOST_DIFFERING_WITH_STATE = 3;
 
 export class ReplicaSetMachine {
   readonly spec: SetSpec;
@@ -107,11 +123,13 @@ export class ReplicaSetMachine {
   #foundedIn = 1;
   readonly #views = new Map<string, number>();
   readonly #told = new Map<ReplicaIndex, number>();
+  readonly #newcomers: Newcomers;
 
   /** @param membership the last one of an earlier life @param next one that was being ordered then */
   constructor(spec: SetSpec, membership?: Membership, next?: Membership) {
     this.spec = spec;
     this.#version = spec.version;
+    this.#newcomers = new Newcomers(spec.durable ? MOST_DIFFERING_WITH_STATE : MOST_DIFFERING);
     this.membership = membership;
     this.next = spec.durable ? next : undefined;
     this.#lastEpoch = Math.max(membership?.epoch ?? 0, next?.epoch ?? 0);
@@ -135,6 +153,9 @@ export class ReplicaSetMachine {
         break;
       case "accuse":
         this.#accuse(this.seats[input.index], input, effects);
+        break;
+      case "agreed":
+        if (this.seats[input.index]?.isNewcomer) this.#newcomers.agreed();
         break;
       case "epoch":
         this.#epoch(input.pod, input.epoch, effects);
@@ -269,10 +290,15 @@ export class ReplicaSetMachine {
   #join(seat: Seat, effects: SetEffect[]): void {
     const membership = this.membership!;
     if (membership.replicas[seat.index] !== seat.key) return this.#changeNext(effects);
-    this.#serve(seat, membership, effects);
+    this.#admit(seat, membership, effects);
     effects.push({ t: "announce", membership });
     // Its epoch may begin before this one is told that it has.
     if (this.next !== undefined) effects.push({ t: "announce", membership: this.next });
+  }
+
+  #admit(seat: Seat, membership: Membership, effects: SetEffect[]): void {
+    seat.isNewcomer = true;
+    this.#serve(seat, membership, effects);
   }
 
   /** Has the next seat's new key ordered in, or the next version, if no other change is under way (R2). */
@@ -298,7 +324,7 @@ export class ReplicaSetMachine {
     this.next = undefined;
     effects.push({ t: "changed", membership });
     for (const each of this.seats) {
-      if (each.state === "ready" && each.key === membership.replicas[each.index]) this.#serve(each, membership, effects);
+      if (each.state === "ready" && each.key === membership.replicas[each.index]) this.#admit(each, membership, effects);
     }
     effects.push({ t: "announce", membership });
     this.#changeNext(effects);
@@ -326,11 +352,17 @@ export class ReplicaSetMachine {
     this.#refill(seat, effects);
   }
 
-  #accuse(seat: Seat | undefined, { accusation, detail, isDoubtful }: SetInput & { t: "accuse" }, effects: SetEffect[]): void {
+  #accuse(
+    seat: Seat | undefined,
+    { accusation, detail, isDoubtful, isFirstResult }: SetInput & { t: "accuse" },
+    effects: SetEffect[],
+  ): void {
     if (seat?.state !== "serving" || this.phase !== "serving") return;
     // One that only may be faulty must not cost the quorum; one that has lied is no part of it.
     const isProven = isDoubtful !== true && (accusation === "lie" || accusation === "equivocation");
     if (!isProven && this.serving <= quorumOf(this.spec.faults)) return;
+    if (isFirstResult !== undefined && this.#newcomers.areDoubted) return;
+    if (isFirstResult === true && seat.isNewcomer) this.#newcomers.differed();
     const pod = seat.pod!;
     if (accusation !== "recovery") this.#tell(seat, pod, accusation, detail, effects);
     this.#empty(seat);
@@ -338,6 +370,7 @@ export class ReplicaSetMachine {
     // disk lost meanwhile, too few would be left that know anything (R3).
     seat.mustBeNew = isProven || !this.spec.durable;
     effects.push({ t: "end", pod });
+    if (isFirstResult !== undefined && this.#newcomers.areDoubted) effects.push({ t: "doubted" });
     this.#refill(seat, effects);
   }
 
@@ -354,13 +387,15 @@ export class ReplicaSetMachine {
 
   #refill(seat: Seat, effects: SetEffect[]): void {
     // One that keeps state waits for its replicas' return: what they know is nowhere else (R3).
-    if (this.phase === "serving" && !this.hasQuorum && !this.spec.durable) this.#dissolve(effects);
+    const isDissolved = this.phase === "serving" && !this.spec.durable && (!this.hasQuorum || this.#newcomers.areDoubted);
+    if (isDissolved) this.#dissolve(effects);
     if (this.phase !== "down" && seat.state === "empty") effects.push({ t: "acquire", index: seat.index, fresh: seat.mustBeNew });
   }
 
-  /** Too few are left to order anything, be it a change of the members. Nothing is kept that would be lost: new keys found it anew. */
+  /** Too few are left to order anything, be it a change of the members, or who begins anew differs (R5). Nothing that is kept would be lost. */
   #dissolve(effects: SetEffect[]): void {
-    effects.push({ t: "closed", reason: `${this.#strength()} replicas work; ${quorumOf(this.spec.faults)} are needed` });
+    const needed = this.hasQuorum ? "all begin anew together" : `${quorumOf(this.spec.faults)} are needed`;
+    effects.push({ t: "closed", reason: `${this.#strength()} replicas work; ${needed}` });
     this.phase = "forming";
     this.next = undefined;
     for (const seat of this.seats) {
@@ -392,6 +427,7 @@ const emptySeat = (index: ReplicaIndex): Seat => ({
   address: "",
   mustBeNew: false,
   isFaulty: false,
+  isNewcomer: false,
 });
 
 const vacate = (seat: Seat): void => {
@@ -399,4 +435,5 @@ const vacate = (seat: Seat): void => {
   seat.pod = undefined;
   seat.key = undefined;
   seat.address = "";
+  seat.isNewcomer = false;
 };

@@ -310,6 +310,7 @@ export class ReplicaSets implements PodSource {
         const seat = { set: spec.set, replica: index, pod, function: spec.function };
         admin.replicaFault({ ...seat, isLeader, what, detail, calls: underWay, detectionMs: 0 });
       },
+      doubted: (set) => tell(set, set.machine.hasQuorum ? "serving" : "waiting", doubtOf(set.spec.function)),
       repaired: ({ spec }, { index, did }) => admin.replicaRepaired(spec.set, index, did),
       closed: (set, reason) => {
         if (set.machine.phase !== "serving") this.#sets.get(set.spec.set)?.tenants.closed();
@@ -349,6 +350,9 @@ export class ReplicaSets implements PodSource {
 }
 
 const NO_CALLS: PodExit = { reason: "deleted", memory: false, detail: "no calls", output: "" };
+
+const doubtOf = (fn: string): string =>
+  `replicas of "${fn}" that have begun anew differ from the others at once: what it keeps in its module is not agreed on, and must not change results`;
 
 const misfit = (fn: string, field: string, before: unknown, now: unknown): LockstepError =>
   new LockstepError(

@@ -66,6 +66,7 @@ class World {
         changed: () => this.told.push("changed"),
         fault: (_, { index, what }) => this.told.push(`${what} ${index}`),
         repaired: () => this.told.push("repaired"),
+        doubted: () => this.told.push("doubted"),
         closed: (_, reason) => this.told.push(reason),
         ended: () => this.told.push("ended"),
       },
@@ -168,21 +169,29 @@ class World {
     }
   }
 
-  /** The replicas in the seats 0 to 2 vote for it. */
-  certify(id: string, input: string): void {
-    const membership = this.set.machine.membership as Membership;
+  /** The replicas in the seats 0 to 2 vote for it; that in seat 3 does if there is an outcome of it. */
+  certify(id: string, input: string, last?: string, voters = [0, 1, 2]): void {
     const seq = ++this.#sequence;
-    const outcome = '{"value":1}';
+    for (const replica of voters) this.#vote(replica, seq, id, input, '{"value":1}');
+    if (last !== undefined) this.#vote(3, seq, id, input, last);
+    this.clock.turns();
+  }
+
+  #vote(replica: number, seq: number, id: string, input: string, outcome: string): void {
+    const membership = this.set.machine.membership as Membership;
     const hashes = { inputHash: hashText(inputText(input)), resultHash: hashText(outcomeText(outcome)) };
     const statement = { operation: id, version: "1", key: "", ...hashes, sequence: seq, position: 0 };
     const root = hashText(leafText(SPEC.set, statement));
     const { epoch } = membership;
-    for (const replica of [0, 1, 2]) {
-      const signature = signAs(membership.replicas[replica]!, voteText(SPEC.set, epoch, 0, seq, root));
-      const results = [{ id, position: 0, path: [], key: "", ...hashes, outcome }];
-      this.say(this.podAt(replica), { t: "votes", reply: { replica, epoch, view: 0, seq, version: "1", root, signature, results } });
-    }
-    this.clock.turns();
+    const signature = signAs(membership.replicas[replica]!, voteText(SPEC.set, epoch, 0, seq, root));
+    const results = [{ id, position: 0, path: [], key: "", ...hashes, outcome }];
+    this.say(this.podAt(replica), { t: "votes", reply: { replica, epoch, view: 0, seq, version: "1", root, signature, results } });
+  }
+
+  /** Those who stay say that the next epoch has begun. */
+  begin(epoch: number): void {
+    for (const index of [0, 1]) this.say(this.podAt(index), { t: "replica-notice", notice: { t: "epoch", epoch, version: "1" } });
+    this.run();
   }
 
   /** Founds the set and opens its session. */
@@ -301,6 +310,32 @@ describe("a replica set", () => {
     }
     world.run();
     expect(world.isConnected).toBe(true);
+  });
+
+  test("begins anew as a whole when one replica after the other differs in its first result, and gives up nobody for a result then", () => {
+    const world = new World(undefined, { ...SPEC, durable: false }).open();
+    world.invoke(1);
+    world.certify("run-1/1/1", "1", undefined, [3, 0, 1]);
+    world.end(world.podAt(3), "killed");
+    world.run().begin(2);
+    for (const lease of [2, 3]) {
+      world.invoke(lease);
+      world.certify(`run-1/${lease}/1`, "1", '{"value":0}');
+      world.run();
+      if (lease === 2) world.begin(3);
+    }
+    expect(world.told.filter((each) => /lie|doubted|together/.test(each))).toEqual([
+      "lie 3",
+      "lie 3",
+      "doubted",
+      "3 of 4 replicas work; all begin anew together",
+    ]);
+    expect(world.set.machine.membership?.epoch).toBe(4);
+    world.certify(sessionId({ client: "client", session: 1 }), "");
+    world.invoke(4);
+    world.certify("run-1/4/1", "1", '{"value":0}');
+    expect(world.told.filter((each) => each === "lie 3")).toHaveLength(2);
+    expect(world.answers).toHaveLength(4);
   });
 
   test("ends when the calls that it was made for are gone before it is there", () => {

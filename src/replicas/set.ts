@@ -6,6 +6,8 @@
  */
 import { stateKeyOf } from "../application/state-key.ts";
 import type { PodExit } from "../cluster/port.ts";
+import type { Certificate } from "../consensus/certificate.ts";
+import type { ClientEvidence } from "../consensus/client-machine.ts";
 import type { Crypto, PublicKey } from "../consensus/crypto.ts";
 import type { Evidence, Notice } from "../consensus/effects.ts";
 import type { CertifiedMembership, Membership, ReplicaIndex } from "../consensus/membership.ts";
@@ -71,6 +73,8 @@ export interface SetListener {
   changed(set: ReplicaSet): void;
   fault(set: ReplicaSet, effect: SetEffect & { t: "fault" }): void;
   repaired(set: ReplicaSet, effect: SetEffect & { t: "repaired" }): void;
+  /** Replicas that begin anew differ in their first results, one after the other: the function remembers something by itself. */
+  doubted(set: ReplicaSet): void;
   closed(set: ReplicaSet, reason: string): void;
   ended(set: ReplicaSet): void;
 }
@@ -92,6 +96,8 @@ export class ReplicaSet {
   readonly #suspicions: Suspicions;
   readonly #seats = new Map<string, SeatTenant>();
   readonly #generations: number[];
+  /** By seat: whether its replica has come to a certified result. */
+  readonly #hasAgreed: boolean[] = [];
   readonly #timers: Timers<"acquire" | "idle" | "recovery">;
   /** Replicas in a row that ended before they worked. */
   #failures = 0;
@@ -126,8 +132,8 @@ export class ReplicaSet {
       send: (index, request) => this.#request(index, { t: "request", request }),
       answer: (answer) => tenant.certified(this.pod, answer),
       maxLogBytes: options.maxLogBytes,
-      accuse: ({ about, kind, detail }) =>
-        this.#step({ t: "accuse", index: about, accusation: kind === "silent" ? "silence" : "lie", detail }),
+      accuse: (evidence) => this.#accuse(evidence),
+      agreed: (certificate) => this.#agreed(certificate),
     });
   }
 
@@ -213,6 +219,7 @@ export class ReplicaSet {
       case "changed":
         return this.#changed(effect.membership);
       case "replicate":
+        this.#hasAgreed[effect.index] = false;
         return this.#afterCommit(() => this.#replicate(effect));
       case "announce":
         return this.#afterCommit(() => this.#announce(effect.membership));
@@ -225,6 +232,8 @@ export class ReplicaSet {
         return this.#parts.told.fault(this, effect);
       case "repaired":
         return this.#parts.told.repaired(this, effect);
+      case "doubted":
+        return this.#parts.told.doubted(this);
       case "closed":
         return this.#close(effect.reason);
     }
@@ -433,6 +442,22 @@ export class ReplicaSet {
     if (notice.t === "view") this.#step({ t: "view", pod: pod.id, view: notice.view });
     else if (notice.t === "epoch") this.#step({ t: "epoch", pod: pod.id, epoch: notice.epoch });
     else if (notice.t === "transferred") this.#works(seat, pod);
+  }
+
+  /** What the client has seen by itself. */
+  #accuse({ about: index, kind, detail }: ClientEvidence): void {
+    if (kind === "silent") return this.#step({ t: "accuse", index, accusation: "silence", detail });
+    const ofResult = kind === "wrong-vote" ? { isFirstResult: this.#hasAgreed[index] !== true } : {};
+    this.#step({ t: "accuse", index, accusation: "lie", detail, ...ofResult });
+  }
+
+  #agreed({ votes, membership: { membership } }: Certificate): void {
+    for (const { replica } of votes) {
+      // Of the one that sits there now, and not of the one before it.
+      if (this.#hasAgreed[replica] === true || membership.replicas[replica] !== this.machine.seats[replica]?.key) continue;
+      this.#hasAgreed[replica] = true;
+      this.#step({ t: "agreed", index: replica });
+    }
   }
 
   #evidence(from: ReplicaIndex, evidence: Evidence): void {
