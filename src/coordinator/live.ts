@@ -3,6 +3,7 @@ import type { Failure } from "../lib/errors.ts";
 import type { JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
 import type { Entry } from "../queue/machine.ts";
 import type { Driver } from "./direct.ts";
+import type { RunInput } from "./machine.ts";
 import { type PendingCall, type RunState, statusOf, suspensionOf } from "./run-state.ts";
 
 /** A run in memory: its machine's state, and what the service keeps beside it. */
@@ -31,6 +32,9 @@ export interface Live {
   stored: { status: RunStatus; live: boolean };
   touchedAt: number;
 }
+
+/** Brings an input to the machine of a run, and carries out what follows. */
+export type Feed = (live: Live, input: RunInput) => void;
 
 export const createLive = (head: AcceptedRun, state: RunState, driver: Driver | undefined, now: number): Live => ({
   head,

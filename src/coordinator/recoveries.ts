@@ -35,7 +35,7 @@ export const recoveryHead = (
 };
 
 /** The journal of the run that failed, up to the failure that this recovery is for: what followed must not change what it sees. */
-export const aboutOf = async (journal: Journal, head: AcceptedRun): Promise<JournalRecord[] | undefined> => {
+export const aboutOf = async (journal: Pick<Journal, "records">, head: AcceptedRun): Promise<JournalRecord[] | undefined> => {
   if (head.kind !== "recovery" || head.parent === undefined) return undefined;
   const records = await journal.records(head.parent);
   const at = records.findIndex((record) => record.t === "recover" && record.recovery === head.id);

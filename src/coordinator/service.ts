@@ -170,7 +170,7 @@ export class RunService implements HostEvents {
       if (!isSuspended(live)) throw new LockstepError("RUN_NOT_SUSPENDED", `run ${id} is ${statusOfLive(live)}`);
       this.#feeder.feed(live, { t: "resume" });
       absolve(live);
-      this.#feeder.rehost(live);
+      this.#feeder.hosting.rehost(live);
     });
   }
 
@@ -186,7 +186,7 @@ export class RunService implements HostEvents {
       }
       this.#feeder.feed(live, { t: "resolve", resolution, by });
       absolve(live);
-      this.#feeder.rehost(live);
+      this.#feeder.hosting.rehost(live);
     });
   }
 
@@ -233,7 +233,7 @@ export class RunService implements HostEvents {
 
   /** A value of the state store has become stale. */
   toldStale(space: Space, key: string, stale: Staleness): void {
-    this.#feeder.toldStale(space, key, stale);
+    this.#feeder.operations.toldStale(space, key, stale);
   }
 
   /** How a run in memory stands; `undefined` when it isn't there. */
@@ -272,7 +272,7 @@ export class RunService implements HostEvents {
     const settlement = invocations.settle(entry, outcome);
     if (settlement.t === "conflict") {
       if (outcome.lines.length > 0) this.#parts.turn.log({ run: entry.run, seq, attempt, function: fn, lines: outcome.lines });
-      return this.#feeder.repeat(live, call);
+      return this.#feeder.calls.repeat(live, call);
     }
     live.conflicts?.delete(seq);
     const { value, metrics, certificate } = outcome;
@@ -287,7 +287,7 @@ export class RunService implements HostEvents {
       const { failure } = settlement;
       monitor.observe(entry, { ...outcome, failure });
       this.counters.callsFailed++;
-      this.#feeder.fail(live, entry, failure, measured);
+      this.#feeder.calls.fail(live, entry, failure, measured);
     }
   }
 
@@ -318,7 +318,7 @@ export class RunService implements HostEvents {
     if (live === undefined) return;
     absolve(live);
     for (const command of commands) {
-      if (command.t === "stepping") this.#feeder.permit(live, command.seq);
+      if (command.t === "stepping") this.#feeder.hosting.permit(live, command.seq);
       else if (command.t === "step") live.steps.delete(command.seq);
     }
     const { monitor } = this.#parts;
@@ -337,7 +337,7 @@ export class RunService implements HostEvents {
   diverged(id: RunId, failure: Failure): void {
     const live = this.#memory.get(id);
     if (live === undefined) return;
-    this.#feeder.unhost(live);
+    this.#feeder.hosting.unhost(live);
     this.#feeder.feed(live, { t: "halt", failure });
   }
 
@@ -358,7 +358,7 @@ export class RunService implements HostEvents {
       // One death may be anybody's bad luck. From the second on its company is halved, until the culprit is alone.
       if (live.hostLosses > 1) live.company = Math.max(1, Math.floor(runs.length / 2));
       const failure = lostHostFailure(live, exit, culprit);
-      if (failure === undefined) this.#feeder.host(live);
+      if (failure === undefined) this.#feeder.hosting.host(live);
       else this.#feeder.feed(live, { t: "halt", failure });
     }
   }
@@ -390,14 +390,14 @@ export class RunService implements HostEvents {
     if (this.#parts.clock.now() - live.touchedAt < SETTLED_MS || live.touchedAt >= this.#parts.turn.settledAt) return false;
     let repaired = false;
     for (const pending of state.pending.values()) {
-      if (pending.t === "call" && isQueued(pending) && !live.entries.has(pending.seq)) this.#feeder.enqueue(live, pending);
-      else if (pending.t === "state" && !live.operations?.has(pending.seq)) this.#feeder.operate(live, pending.seq, pending.op);
+      if (pending.t === "call" && isQueued(pending) && !live.entries.has(pending.seq)) this.#feeder.calls.enqueue(live, pending);
+      else if (pending.t === "state" && !live.operations?.has(pending.seq)) this.#feeder.operations.execute(live, pending.seq, pending.op);
       else continue;
       repaired = true;
     }
     if (live.driver !== undefined || isSuspended(live) || hasEnded(state)) return repaired;
     if (live.hosting === "none" || (live.hosting === "hosted" && !this.#hosts.isHosted(live.head.id))) {
-      this.#feeder.host(live);
+      this.#feeder.hosting.host(live);
       return true;
     }
     if (this.#isSilent(live)) return this.#rehost(live);
@@ -416,10 +416,10 @@ export class RunService implements HostEvents {
   }
 
   #rehost(live: Live): boolean {
-    this.#feeder.unhost(live);
+    this.#feeder.hosting.unhost(live);
     live.touchedAt = this.#parts.clock.now();
     if (++live.soloLosses < MAX_SOLO_LOSSES) {
-      this.#feeder.host(live);
+      this.#feeder.hosting.host(live);
       return true;
     }
     const message = `coordinator "${live.head.name}" waits for something that is not durable: it may await only what its ctx returns`;
@@ -480,7 +480,7 @@ export class RunService implements HostEvents {
       // Something may have happened to it while its eviction was on its way to the disk.
       if (live.stored.live || live.state.finished !== undefined) return;
       durable();
-      if (live.driver === undefined) this.#feeder.unhost(live);
+      if (live.driver === undefined) this.#feeder.hosting.unhost(live);
     });
   }
 
