@@ -139,6 +139,7 @@ const take = (message: ToPod): void => {
     case "replica-prepare":
     case "replicate":
     case "membership":
+    case "replica-code":
     case "request":
     case "replica-inspect":
     case "misbehave":

@@ -92,6 +92,8 @@ export class ReplicaHost {
         return this.#replicate(message);
       case "membership":
         return this.#soon(() => this.#prepareFor(message));
+      case "replica-code":
+        return this.#soon(() => this.#learn(message.version, message.code));
       case "request":
         return this.#soon(() => this.#step({ t: "request", request: message.request }));
       case "misbehave":
@@ -189,8 +191,12 @@ export class ReplicaHost {
 
   #prepareFor({ next: { membership }, peers, code }: ToReplica & { t: "membership" }): void {
     this.#peers.add(membership, peers);
-    const isWaitedFor = membership.version === this.#version && !this.#codes.has(membership.version);
-    this.#codes.set(membership.version, code);
+    this.#learn(membership.version, code);
+  }
+
+  #learn(version: string, code: ReplicaCode): void {
+    const isWaitedFor = version === this.#version && !this.#codes.has(version);
+    this.#codes.set(version, code);
     if (isWaitedFor) this.#executor?.use(code);
   }
 
@@ -198,7 +204,10 @@ export class ReplicaHost {
   #goOnWith(version: string): void {
     if (version === this.#version) return;
     this.#version = version;
-    this.#executor?.use(this.#codes.get(version));
+    const code = this.#codes.get(version);
+    this.#executor?.use(code);
+    // After a return from the log it may be one that the others have left behind, and that nobody announces any more.
+    if (code === undefined) this.#port.send({ t: "replica-lacks", version });
   }
 
   /** Of this replica's own clock, which whoever sets it may turn back. */

@@ -201,4 +201,21 @@ describe("a deployment under a stateful function", () => {
     expect(returned(certified)).toBe(3_014);
     expect(certified.certificate.votes.map(({ replica }) => replica)).toEqual([0, 1, 2]);
   });
+
+  test("is caught up with by a replica that comes back in the midst of the epoch before: it asks for that one's code", async () => {
+    const directories = [0, 1, 2, 3].map((index) => join(directory, `midst-${index}`));
+    const { set, seats } = await form({ directories, limits: { checkpointEvery: 8 } });
+    await deploy(set, "2");
+    for (let i = 1; i <= 20; i++) expect(returned(await pay(set, 1))).toBe(i * 1_001);
+    await (seats[2] as TestSeat).host.stop();
+    await deploy(set, "1");
+    expect(returned(await pay(set, 7))).toBe(20_027);
+    await set.prepare(2, seat());
+    await set.begin(2);
+    await (seats[1] as TestSeat).host.stop();
+    // A quorum needs the one that was away.
+    const certified = await pay(set, 1);
+    expect(returned(certified)).toBe(20_028);
+    expect(certified.certificate.votes.map(({ replica }) => replica)).toEqual([0, 2, 3]);
+  });
 });

@@ -11,6 +11,7 @@ const reply: Reply = { replica: 1, epoch: 1, view: 0, seq: 7, version: "1", root
 const told: FromReplica[] = [
   { t: "replica-ready", key, address: "/tmp/x.sock", restored: false },
   { t: "replica-running", epoch: 1, ms: 3.5 },
+  { t: "replica-lacks", version: "3f2a" },
   { t: "votes", reply },
   // Beside the last leaf of an odd number there is nothing.
   { t: "votes", reply: { ...reply, results: [{ ...result, path: ["", digest] }] } },

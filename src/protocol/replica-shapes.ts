@@ -88,6 +88,8 @@ export const isFromReplica = (m: { t?: unknown } & Shape): boolean | undefined =
       return isKey(m.key) && isText(m.address) && typeof m.restored === "boolean";
     case "replica-running":
       return isCount(m.epoch) && Number.isFinite(m.ms);
+    case "replica-lacks":
+      return isText(m.version);
     case "votes":
       return isReply(m.reply);
     case "replica-notice":

@@ -37,6 +37,8 @@ export type ToReplica =
     }
   /** Who the next epoch's replicas are, where they listen, and what they execute; also when only an address has changed. */
   | { t: "membership"; next: CertifiedMembership; peers: string[]; code: ReplicaCode }
+  /** The answer to `replica-lacks`. */
+  | { t: "replica-code"; version: string; code: ReplicaCode }
   | { t: "request"; request: Request }
   /** Answered by `replica-inspected`. */
   | { t: "replica-inspect"; id: number }
@@ -61,6 +63,8 @@ export type FromReplica =
   /** Its public key and where it listens. `restored`: it has the records of an earlier life. */
   | { t: "replica-ready"; key: PublicKey; address: string; restored: boolean }
   | { t: "replica-running"; epoch: number; ms: number }
+  /** It is in an epoch of this version, and was never told what that executes. */
+  | { t: "replica-lacks"; version: string }
   | { t: "votes"; reply: Reply }
   | { t: "replica-notice"; notice: Notice }
   | { t: "evidence"; evidence: Evidence }

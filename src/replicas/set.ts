@@ -420,6 +420,8 @@ export class ReplicaSet {
         return this.#step({ t: "ready", pod: pod.id, key: message.key, address: message.address });
       case "replica-running":
         return this.#step({ t: "epoch", pod: pod.id, epoch: message.epoch });
+      case "replica-lacks":
+        return this.#teach(seat.index, message.version);
       case "replica-notice":
         return this.#notice(seat, pod, message.notice);
       case "replica-lines":
@@ -431,6 +433,11 @@ export class ReplicaSet {
       default:
       // What a replica's pod has no business to say.
     }
+  }
+
+  #teach(index: ReplicaIndex, version: string): void {
+    const code = this.#parts.codeOf(version);
+    if (code.path !== "") this.#request(index, { t: "replica-code", version, code });
   }
 
   #works(seat: Seat, pod: Pod): void {

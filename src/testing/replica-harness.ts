@@ -221,6 +221,10 @@ export class ReplicaHarness {
         return this.#tell({ t: "evidence", from, evidence: message.evidence });
       case "replica-lines":
         return this.#tell({ t: "lines", from, id: message.id, lines: message.lines });
+      case "replica-lacks": {
+        const code = { path: this.#pathOf(message.version), timeoutMs: this.#options.timeoutMs ?? 5_000 };
+        return this.#seats[from]?.send({ t: "replica-code", version: message.version, code });
+      }
       case "replica-running":
         return this.#tell({ t: "running", from, epoch: message.epoch });
       case "refused":
