@@ -2,6 +2,7 @@ import { checkpointText, membershipText, stateText } from "./canonical.ts";
 import type { Core } from "./core.ts";
 import type { Ahead, OwnCheckpoint } from "./core-parts.ts";
 import type { Digest } from "./crypto.ts";
+import type { EpochEntry } from "./effects.ts";
 import { leaderOf, type Membership, quorumOf, type ReplicaIndex } from "./membership.ts";
 import type { CheckpointVote, PeerMessage, StableCheckpoint } from "./messages.ts";
 
@@ -51,6 +52,14 @@ export const firstViewOf = (before: Membership, next: Membership): number => {
   let view = 0;
   while (stays[leaderOf(view, next.faults)] === false) view++;
   return view;
+};
+
+/** What begins for this replica with the stable checkpoint `digest` at `seq`, if that ends the epoch. */
+export const entryAfter = (core: Core, seq: number, digest: Digest): EpochEntry | undefined => {
+  const { ending, membership, certified } = core;
+  if (ending?.seq !== seq) return undefined;
+  const { next } = ending;
+  return { next, previous: certified, base: { seq, digest }, firstView: firstViewOf(membership, next.membership) };
 };
 
 /** The function's pages are written. */
@@ -146,7 +155,8 @@ export const makeStable = (core: Core, stable: StableCheckpoint, own: OwnCheckpo
   forget(core, (other) => other <= seq);
   for (const votes of core.votes) for (const at of votes?.keys() ?? []) if (at <= seq) votes.delete(at);
   for (const at of core.checkpoints.keys()) if (at < seq) core.checkpoints.delete(at);
-  core.persist({ t: "stable", checkpoint: stable, pages: own.pages!, core: own.core });
+  const entering = entryAfter(core, seq, stable.digest);
+  core.persist({ t: "stable", checkpoint: stable, pages: own.pages!, core: own.core, ...(entering === undefined ? {} : { entering }) });
   core.effects.push({ t: "discard", seq });
   core.notice({ t: "stable", seq });
 };

@@ -30,7 +30,7 @@ export type TimerName = "progress" | "batch" | "fetch" | "status" | "transfer";
 
 /**
  * What a replica must not forget when its process starts anew with its memory lost, if it is to come back as itself. They are given back in
- * their order. A log of them may be shortened: what is needed are the last `membership`, the last `stable`, the last `view` of that epoch, and
+ * their order. A log of them may be shortened: what is needed are the last `entering` as `membership`, the last `stable`, the last `view` of that epoch, and
  * of its numbers above the stable one everything else, with the requests that they name.
  */
 export type DurableRecord =
@@ -39,16 +39,21 @@ export type DurableRecord =
   | { t: "pre-prepared"; epoch: number; view: number; seq: number; batch: Batch }
   | { t: "prepared"; epoch: number; view: number; seq: number; digest: Digest }
   | { t: "committed"; epoch: number; seq: number; digest: Digest }
-  /** `core` are the contents of the first pages: those of the client table. */
-  | { t: "stable"; checkpoint: StableCheckpoint; pages: Digest[]; core: string[] }
-  /** The epoch of `next` has begun, after the number `base.seq`, in its first view. */
-  | {
-      t: "membership";
-      next: CertifiedMembership;
-      previous?: CertifiedMembership;
-      base: { seq: number; digest: Digest };
-      firstView: number;
-    };
+  /**
+   * `core` are the contents of the first pages: those of the client table. A state that ends an epoch, or brings the replica into another one,
+   * is in one record with what follows from it: with the one and without the other nobody could go on, if all are killed at that moment.
+   */
+  | { t: "stable"; checkpoint: StableCheckpoint; pages: Digest[]; core: string[]; entering?: EpochEntry }
+  /** `entering` of an earlier `stable`, for a log that is shortened. */
+  | ({ t: "membership" } & EpochEntry);
+
+/** The epoch of `next` has begun, after the number `base.seq`, in its first view. */
+export interface EpochEntry {
+  next: CertifiedMembership;
+  previous?: CertifiedMembership;
+  base: { seq: number; digest: Digest };
+  firstView: number;
+}
 
 /** Carried out in their order: what follows a `persist` leaves only when that is durable. */
 export type Effect =

@@ -1,6 +1,6 @@
-import { firstViewOf, forget } from "./checkpoints.ts";
-import type { StateHeader } from "./client-pages.ts";
+import { entryAfter, forget } from "./checkpoints.ts";
 import type { Core } from "./core.ts";
+import type { EpochEntry } from "./effects.ts";
 import type { CertifiedMembership } from "./membership.ts";
 
 // A change of the members. It has a number like any request; the checkpoint at that number is the old members' last word, and the new epoch
@@ -8,16 +8,10 @@ import type { CertifiedMembership } from "./membership.ts";
 
 /** The checkpoint that ends the epoch is stable here. */
 export const endEpoch = (core: Core): boolean => {
-  const { ending, log, stable } = core;
-  if (ending === undefined || log.low !== ending.seq) return false;
-  tellOthers(core, ending.next);
-  const header = {
-    seq: ending.seq,
-    epoch: ending.next.membership.epoch,
-    firstView: firstViewOf(core.membership, ending.next.membership),
-    base: { seq: ending.seq, digest: stable.digest },
-  };
-  enterEpoch(core, ending.next, core.certified, header);
+  const entry = entryAfter(core, core.log.low, core.stable.digest);
+  if (entry === undefined) return false;
+  tellOthers(core, entry.next);
+  enterEpoch(core, entry);
   return true;
 };
 
@@ -28,26 +22,19 @@ const tellOthers = ({ effects, epoch, others, stable, certified, checkpoints, in
   effects.push({ t: "send", epoch, to: others, message: { t: "checkpoint-proof", stable, pages, membership: certified, next } });
 };
 
-/** @param voters the members that have signed the state from which this replica goes on */
-export const enterEpoch = (
-  core: Core,
-  next: CertifiedMembership,
-  voters: CertifiedMembership,
-  header: Pick<StateHeader, "seq" | "firstView" | "base">,
-): void => {
-  const { seq, firstView, base } = header;
-  voidAbove(core, seq);
+/** It is durable with the state from which this replica goes on. */
+export const enterEpoch = (core: Core, { next, previous, base, firstView }: EpochEntry): void => {
+  voidAbove(core, core.log.low);
   if (next !== core.certified) core.enterMembership(next);
-  if (voters.membership.epoch < next.membership.epoch) core.previous = voters;
+  core.previous = previous;
   core.ending = undefined;
   core.joining = false;
   core.isLate = false;
   core.ahead = undefined;
-  core.base = { seq: base.seq, digest: base.digest === "" ? core.stable.digest : base.digest };
+  core.base = base;
   resetViews(core, firstView);
   for (const votes of core.votes) votes?.clear();
   core.statuses.length = 0;
-  core.persist({ t: "membership", next, base: core.base, firstView, ...(core.previous === undefined ? {} : { previous: core.previous }) });
   core.notice(core.retired ? { t: "retired", epoch: core.epoch } : { t: "epoch", epoch: core.epoch, version: core.membership.version });
 };
 

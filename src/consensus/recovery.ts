@@ -2,7 +2,7 @@ import { requestText } from "./canonical.ts";
 import { readPages } from "./client-pages.ts";
 import { batchDigest, holdBatch } from "./contents.ts";
 import type { Core } from "./core.ts";
-import type { DurableRecord } from "./effects.ts";
+import type { DurableRecord, EpochEntry } from "./effects.ts";
 import type { Request } from "./messages.ts";
 import { NOTHING } from "./ordering.ts";
 import { claimPrePrepared, NULL, type Slot } from "./slots.ts";
@@ -45,7 +45,7 @@ const recall = (core: Core, record: DurableRecord): void => {
   }
 };
 
-const recallMembership = (core: Core, { next, previous, base, firstView }: Record<"membership">): void => {
+const recallMembership = (core: Core, { next, previous, base, firstView }: EpochEntry): void => {
   const { log, views } = core;
   log.drop((seq) => seq > base.seq);
   log.top = log.low;
@@ -60,7 +60,7 @@ const recallMembership = (core: Core, { next, previous, base, firstView }: Recor
   views.changes.length = 0;
 };
 
-const recallStable = (core: Core, { checkpoint, pages, core: texts }: Record<"stable">): void => {
+const recallStable = (core: Core, { checkpoint, pages, core: texts, entering }: Record<"stable">): void => {
   const { log } = core;
   const { seq, digest } = checkpoint;
   core.stable = checkpoint;
@@ -69,6 +69,7 @@ const recallStable = (core: Core, { checkpoint, pages, core: texts }: Record<"st
   log.low = seq;
   for (const batch of log.drop((other) => other <= seq)) for (const request of batch.requests) core.pool.unname(request);
   core.state = "restoring";
+  if (entering !== undefined) recallMembership(core, entering);
 };
 
 const recallView = (core: Core, { epoch, view, active, viewChange, newView }: Record<"view">): void => {

@@ -254,6 +254,24 @@ describe("a change of the members", () => {
     expect(certificate.votes.map(({ replica }) => replica)).toEqual([0, 2, 3]);
   });
 
+  test("is carried on though all are killed with no more on their disks than the checkpoint at which it begins", () => {
+    const set = new ReplicaSet({ durable: true, limits: LIMITS });
+    certifyMany(set, "a", 3);
+    const next = replaced(set, 3, 2);
+    reconfigure(set, next);
+    set.run(200);
+    for (const member of set.members.slice(0, 3)) {
+      member.records.length = member.records.findLastIndex(({ t }) => t === "stable") + 1;
+      set.restart(member);
+    }
+    set.join("new2-3", 3, next);
+    set.tell({ t: "epoch", membership: next });
+    set.certifyAll("b");
+    set.run(3_000);
+    whole(set);
+    for (const { replica, down } of set.members) if (!down) expect(replica.inspect().epoch).toBe(2);
+  });
+
   test("that replaces the leader goes on under one who was a member before", () => {
     const set = new ReplicaSet({ limits: LIMITS });
     certifyMany(set, "a", 3);

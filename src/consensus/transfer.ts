@@ -1,9 +1,10 @@
 import { membershipText, stateText } from "./canonical.ts";
 import { forget, isProven, learnStable } from "./checkpoints.ts";
-import { PageWriter, readPages } from "./client-pages.ts";
+import { PageWriter, readPages, type StateHeader } from "./client-pages.ts";
 import { countSent, maySend } from "./contents.ts";
 import type { Core } from "./core.ts";
 import type { Ahead, OwnCheckpoint, Transfer } from "./core-parts.ts";
+import type { EpochEntry } from "./effects.ts";
 import { enterEpoch } from "./epochs.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
 import type { PeerMessage } from "./messages.ts";
@@ -238,13 +239,21 @@ export const takeInstalled = (core: Core, seq: number): void => {
   };
   adoptState(core, own, read);
   core.stable = target;
-  core.persist({ t: "stable", checkpoint: target, pages, core: own.core });
+  const entering = entryOf(core, transfer, read.header);
+  core.persist({ t: "stable", checkpoint: target, pages, core: own.core, ...(entering === undefined ? {} : { entering }) });
   core.effects.push({ t: "discard", seq });
   core.notice({ t: "transferred", seq });
-  const { header } = read;
-  if (header.epoch > core.epoch || core.joining) {
-    enterEpoch(core, membersAfter(core, transfer, header.epoch)!, transfer.membership, header);
-  }
+  if (entering !== undefined) enterEpoch(core, entering);
+};
+
+/** The epoch of the state that was fetched, if this replica is not in it yet. */
+const entryOf = (core: Core, transfer: Transfer, { epoch, base, firstView }: StateHeader): EpochEntry | undefined => {
+  if (epoch <= core.epoch && !core.joining) return undefined;
+  const next = membersAfter(core, transfer, epoch)!;
+  const { membership: voters, target } = transfer;
+  const previous = voters.membership.epoch < epoch ? voters : core.previous;
+  const begin = { seq: base.seq, digest: base.digest === "" ? target.digest : base.digest };
+  return { next, base: begin, firstView, ...(previous === undefined ? {} : { previous }) };
 };
 
 /** The state of a checkpoint is this replica's state now. */

@@ -2,8 +2,9 @@ import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import type { DurableRecord } from "../consensus/effects.ts";
+import type { DurableRecord, EpochEntry } from "../consensus/effects.ts";
 import { generateSecretKey } from "../replicas/node-crypto.ts";
+import { testSet } from "../testing/certificates.ts";
 import { openLog, type ReplicaLog } from "./replica-log.ts";
 import { digestOf, type Page } from "./replica-state.ts";
 
@@ -53,6 +54,20 @@ describe("the log of a durable replica", () => {
     await next.append([prepared(3)]);
     await next.close();
     expect((await open(directory)).records).toEqual([prepared(1), view(1), prepared(2), prepared(3)]);
+  });
+
+  test("the members that came with a state are known however often the log begins anew after it", async () => {
+    const directory = fresh();
+    const { membership } = testSet();
+    const of = (epoch: number) => ({ membership: { ...membership, epoch }, signature: "" });
+    const entering: EpochEntry = { next: of(2), previous: of(1), base: { seq: 4, digest }, firstView: 0 };
+    const log = await open(directory);
+    await log.append([{ t: "stable", checkpoint: { epoch: 1, seq: 4, digest, votes: [] }, pages: [], core: [], entering }]);
+    await log.append([stable(8)]);
+    await log.close();
+    const later = await open(directory);
+    expect(later.records).toEqual([{ t: "membership", ...entering }, stable(8)]);
+    expect(later.memberships.map(({ epoch }) => epoch)).toEqual([1, 2]);
   });
 
   test.each([1, 9, 40])("an end that a crash has torn off is cut: %d bytes", async (kept) => {

@@ -138,6 +138,7 @@ export class ReplicaLog {
   #note(record: DurableRecord, segment: Segment): void {
     if (record.t === "view") this.#view = record;
     if (record.t === "stable") this.#stable = record;
+    if (record.t === "stable" && record.entering !== undefined) this.#membership = { t: "membership", ...record.entering };
     if (record.t === "membership") this.#membership = record;
     if ("seq" in record) segment.highest = Math.max(segment.highest, record.seq);
   }
