@@ -12,6 +12,8 @@ import { Ledger } from "./checkers.ts";
 import { Client } from "./clients.ts";
 import type { Identity } from "./crypto.ts";
 import { CryptoWorld } from "./crypto.ts";
+import { shifted, shiftOf } from "./diverging.ts";
+import type { Distortion } from "./executor.ts";
 import { frozen } from "./freeze.ts";
 import type { Surroundings } from "./host.ts";
 import { Process } from "./host.ts";
@@ -70,7 +72,7 @@ export class Cast {
     this.#audience = audience;
     this.network = new Network(this.timeline, this.#stream("network"), scenario.net);
     this.#admin = this.#crypto.identity("admin");
-    this.ledger = new Ledger(this.#crypto, this.#admin.key, SET, scenario.skewMs);
+    this.ledger = new Ledger(this.#crypto, this.#admin.key, SET, scenario);
     const clients = scenario.clients.map((_, i) => this.#crypto.identity(`client${i}`));
     const replicas = Array.from({ length: this.nodes }, (_, i) => this.#crypto.identity(`replica${i}`));
     this.#certify({
@@ -161,12 +163,20 @@ export class Cast {
       ...(this.#options.flaws !== undefined && liar === undefined && { flaws: this.#options.flaws }),
     };
     const isLiar = liar !== undefined;
-    const options = { name, place, identity, isLiar, replica, skewMs: Math.round((2 * random.next() - 1) * skewMs), ...(mask && { mask }) };
+    const skew = Math.round((2 * random.next() - 1) * skewMs);
+    const distortion = this.#distortionOf(index);
+    const options = { name, place, identity, isLiar, replica, skewMs: skew, ...(mask && { mask }), ...(distortion && { distortion }) };
     const process = new Process(options, this.#surroundings(random));
     holder.process = process;
     this.processes.push(process);
     if (mask !== undefined) this.#tick(mask, process);
     return process;
+  }
+
+  #distortionOf(index: ReplicaIndex): Distortion | undefined {
+    const { diverging } = this.scenario;
+    if (diverging === undefined) return undefined;
+    return { outcome: (outcome, id) => shifted(outcome, shiftOf(diverging, id, index, this.nodes)), page: (data) => data };
   }
 
   #tick(mask: Mask, process: Process): void {

@@ -2,11 +2,15 @@ import { batchText, leafText, membershipText, outcomeText, seedText, voteText } 
 import type { Certificate, Statement } from "../../src/consensus/certificate.ts";
 import type { Digest, PublicKey } from "../../src/consensus/crypto.ts";
 import type { DurableRecord, Effect } from "../../src/consensus/effects.ts";
-import { quorumOf } from "../../src/consensus/membership.ts";
+import type { ReplicaIndex } from "../../src/consensus/membership.ts";
+import { quorumOf, replicasOf } from "../../src/consensus/membership.ts";
 import { rootFromPath } from "../../src/consensus/merkle.ts";
 import type { Operation, Reply } from "../../src/consensus/messages.ts";
 import { Bank } from "./bank.ts";
 import type { CryptoWorld } from "./crypto.ts";
+import type { Diverging } from "./diverging.ts";
+import { differs, shifted, shiftOf, shiftsOf } from "./diverging.ts";
+import type { Scenario } from "./scenario.ts";
 import { EPOCH_MS } from "./timeline.ts";
 
 export type Property =
@@ -52,6 +56,9 @@ export interface Call {
   completedMs: number | undefined;
   statement: Statement | undefined;
   outcome: string | undefined;
+  endedMs?: number;
+  /** What it came to at each replica, where no 2f + 1 have come to the same. */
+  diverged?: readonly { replica: ReplicaIndex; outcome: string }[];
 }
 
 /** What correct replicas and clients have done so far, and whether it fits together. Liars' deeds never come here. */
@@ -59,6 +66,9 @@ export class Ledger {
   readonly #crypto: CryptoWorld;
   readonly #admin: PublicKey;
   readonly #set: string;
+  readonly #diverging: Diverging | undefined;
+  readonly #nodes: number;
+  readonly #isDisturbed: boolean;
   /** How far an agreed time may be from the true one. */
   readonly #toleranceMs: number;
   /** By epoch and number: what is beyond the end of an epoch is void. With the last view in which it had prepared at a correct replica by then: it was decided in this view or an earlier one. */
@@ -70,8 +80,11 @@ export class Ledger {
   readonly #checkpoints = new Map<number, { digest: Digest; by: string }>();
   readonly calls = new Map<string, Call>();
 
-  constructor(crypto: CryptoWorld, admin: PublicKey, set: string, skewMs: number) {
-    this.#toleranceMs = MAX_CLOCK_SKEW_MS + skewMs + 1;
+  constructor(crypto: CryptoWorld, admin: PublicKey, set: string, scenario: Scenario) {
+    this.#toleranceMs = MAX_CLOCK_SKEW_MS + scenario.skewMs + 1;
+    this.#diverging = scenario.diverging;
+    this.#nodes = replicasOf(scenario.faults);
+    this.#isDisturbed = scenario.harms.length > 0 || scenario.net.loss > 0;
     this.#crypto = crypto;
     this.#admin = admin;
     this.#set = set;
@@ -134,10 +147,27 @@ export class Ledger {
 
   /** Correct replicas vote for one root at each number, and one of each result alone. */
   votes(by: string, { seq, root, single, results }: Reply): void {
+    if (this.#mayDiffer(single === true ? results : (this.#executed.get(seq)?.execution.operations ?? []))) return;
     const of = single === true ? `${seq} ${results[0]?.position}` : `${seq}`;
     const first = this.#roots.get(of);
     if (first === undefined) this.#roots.set(of, { root, by });
     else if (first.root !== root) violated("results", `number ${seq}: ${first.by} votes for ${first.root}, ${by} for ${root}`);
+  }
+
+  #mayDiffer(operations: readonly { id: string }[]): boolean {
+    const diverging = this.#diverging;
+    return diverging !== undefined && operations.some(({ id }) => differs(diverging, id, this.#nodes));
+  }
+
+  /** All have answered, and no 2f + 1 the same: only where that is so, and what each is said to have come to is what it has come to. */
+  diverged(call: Call, outcomes: readonly { replica: ReplicaIndex; outcome: string }[], nowMs: number): void {
+    const { id } = call.operation;
+    const counts = this.#diverging === undefined ? [this.#nodes] : [...shiftsOf(this.#diverging, id, this.#nodes).values()];
+    if (Math.max(...counts) >= quorumOf((this.#nodes - 1) / 3))
+      violated("divergence", `${id}, in which 2f + 1 agree: ${JSON.stringify(outcomes)}`);
+    if (call.statement !== undefined) violated("divergence", `${id} is certified, and is said to have diverged`);
+    call.diverged = outcomes;
+    call.endedMs = nowMs;
   }
 
   checkpoints(by: string, seq: number, digest: Digest): void {
@@ -201,11 +231,24 @@ export class Ledger {
 
   #checkResult(id: string, seq: number, position: number, outcome: string): void {
     const call = this.calls.get(id)!;
+    for (const { replica, outcome: said } of call.diverged ?? []) {
+      const wanted = shifted(outcome, shiftOf(this.#diverging!, id, replica, this.#nodes));
+      // Who was away for long after its vote may not have told.
+      if (said === "" && this.#isDisturbed) continue;
+      if (said !== wanted) violated("divergence", `${id}: replica ${replica} is said to have come to ${said}, and it was ${wanted}`);
+    }
     if (call.statement === undefined) return;
     if (call.statement.sequence !== seq)
       violated("results", `${id} was executed at ${seq}, its certificate says ${JSON.stringify(call.statement)}`);
-    if (call.outcome !== outcome)
+    if (!this.#mayBe(id, call.outcome!, outcome))
       violated("results", `${id} at ${seq}/${position}: certified is ${call.outcome}, correct would be ${outcome}`);
+  }
+
+  /** Where replicas differ, what 2f + 1 have come to; all of them are correct. */
+  #mayBe(id: string, certified: string, truth: string): boolean {
+    if (this.#diverging === undefined) return certified === truth;
+    const quorum = quorumOf((this.#nodes - 1) / 3);
+    return [...shiftsOf(this.#diverging, id, this.#nodes)].some(([by, count]) => count >= quorum && certified === shifted(truth, by));
   }
 
   /** A call that began after another one's end comes after it. */
@@ -230,7 +273,9 @@ export class Ledger {
   }
 
   get unfinished(): string[] {
-    return [...this.calls.values()].filter(({ completedMs }) => completedMs === undefined).map(({ operation }) => operation.id);
+    return [...this.calls.values()]
+      .filter(({ completedMs, endedMs }) => completedMs === undefined && endedMs === undefined)
+      .map(({ operation }) => operation.id);
   }
 
   get lastExecuted(): number {

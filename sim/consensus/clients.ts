@@ -142,7 +142,7 @@ export class Client {
         this.#certified(effect);
         return;
       case "diverged":
-        violated("divergence", `${effect.operation}: ${JSON.stringify(effect.outcomes)}`);
+        this.#diverged(effect);
         return;
       case "reconfigured":
         this.#wanted = undefined;
@@ -169,6 +169,16 @@ export class Client {
       this.#unsettled.push(operation);
       if (random.next() < 0.5 || this.#open.size === 0) this.#settle();
     });
+  }
+
+  #diverged({ operation, outcomes }: Extract<ClientEffect, { t: "diverged" }>): void {
+    const { ledger, timeline } = this.#world;
+    const call = ledger.calls.get(operation);
+    if (call === undefined) return violated("divergence", `${operation}, which nobody has asked for, has diverged`);
+    ledger.diverged(call, outcomes, timeline.now);
+    this.#open.delete(operation);
+    this.#unsettled.push(operation);
+    this.#settle();
   }
 
   #settle(): void {

@@ -2,6 +2,7 @@ import type { Random } from "../../src/lib/random.ts";
 import { hashText, seeded } from "../../src/lib/random.ts";
 import type { Behaviour } from "./byzantine.ts";
 import { BEHAVIOURS } from "./byzantine.ts";
+import type { Diverging } from "./diverging.ts";
 import type { ClientPlan, Harm, Liar, Net, Scenario } from "./scenario.ts";
 import { twinPlaceOf } from "./scenario.ts";
 import { leaderTactics } from "./tactics/leader.ts";
@@ -18,6 +19,7 @@ interface Theme {
   leads?: number;
   liars: number;
   keepsSnapshots: number;
+  diverging?: (random: Random, nodes: number) => Diverging;
   harms: (random: Random, field: Field) => Harm[];
 }
 
@@ -32,6 +34,7 @@ export const generate = (seed: number, nodes: 4 | 7): Scenario => {
   const liars = chance(theme.liars) ? liarsOf(random, theme, { nodes, faults, activeMs }) : [];
   const harms = theme.harms(random, { nodes, clients: clients.length, activeMs, liars });
   const keepsSnapshots = chance(theme.keepsSnapshots);
+  const diverging = theme.diverging?.(random, nodes);
   return {
     seed,
     faults,
@@ -50,7 +53,8 @@ export const generate = (seed: number, nodes: 4 | 7): Scenario => {
     clients,
     liars,
     harms,
-    isMerciless: chance(0.3),
+    ...(diverging && { diverging }),
+    isMerciless: chance(0.3) && diverging === undefined,
     healMs: Math.max(activeMs, ...harms.map(({ untilMs }) => untilMs)),
   };
 };
@@ -217,6 +221,26 @@ const TRANSFERS: Theme = {
   harms: absences,
 };
 
+/** One replica has results of its own; it is as good as faulty, and its checkpoints are. */
+const ODD_ONE: Theme = {
+  tactics: BEHAVIOURS,
+  checkpointEvery: [4, 16],
+  liars: 0,
+  keepsSnapshots: 0.8,
+  diverging: (random, nodes) => ({ share: 5 + random.below(60), replica: random.below(nodes) }),
+  harms: anyHarms,
+};
+
+/** Any replicas differ in some results. No checkpoint falls into the run: with such results in it, it could not become stable. */
+const DIVERGING: Theme = {
+  tactics: BEHAVIOURS,
+  checkpointEvery: [256],
+  liars: 0,
+  keepsSnapshots: 0.8,
+  diverging: (random) => ({ share: 5 + random.below(60) }),
+  harms: (random, field) => anyHarms(random, field).filter(({ t }) => t !== "replace"),
+};
+
 const THEMES: readonly Theme[] = [
   { tactics: BEHAVIOURS, checkpointEvery: [2, 4, 8, 16], liars: 0.7, keepsSnapshots: 0.5, harms: anyHarms },
   { tactics: BEHAVIOURS, checkpointEvery: [2, 4, 8, 16], liars: 0.7, keepsSnapshots: 0.5, harms: anyHarms },
@@ -227,5 +251,7 @@ const THEMES: readonly Theme[] = [
   LEADERS,
   { tactics: [...STATE, "false-decisions", "no-content"], checkpointEvery: [2, 4], liars: 0.9, keepsSnapshots: 0.3, harms: absences },
   TRANSFERS,
+  ODD_ONE,
+  DIVERGING,
   { tactics: BEHAVIOURS, checkpointEvery: [4, 64], liars: 0.2, keepsSnapshots: 0.8, harms: leaderHunt },
 ];

@@ -86,6 +86,9 @@ export class Harms {
     const faulty = new Set<ReplicaIndex>([process.index]);
     for (const each of this.#cast.processes) if (each.isLiar && !each.isRemoved) faulty.add(each.index);
     for (const each of this.#recovering.keys()) faulty.add(each.index);
+    // Its checkpoints are its own too.
+    const odd = this.#cast.scenario.diverging?.replica;
+    if (odd !== undefined) faulty.add(odd);
     return faulty.size <= this.#cast.scenario.faults;
   }
 

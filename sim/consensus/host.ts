@@ -7,6 +7,7 @@ import type { ReplicaOptions } from "../../src/consensus/options.ts";
 import type { Random } from "../../src/lib/random.ts";
 import type { Mask } from "./byzantine.ts";
 import type { Identity } from "./crypto.ts";
+import type { Distortion } from "./executor.ts";
 import { Executor } from "./executor.ts";
 import type { Timeline } from "./timeline.ts";
 import { EPOCH_MS } from "./timeline.ts";
@@ -42,6 +43,8 @@ export interface ProcessOptions {
   /** Of its clock, in milliseconds. */
   skewMs: number;
   mask?: Mask;
+  /** What its executor answers instead of the truth. */
+  distortion?: Distortion;
 }
 
 type Life = { replica: Replica; executor: Executor; timers: Map<TimerName, number> };
@@ -113,7 +116,7 @@ export class Process {
       this.#world,
       (input) => this.#guarded(age, () => this.#step(input)),
       this.#world.keepsSnapshots ? this.#snapshots : new Map(),
-      this.#options.mask,
+      this.#options.mask ?? this.#options.distortion,
     );
     try {
       const replica = new Replica(this.#options.replica, this.#options.identity.crypto, [...this.#disk]);

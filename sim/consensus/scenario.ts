@@ -1,4 +1,5 @@
 import type { Behaviour } from "./byzantine.ts";
+import type { Diverging } from "./diverging.ts";
 
 /** Everything that a simulation depends on, as plain data: it can be printed, and the shrinker leaves parts of it away. */
 export interface Scenario {
@@ -18,6 +19,8 @@ export interface Scenario {
   clients: ClientPlan[];
   liars: Liar[];
   harms: Harm[];
+  /** The function isn't deterministic. */
+  diverging?: Diverging;
   /** Any number of replicas may lose their memory at once: then only safety is promised, unless snapshots survive. */
   isMerciless: boolean;
   /** When the last harm ends. From here on, the set has to come forward in spite of its liars. */
@@ -88,13 +91,15 @@ export const describeHarm = (harm: Harm): string => {
 };
 
 export const describe = (scenario: Scenario): string => {
-  const { seed, faults, tuning, net, diskMs, keepsSnapshots, executeMs, skewMs, clients, liars, harms, isMerciless, healMs } = scenario;
+  const { seed, faults, tuning, net, diskMs, keepsSnapshots, executeMs, skewMs, clients, liars, harms, diverging, isMerciless, healMs } =
+    scenario;
   return [
     `seed ${seed}, n = ${3 * faults + 1}, heals at ${Math.round(healMs)} ms`,
     `  replicas ${JSON.stringify({ ...tuning, diskMs, keepsSnapshots, executeMs, skewMs, isMerciless })}`,
     `  network  ${JSON.stringify(net)}`,
     ...clients.map((client, i) => `  client ${3 * faults + 1 + i} ${JSON.stringify(client)}`),
     ...liars.map(({ replica, behaviours, fromMs }) => `  liar ${replica} from ${fromMs} ms: ${behaviours.join(", ")}`),
+    ...(diverging === undefined ? [] : [`  diverging ${JSON.stringify(diverging)}`]),
     ...harms.map((harm) => `  ${describeHarm(harm)}`),
   ].join("\n");
 };

@@ -41,6 +41,10 @@ const smallerOf = function* (scenario: Scenario): Generator<Scenario> {
     }
   if (net.loss > 0 || net.duplicate > 0 || net.tail > 0) yield { ...scenario, net: { ...net, loss: 0, duplicate: 0, tail: 0 } };
   if (net.maxMs > net.minMs) yield { ...scenario, net: { ...net, maxMs: net.minMs } };
+  if (scenario.diverging !== undefined) {
+    const { diverging: _none, ...rest } = scenario;
+    yield rest;
+  }
   if (scenario.executeMs > 0) yield { ...scenario, executeMs: 0 };
   if (scenario.skewMs > 0) yield { ...scenario, skewMs: 0 };
   if (tuning.batchDelayMs > 0) yield { ...scenario, tuning: { ...tuning, batchDelayMs: 0 } };

@@ -153,11 +153,11 @@ export class World {
   #observe(process: Process, effect: Effect): void {
     if (this.#options.trace !== undefined && !UNTRACED.has(effect.t)) this.#trace(`${process.name} ${effect.t} ${brief(effect)}`);
     if (process.isLiar) return;
-    const { ledger, timeline } = this.#cast;
+    const { ledger, timeline, scenario } = this.#cast;
     if (effect.t === "execute") ledger.executes(process.name, effect, timeline.now);
     else if (effect.t === "persist") for (const record of effect.records) this.#observeRecord(process, record);
     else if (effect.t === "reply") ledger.votes(process.name, effect.reply);
-    else if (effect.t === "send" && effect.message.t === "checkpoint")
+    else if (effect.t === "send" && effect.message.t === "checkpoint" && process.index !== scenario.diverging?.replica)
       ledger.checkpoints(process.name, effect.message.seq, effect.message.digest);
   }
 
@@ -177,8 +177,16 @@ export class World {
   /** Nobody has anything against a correct replica. */
   #accused(by: string, about: ReplicaIndex, kind: string, detail: string): void {
     const isLiar = this.#cast.processes.some((process) => process.index === about && process.isLiar);
+    if (this.#maySeemWrong(about, kind)) return;
     if (!isLiar && this.#options.tolerates?.includes("accusation") !== true)
       violated("accusation", `${by} accuses the correct replica ${about} of ${kind}: ${detail}`);
+  }
+
+  /** One whose results are its own can't be told from a liar. */
+  #maySeemWrong(about: ReplicaIndex, kind: string): boolean {
+    const { diverging } = this.#cast.scenario;
+    if (diverging === undefined || (diverging.replica !== undefined && diverging.replica !== about)) return false;
+    return kind === "wrong-vote" || kind === "wrong-checkpoint";
   }
 
   #notice(process: Process, notice: Notice): void {

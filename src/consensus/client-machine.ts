@@ -42,8 +42,8 @@ interface Open {
   readonly id: string;
   readonly sent: Sent;
   readonly votes: Votes;
-  /** Outcomes that were missing have been asked for. */
-  hasAsked: boolean;
+  /** Since when outcomes that are missing have been asked for. */
+  askedAt: number | undefined;
 }
 
 /** Outcomes that are missing may be on their way. */
@@ -185,7 +185,7 @@ export class ReplicaClient {
     const request = this.#sign(unsigned);
     const afterMs = this.#limits.retryMs;
     const sent = this.#session.keep(number, { request, open: new Set(ids), unsettled: new Set(ids), dueAt: this.#now + afterMs, afterMs });
-    for (const id of ids) this.#open.set(id, { id, sent, votes: new Votes(), hasAsked: false });
+    for (const id of ids) this.#open.set(id, { id, sent, votes: new Votes(), askedAt: undefined });
     this.#effects.push({ t: "send", to: this.#all(), request });
     this.#arm(sent.dueAt);
   }
@@ -297,9 +297,10 @@ export class ReplicaClient {
     const outcomes = ballots.map(({ reply: { replica }, result: { resultHash } }) => {
       return { replica, resultHash, outcome: open.votes.outcome(resultHash) ?? "" };
     });
-    if (outcomes.some(({ outcome }) => outcome === "") && !open.hasAsked) {
-      open.hasAsked = true;
-      this.#ask(open);
+    // Each vote comes here, and the outcomes with the last of them; who keeps its own back keeps the report back no longer than this.
+    if (outcomes.some(({ outcome }) => outcome === "") && this.#now - (open.askedAt ?? this.#now) < this.#limits.silenceMs) {
+      if (open.askedAt === undefined) this.#ask(open);
+      open.askedAt ??= this.#now;
       return;
     }
     this.#end(open);

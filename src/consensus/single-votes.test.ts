@@ -242,3 +242,19 @@ describe("a vote on one result alone", () => {
     expect(keys("a")).toEqual(keys("x"));
   });
 });
+
+test("a call that has diverged is reported with what it came to at each replica, though votes come twice before the outcomes", () => {
+  const set = new ReplicaSet();
+  for (const index of [2, 3]) set.at(index).worker.lie = (_id, outcome) => outcome.replace("value", "other");
+  set.filterReplies = (from, reply) => {
+    if (from === "r1") set.after(4, () => set.tell({ t: "reply", from: 1, reply }));
+    return reply;
+  };
+  for (let i = 0; i < 6; i++) {
+    set.submit(`a/${i}`);
+    set.run(100);
+  }
+  const reports = set.clientEffects.flatMap((effect) => (effect.t === "diverged" ? [effect] : []));
+  expect(reports.length).toBe(6);
+  for (const { outcomes } of reports) expect(outcomes.every(({ outcome }) => outcome !== "")).toBe(true);
+});
