@@ -32,7 +32,7 @@ export const rules: StructureRules = {
     "src/state/{marks,transaction,watchers}.ts",
     "src/testing/history-checker.ts",
     "src/queue/{load,pace,turns}.ts",
-    "src/scheduler/{callees,heartbeats,silence,warm-pool}.ts",
+    "src/scheduler/{callees,heartbeats,leases,silence,warm-pool}.ts",
     "src/consensus/**",
     "src/replicas/{compared-outcome,divergence,newcomers}.ts",
     "src/autoscaler/{arrivals,decide,hpa,kalman,kpa,predictive,queueing,returns,scale,season,service-time,threshold}.ts",

@@ -1,7 +1,7 @@
 import type { PodExit } from "../cluster/port.ts";
 import type { FunctionSpec } from "../protocol/application.ts";
 import type { Beat, FromPod } from "../protocol/pod.ts";
-import type { Layer } from "../queue/machine.ts";
+import type { Entry, Layer } from "../queue/machine.ts";
 import type { CertifiedAnswer } from "./attempt.ts";
 import type { PodSet, PodSource, PodTemplate } from "./placement.ts";
 import type { Pod, Tenant } from "./pod.ts";
@@ -26,6 +26,9 @@ export interface HostOwner {
   gone(host: LayerHost, pod: Pod, exit: PodExit): void;
   held(pod: Pod): string[];
 }
+
+/** A pod whose event loop has stood still for so long may do so for ever. */
+export const BLOCKED_MS = 250;
 
 /** A layer as the tenant of its pods. */
 export class LayerHost implements Tenant, PodSet {
@@ -80,6 +83,19 @@ export class LayerHost implements Tenant, PodSet {
 
   get keepsIdle(): boolean {
     return this.#scheduler.isPlaced;
+  }
+
+  /** The pod that should take this call: of those with a free slot, the one that does the least. */
+  freePod(entry: Entry): Pod | undefined {
+    let best: Pod | undefined;
+    for (const pod of this.pods.values()) {
+      const slots = entry.solo ? 1 : this.template.slots;
+      if (pod.state !== "ready" || pod.inFlight + pod.zombies >= slots || this.solo.has(pod)) continue;
+      // A pod whose event loop stands still would let the call wait although another pod could start it.
+      if (pod.blockedMs > BLOCKED_MS && this.pods.size > 1) continue;
+      if (best === undefined || pod.inFlight < best.inFlight) best = pod;
+    }
+    return best;
   }
 
   reserves(pod: Pod): boolean {

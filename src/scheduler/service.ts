@@ -1,28 +1,30 @@
 /**
  * The scheduler: matches waiting calls with free pods, at the moment at which either appears.
  *
- * Owns: the layers and the leases. Does not own: runs, retries (told by `settled`), durability.
+ * Owns: which call goes to which pod and when, and what the end of an attempt means for its layer. Does not own: which layers there are
+ * (layer-hosts.ts), how leases end once (leases.ts, S1), how many pods there are (pod-supply.ts), runs, retries (told by `settled`),
+ * durability.
  *
- * S1  Each lease ends exactly once: by the pod's answer, the timeout, the pod's end, or withdrawal. What comes later is dropped (P2).
  * S2  A call that waits has a pod that will take it, or a pod that is being started, or one of its function's limits is reached: then the
  *     end of another one or the sweep lets it begin (P3).
  */
 import type { PodExit } from "../cluster/port.ts";
-import { ChurnMap } from "../lib/churn-map.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
-import { getOrMake } from "../lib/map.ts";
 import type { LayerView } from "../protocol/control-plane.ts";
 import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
-import type { CallMetrics } from "../protocol/run.ts";
-import { type Entry, type Layer, Layers, layerKey } from "../queue/machine.ts";
-import type { AttemptService, CertifiedAnswer, Outcome } from "./attempt.ts";
+import type { Entry } from "../queue/machine.ts";
+import { type AttemptService, type CertifiedAnswer, certifiedOutcome, type Outcome, outcomeOf } from "./attempt.ts";
 import { lostFailure } from "./exit.ts";
 import type { Fleet } from "./fleet.ts";
 import { Heartbeats } from "./heartbeats.ts";
-import { type FunctionHome, type HostOwner, LayerHost } from "./layer-host.ts";
-import type { Placement, PodSet, PodSource, PodTemplate } from "./placement.ts";
+import { BLOCKED_MS, type FunctionHome, type HostOwner, type LayerHost } from "./layer-host.ts";
+import { LayerHosts, type ReplicaSources } from "./layer-hosts.ts";
+import { type Lease, Leases } from "./leases.ts";
+import type { Placement, PodSet } from "./placement.ts";
 import type { Pod } from "./pod.ts";
+import { PodSupply } from "./pod-supply.ts";
+import { SweepTimer } from "./sweep-timer.ts";
 
 export type { AttemptService, CertifiedAnswer, Outcome } from "./attempt.ts";
 export type { FunctionHome } from "./layer-host.ts";
@@ -37,43 +39,21 @@ export interface SchedulerOptions {
   patienceMs: number;
 }
 
-/** Calls that a replica set is given at the same time. */
-const SET_SLOTS = 1_024;
-
-interface Lease {
-  entry: Entry;
-  host: LayerHost;
-  pod: Pod;
-  cold: boolean;
-}
-
-const SWEEP_MS = 20;
-const STARVED_MS = 50;
-const BLOCKED_MS = 250;
-/** So long may calls wait for slots whose attempts were withdrawn and have not ended. */
-const CLOGGED_MS = 1_000;
-/** A sweep that comes later than this tells that the platform stood still, and messages with it. */
-const LATE_MS = 50;
+const TICK_MS = 50;
 
 export class Scheduler implements HostOwner {
   readonly #fleet: Fleet;
   readonly #clock: Clock;
-  readonly #options: SchedulerOptions;
   readonly #home: (fn: string, version: string) => FunctionHome | undefined;
   readonly #settled: (entry: Entry, outcome: Outcome) => void;
   readonly #attempts: AttemptService | undefined;
-  readonly #placement: Placement | undefined;
-  readonly #replicas: { quorum?: PodSource | undefined; compare?: PodSource | undefined };
-  readonly #layers = new Layers();
-  readonly #hosts = new Map<string, LayerHost>();
-  readonly #leases = new ChurnMap<number, Lease>();
-  /** Leases by their timeout: within one, insertion order is the order of the deadlines, so only heads need a look. */
-  readonly #deadlines = new Map<number, ChurnMap<number, Lease>>();
+  readonly #hosts: LayerHosts;
+  readonly #leases = new Leases();
+  readonly #supply: PodSupply;
   readonly #heartbeats: Heartbeats;
-  #lease = 0;
-  #nextSweep = Number.POSITIVE_INFINITY;
-  #wasSpared = false;
-  #cancelSweep = () => {};
+  readonly #timer: SweepTimer;
+  /** Whether somebody else decides how many pods there are. */
+  readonly isPlaced: boolean;
   #cancelTick = () => {};
   #draining = false;
   #drained: (() => void) | undefined;
@@ -86,17 +66,18 @@ export class Scheduler implements HostOwner {
     settled: (entry: Entry, outcome: Outcome) => void,
     attempts?: AttemptService,
     placement?: Placement,
-    replicas: { quorum?: PodSource | undefined; compare?: PodSource | undefined } = {},
+    replicas: ReplicaSources = {},
   ) {
     this.#fleet = fleet;
     this.#clock = clock;
-    this.#options = options;
     this.#home = home;
     this.#settled = settled;
     this.#attempts = attempts;
-    this.#placement = placement;
-    this.#replicas = replicas;
+    this.isPlaced = placement !== undefined;
+    this.#hosts = new LayerHosts({ fleet, options, placement, replicas, home }, this);
+    this.#supply = new PodSupply({ fleet, leases: this.#leases, placement, options });
     this.#heartbeats = new Heartbeats((entry, value) => this.#attempts?.progress(entry, value));
+    this.#timer = new SweepTimer(clock, (now, isSpared) => this.#sweep(now, isSpared));
   }
 
   start(): void {
@@ -106,7 +87,7 @@ export class Scheduler implements HostOwner {
   stop(): void {
     this.#heartbeats.flush(this.#clock.now());
     this.#cancelTick();
-    this.#cancelSweep();
+    this.#timer.stop();
   }
 
   /**
@@ -115,6 +96,7 @@ export class Scheduler implements HostOwner {
    */
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
+    this.#supply.stop();
     if (this.#leases.size === 0) return;
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(graceMs, resolve);
@@ -127,7 +109,7 @@ export class Scheduler implements HostOwner {
 
   /** Calls that wait for a pod or for their time. */
   get depth(): number {
-    return this.#layers.depth;
+    return this.#hosts.depth;
   }
 
   /** Puts a call into its layer and dispatches what can be. */
@@ -142,16 +124,16 @@ export class Scheduler implements HostOwner {
       this.#settled(entry, { failure, lines: [] });
       return;
     }
-    const layer = this.#layers.open(entry.fn, entry.version, home.spec.concurrency, home.spec.limits);
+    const layer = this.#hosts.layerOf(entry, home);
     const now = this.#clock.now();
     layer.enqueue(entry, now);
-    if (entry.state === "delayed") this.#sweepAt(entry.notBefore);
-    else this.#match(this.#hostOf(layer, home), now);
+    if (entry.state === "delayed") this.#timer.at(entry.notBefore);
+    else this.#match(this.#hosts.hostOf(layer, home), now);
   }
 
   /** Takes a call out; an attempt that executes is told to stop, and its outcome will not count. */
   withdraw(entry: Entry, reason: string): void {
-    const layer = this.#layers.find(entry.fn, entry.version);
+    const layer = this.#hosts.find(entry.fn, entry.version);
     if (layer === undefined) return;
     const { lease } = entry;
     if (layer.withdraw(entry) !== "leased") return;
@@ -171,10 +153,7 @@ export class Scheduler implements HostOwner {
    * of its calls: how many those are is no matter of load.
    */
   podSet(fn: string, version: string): PodSet | undefined {
-    const home = this.#home(fn, version);
-    if (home === undefined || this.#replicasOf(home) !== undefined) return undefined;
-    const { concurrency, limits } = home.spec;
-    return this.#hostOf(this.#layers.open(fn, version, concurrency, limits), home);
+    return this.#hosts.podSet(fn, version);
   }
 
   /** The sets of all versions that have calls or pods. */
@@ -184,110 +163,45 @@ export class Scheduler implements HostOwner {
 
   /** Forgets a set that nobody needs any more. */
   release(set: PodSet): void {
-    this.#closeIfIdle(set as LayerHost);
-  }
-
-  /** Whether the function has pods, or they are on their way. */
-  #hasPods(fn: string, version: string): boolean {
-    return (this.#hosts.get(layerKey(fn, version))?.pods.size ?? 0) > 0;
+    this.#hosts.closeIfIdle(set as LayerHost);
   }
 
   /** Whether the function's next call would take a warm pod. */
   takesWarm(fn: string, version: string): boolean {
-    const home = this.#home(fn, version);
-    if (home === undefined || this.#replicasOf(home) !== undefined || this.#hasPods(fn, version)) return false;
-    return this.#fleet.fitsWarm(this.#templateOf({ fn, version }, home));
+    return this.#hosts.takesWarm(fn, version);
   }
 
   views(): LayerView[] {
-    const now = this.#clock.now();
-    return [...this.#layers].map((layer) => ({
-      function: layer.fn,
-      application: this.#home(layer.fn, layer.version)?.application ?? "",
-      version: layer.version,
-      waiting: layer.waiting,
-      delayed: layer.delayed,
-      running: layer.leased,
-      dead: 0,
-      pods: this.#hosts.get(layer.key)?.pods.size ?? 0,
-      oldestWaitingMs: layer.oldestWaitingMs(now),
-      throttled: layer.throttledUntil(now) !== undefined,
-      ...layer.rates(now),
-      completed: layer.completed,
-      failed: layer.failed,
-    }));
-  }
-
-  #hostOf(layer: Layer, home: FunctionHome): LayerHost {
-    return getOrMake(this.#hosts, layer.key, () => {
-      const source = this.#replicasOf(home);
-      return new LayerHost(layer, home, this.#templateOf(layer, home), this, source ?? this.#fleet, source !== undefined);
-    });
-  }
-
-  /** What executes the function's calls several times. Where there are no sets (in memory, for tests), a pod's word is taken. */
-  #replicasOf({ spec: { trust = "one" } }: FunctionHome): PodSource | undefined {
-    return trust === "one" ? undefined : this.#replicas[trust];
-  }
-
-  #templateOf({ fn, version }: Pick<Layer, "fn" | "version">, home: FunctionHome): PodTemplate {
-    const { spec } = home;
-    const { slotsPerPod: slots, defaultMemoryMb } = this.#options;
-    const isReplicated = this.#replicasOf(home) !== undefined;
-    if (isReplicated)
-      return { slots: spec.trust === "quorum" ? SET_SLOTS : slots, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
-    return this.#placement?.template(fn, version) ?? { slots, memoryMb: spec.memoryMb ?? defaultMemoryMb, service: fn };
+    return this.#hosts.views(this.#clock.now());
   }
 
   #match(host: LayerHost, now: number): void {
     if (this.#draining) return;
     const { layer } = host;
     for (let next = layer.peek(now); next !== undefined; next = layer.peek(now)) {
-      const pod = this.#freePod(host, next);
+      const pod = host.freePod(next);
       if (pod === undefined) break;
       this.#dispatch(host, pod, next, now);
     }
     if (layer.waiting === 0) return;
-    this.#provide(host, now);
+    this.#supply.provide(host, now);
     const throttledUntil = layer.throttledUntil(now);
-    if (throttledUntil !== undefined) this.#sweepAt(throttledUntil);
+    if (throttledUntil !== undefined) this.#timer.at(throttledUntil);
   }
 
   /** Gives what a lease of `host` has freed to its layer, or to the version whose calls have waited the longest when versions share a limit. */
   #matchFreed(host: LayerHost, now: number): void {
-    if (!host.layer.isLimited || !this.#hasOtherWaiting(host)) {
-      if (host.layer.waiting > 0) this.#match(host, now);
-      return;
-    }
-    const waiting = [...this.#hosts.values()].filter(({ layer }) => layer.fn === host.layer.fn && layer.waiting > 0);
-    waiting.sort((a, b) => b.layer.oldestWaitingMs(now) - a.layer.oldestWaitingMs(now));
-    for (const each of waiting) this.#match(each, now);
-  }
-
-  /** Whether calls of another version wait: most functions with a limit have one version, and make no lists for it. */
-  #hasOtherWaiting({ layer: own }: LayerHost): boolean {
-    for (const { layer } of this.#hosts.values()) if (layer !== own && layer.fn === own.fn && layer.waiting > 0) return true;
-    return false;
-  }
-
-  #freePod(host: LayerHost, entry: Entry): Pod | undefined {
-    let best: Pod | undefined;
-    for (const pod of host.pods.values()) {
-      const slots = entry.solo ? 1 : host.template.slots;
-      if (pod.state !== "ready" || pod.inFlight + pod.zombies >= slots || host.solo.has(pod)) continue;
-      // A pod whose event loop stands still would let the call wait although another pod could start it.
-      if (pod.blockedMs > BLOCKED_MS && host.pods.size > 1) continue;
-      if (best === undefined || pod.inFlight < best.inFlight) best = pod;
-    }
-    return best;
+    if (host.layer.isLimited && this.#hosts.hasOtherWaiting(host)) {
+      for (const each of this.#hosts.waitingOf(host.layer.fn, now)) this.#match(each, now);
+    } else if (host.layer.waiting > 0) this.#match(host, now);
   }
 
   #dispatch(host: LayerHost, pod: Pod, next: Entry, now: number): void {
-    const lease = ++this.#lease;
+    const lease = this.#leases.next();
     const entry = host.layer.take(lease, pod.id, now) as Entry;
     if (entry.solo) host.solo.add(pod);
     const held: Lease = { entry, host, pod, cold: pod.coldStartMs === undefined };
-    this.#leases.set(lease, held);
+    this.#leases.begin(lease, held);
     pod.inFlight++;
     this.#watch(lease, held, now);
     const { fn, input, run, seq, attempt, timeoutMs } = next;
@@ -300,51 +214,20 @@ export class Scheduler implements HostOwner {
   #watch(lease: number, held: Lease, now: number): void {
     // A set's replicas agree on how long an execution may take. What is not certified yet may still be: giving it up here could apply it twice.
     if (held.host.isCertified) return;
-    const { timeoutMs } = held.entry;
-    getOrMake(this.#deadlines, timeoutMs, () => new ChurnMap<number, Lease>()).set(lease, held);
-    if (now + timeoutMs < this.#nextSweep) this.#sweepAt(now + timeoutMs);
+    this.#leases.watch(lease, held);
+    this.#timer.at(now + held.entry.timeoutMs);
     const { heartbeatMs } = held.host;
-    if (heartbeatMs !== undefined) this.#sweepAt(this.#heartbeats.watch(lease, held.entry, heartbeatMs, now));
-  }
-
-  /** Starts a pod when the waiting calls need one that is neither there nor on its way. */
-  #provide(host: LayerHost, now: number): void {
-    if (host.retryAt > now) return;
-    // One pod serves many calls at a time, and every further process costs all of them; more come when calls have to be patient (tick).
-    for (const pod of host.pods.values()) if (pod.state !== "draining" && !host.solo.has(pod)) return;
-    if (this.#placement === undefined || host.isReplicated) this.#addPod(host, now);
-    else this.#placement.activate(host, now);
+    if (heartbeatMs !== undefined) this.#timer.at(this.#heartbeats.watch(lease, held.entry, heartbeatMs, now));
   }
 
   /** For its placement. */
   add(host: LayerHost, isUrgent: boolean): Pod | undefined {
-    const pod = this.#draining ? undefined : this.#fleet.acquire(host, isUrgent);
-    if (pod !== undefined) host.pods.set(pod.id, pod);
-    return pod;
+    return this.#supply.add(host, isUrgent);
   }
 
   /** For its placement: takes no calls any more, and ends when those that it executes have ended, by their timeouts at the latest. */
   drainPod(host: LayerHost, pod: Pod): void {
-    const now = this.#clock.now();
-    let graceMs = 0;
-    if (pod.inFlight > 0) {
-      for (const held of this.#leases.values()) {
-        if (held.pod === pod) graceMs = Math.max(graceMs, held.entry.leasedAt + held.entry.timeoutMs - now + LATE_MS);
-      }
-    }
-    host.source.end(pod, graceMs);
-  }
-
-  /** Whether somebody else decides how many pods there are. */
-  get isPlaced(): boolean {
-    return this.#placement !== undefined;
-  }
-
-  #addPod(host: LayerHost, now: number): void {
-    const pod = host.source.acquire(host);
-    // No room on the machine: the tick tries again, and pods of idle functions make room.
-    if (pod === undefined) host.retryAt = now + STARVED_MS;
-    else host.pods.set(pod.id, pod);
+    this.#supply.drain(host, pod, this.#clock.now());
   }
 
   connected(host: LayerHost, pod: Pod): void {
@@ -370,27 +253,18 @@ export class Scheduler implements HostOwner {
   }
 
   held(pod: Pod): string[] {
-    const held: string[] = [];
-    for (const lease of this.#leases.values()) if (lease.pod === pod) held.push(`${lease.entry.run}/${lease.entry.seq}`);
-    return held;
+    return [...this.#leases.of(pod)].map(([, { entry }]) => `${entry.run}/${entry.seq}`);
   }
 
   gone(host: LayerHost, pod: Pod, exit: PodExit): void {
     const now = this.#clock.now();
     host.pods.delete(pod.id);
-    if (this.#placement !== undefined && !host.isReplicated) this.#placement.gone(host, pod, exit, now);
-    else if (exit.reason === "failed-to-start") host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
+    this.#supply.gone(host, pod, exit, now);
     host.solo.delete(pod);
-    const failure = lostFailure(pod.id, exit);
-    for (const [lease, held] of this.#leases) {
-      if (held.pod !== pod) continue;
-      this.#endLease(lease, true, now);
-      host.layer.settle(held.entry, false, now);
-      this.#settled(held.entry, { failure, lines: [] });
-    }
+    this.#failAll(host, pod, lostFailure(pod.id, exit), now);
     this.#matchFreed(host, now);
     // One that has a placement is forgotten when that does: it still holds the set.
-    if (host.layer.waiting === 0 && (this.#placement === undefined || host.isReplicated)) this.#closeIfIdle(host);
+    if (host.layer.waiting === 0 && !this.#supply.isPlaced(host)) this.#hosts.closeIfIdle(host);
   }
 
   #refuse(host: LayerHost, pod: Pod, cause: Failure): void {
@@ -398,15 +272,18 @@ export class Scheduler implements HostOwner {
     // First of all: a call that may be tried again at once must not come back to it.
     pod.state = "draining";
     const failure: Failure = { code: "POD_FAILED_TO_START", message: `the application does not load: ${cause.message}`, cause };
-    if (this.#placement !== undefined && !host.isReplicated) this.#placement.refused(host, failure, now);
-    else host.retryAt = now + Math.min(5_000, 100 * 2 ** host.failures++);
-    for (const [lease, held] of this.#leases) {
-      if (held.pod !== pod) continue;
-      this.#endLease(lease, true, now);
-      host.layer.settle(held.entry, false, now);
-      this.#settled(held.entry, { failure, lines: [] });
-    }
+    this.#supply.refused(host, failure, now);
+    this.#failAll(host, pod, failure, now);
     host.source.end(pod, 0);
+  }
+
+  /** Ends what a pod executes that will not answer. */
+  #failAll(host: LayerHost, pod: Pod, failure: Failure, now: number): void {
+    for (const [lease, { entry }] of this.#leases.of(pod)) {
+      this.#endLease(lease, true, now);
+      host.layer.settle(entry, false, now);
+      this.#settled(entry, { failure, lines: [] });
+    }
   }
 
   #ask(pod: Pod, message: FromPod & { t: "request" }): void {
@@ -423,7 +300,7 @@ export class Scheduler implements HostOwner {
     const held = this.#leases.get(lease);
     if (held === undefined || held.pod !== pod) return;
     const tellAt = this.#heartbeats.heard(lease, held.entry, value, this.#clock.now());
-    if (tellAt !== undefined) this.#sweepAt(tellAt);
+    if (tellAt !== undefined) this.#timer.at(tellAt);
   }
 
   #answer(host: LayerHost, pod: Pod, message: FromPod & { t: "result" }): void {
@@ -437,50 +314,27 @@ export class Scheduler implements HostOwner {
     }
     this.#endLease(message.lease, message.failure !== "", now);
     pod.answered++;
-    if (host.crashes > 0) this.#placement?.served(host, pod);
+    if (host.crashes > 0) this.#supply.served(host, pod);
     const { entry } = held;
     host.layer.settle(entry, message.failure === "", now);
-    const outcome: Outcome = {
-      ...(message.failure === "" ? { value: message.value } : { failure: JSON.parse(message.failure) as Failure }),
-      metrics: {
-        durationMs: message.durationMs,
-        cpuMs: message.cpuMs,
-        queueMs: entry.leasedAt - entry.waitingSince,
-        memoryMb: message.memoryMb,
-        coldStart: held.cold,
-        pod: pod.id,
-      },
-      lines: message.lines,
-    };
-    if (held.cold && outcome.metrics !== undefined && pod.coldStartMs !== undefined) outcome.metrics.coldStartMs = pod.coldStartMs;
-    if (message.writes !== undefined) outcome.writes = message.writes;
-    if (message.objects !== undefined) outcome.objects = message.objects;
-    this.#settled(entry, outcome);
+    this.#settled(entry, outcomeOf(entry, pod, held.cold, message));
     this.#matchFreed(host, now);
   }
 
   /** What a set's replicas have agreed on takes the place of a pod's word. */
-  certified(host: LayerHost, pod: Pod, { lease, certificate, durationMs, lines, ...result }: CertifiedAnswer): void {
+  certified(host: LayerHost, pod: Pod, answer: CertifiedAnswer): void {
     const now = this.#clock.now();
-    const held = this.#endLease(lease, result.failure !== undefined, now);
+    const held = this.#endLease(answer.lease, answer.failure !== undefined, now);
     if (held === undefined) return this.#match(host, now);
     pod.answered++;
-    const { entry } = held;
-    host.layer.settle(entry, result.failure === undefined, now);
-    const queueMs = entry.leasedAt - entry.waitingSince;
-    // Time on the processor and memory are spent several times, in processes of their own: no number stands for the call.
-    const metrics: CallMetrics = { durationMs, cpuMs: 0, queueMs, memoryMb: 0, coldStart: held.cold, pod: pod.id };
-    const outcome: Outcome = { ...result, metrics, lines };
-    if (certificate !== undefined) outcome.certificate = certificate;
-    this.#settled(entry, outcome);
+    host.layer.settle(held.entry, answer.failure === undefined, now);
+    this.#settled(held.entry, certifiedOutcome(held.entry, pod, held.cold, answer));
     this.#matchFreed(host, now);
   }
 
   #endLease(lease: number, failed: boolean, now: number): Lease | undefined {
-    const held = this.#leases.get(lease);
+    const held = this.#leases.end(lease);
     if (held === undefined) return undefined;
-    this.#leases.delete(lease);
-    this.#deadlines.get(held.entry.timeoutMs)?.delete(lease);
     this.#heartbeats.end(lease, failed, now);
     const { pod, host } = held;
     if (held.entry.solo) host.solo.delete(pod);
@@ -489,45 +343,23 @@ export class Scheduler implements HostOwner {
     return held;
   }
 
-  #sweepAt(time: number): void {
-    if (time >= this.#nextSweep) return;
-    this.#cancelSweep();
-    this.#nextSweep = time;
-    this.#cancelSweep = this.#clock.after(time - this.#clock.now(), () => this.#sweep());
-  }
-
-  /** Ends overdue and silent leases, and wakes calls that are delayed or throttled; then sleeps until the next of these. */
-  #sweep(): void {
-    const now = this.#clock.now();
-    const isLate = now - this.#nextSweep > LATE_MS;
-    // What attempts have answered while this process stood still is yet to be read: they are looked at once more, and then judged.
-    const isSpared = isLate && !this.#wasSpared;
-    this.#wasSpared = isSpared;
-    this.#nextSweep = Number.POSITIVE_INFINITY;
-    let next = Number.POSITIVE_INFINITY;
-    for (const [timeoutMs, leases] of this.#deadlines) {
-      for (const [lease, held] of leases) {
-        const deadline = held.entry.leasedAt + timeoutMs;
-        if (deadline > now || isSpared) {
-          next = Math.min(next, deadline);
-          break;
-        }
-        this.#giveUp(lease, held, `function "${held.entry.fn}" did not answer within ${timeoutMs} ms`, now);
-      }
-      if (leases.size === 0) this.#deadlines.delete(timeoutMs);
-    }
+  /** Ends overdue and silent leases, and wakes calls that are delayed or throttled. Gives the time of the next of these. */
+  #sweep(now: number, isSpared: boolean): number {
+    let next = this.#leases.sweep(now, isSpared, (lease, held, timeoutMs) =>
+      this.#giveUp(lease, held, `function "${held.entry.fn}" did not answer within ${timeoutMs} ms`, now),
+    );
     const silent = this.#heartbeats.sweep(now, isSpared, (lease, { fn }, heartbeatMs) => {
       const message = `function "${fn}" told no progress for ${heartbeatMs} ms, its heartbeatMs: call ctx.progress() more often or raise it`;
       this.#giveUp(lease, this.#leases.get(lease)!, message, now);
     });
     next = Math.min(next, silent);
-    for (const layer of this.#layers) next = Math.min(next, layer.wake(now) ?? Number.POSITIVE_INFINITY);
-    for (const layer of this.#layers) {
+    for (const layer of this.#hosts.layers) next = Math.min(next, layer.wake(now) ?? Number.POSITIVE_INFINITY);
+    for (const layer of this.#hosts.layers) {
       const home = layer.waiting > 0 ? this.#home(layer.fn, layer.version) : undefined;
       // What the pace of a function lets begin is for the version whose calls have waited the longest.
-      if (home !== undefined) this.#matchFreed(this.#hostOf(layer, home), now);
+      if (home !== undefined) this.#matchFreed(this.#hosts.hostOf(layer, home), now);
     }
-    if (next !== Number.POSITIVE_INFINITY) this.#sweepAt(Math.max(next, now + SWEEP_MS / 10));
+    return next;
   }
 
   #giveUp(lease: number, held: Lease, message: string, now: number): void {
@@ -539,40 +371,17 @@ export class Scheduler implements HostOwner {
     this.#settled(entry, { failure: { code: "CALL_TIMEOUT", message }, lines: [] });
     // A suspect has its pod to itself also after it was given up.
     if (entry.solo) host.source.end(pod, 0, "killed");
-    else this.#replaceClogged(host, pod);
-  }
-
-  /** When half of the slots are taken by attempts that never end, the pod serves what it has and is replaced. */
-  #replaceClogged(host: LayerHost, pod: Pod): void {
-    if (pod.state === "ready" && pod.zombies * 2 >= host.template.slots) this.drainPod(host, pod);
-  }
-
-  /** Calls were withdrawn and their code goes on, which is harmless until others wait for its slots for too long. */
-  #unclog(host: LayerHost, now: number): void {
-    const { layer } = host;
-    if (layer.oldestWaitingMs(now) < CLOGGED_MS || layer.peek(now) === undefined) return;
-    for (const pod of host.pods.values()) this.#replaceClogged(host, pod);
+    else this.#supply.replaceClogged(host, pod, now);
   }
 
   #tick(): void {
     const now = this.#clock.now();
     for (const host of [...this.#hosts.values()]) {
-      const { layer } = host;
-      if (layer.waiting === 0) continue;
-      this.#unclog(host, now);
+      if (host.layer.waiting === 0) continue;
+      this.#supply.unclog(host, now);
       this.#match(host, now);
-      if (this.#placement !== undefined || host.isReplicated) continue;
-      const room =
-        !this.#draining && host.pods.size < this.#options.maxPodsPerFunction && layer.peek(now) !== undefined && host.retryAt <= now;
-      const starting = [...host.pods.values()].some((pod) => pod.state === "starting");
-      if (room && !starting && layer.oldestWaitingMs(now) > this.#options.patienceMs) this.#addPod(host, now);
+      this.#supply.grow(host, now);
     }
-    this.#cancelTick = this.#clock.after(STARVED_MS, () => this.#tick(), "upkeep");
-  }
-
-  #closeIfIdle(host: LayerHost): void {
-    if (host.pods.size > 0 || host.isKept || this.#hosts.get(host.layer.key) !== host) return;
-    this.#layers.close(host.layer);
-    if (this.#layers.find(host.layer.fn, host.layer.version) === undefined) this.#hosts.delete(host.layer.key);
+    this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick(), "upkeep");
   }
 }
