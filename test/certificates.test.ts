@@ -104,4 +104,29 @@ describe("a replicated function's call", () => {
     await second.stop();
     expect(sandbox.processes()).toEqual([]);
   });
+
+  test("has the same certificate for ever, whether it was certified with others or alone", async () => {
+    const sandbox = newSandbox();
+    const first = await startPlatformProcess(sandbox);
+    await first.deploy("test/apps/bank");
+    const pay = (amount: number) => first.client.startFunction<number>("interest", { balance: amount, rate: 0.5 });
+    const alone = await pay(1);
+    await alone.result(WAIT);
+    const together = await Promise.all(Array.from({ length: 50 }, (_, index) => pay(index)));
+    for (const run of together) await run.result(WAIT);
+    const ids = [alone, ...together].map(({ id }) => id);
+    const textsOf = (client: typeof first.client) =>
+      Promise.all(ids.map(async (id) => certificateText(only(await client.run(id).certificates()).certificate)));
+    const before = await textsOf(first.client);
+    await first.kill();
+
+    const second = await startPlatformProcess(sandbox, { port: first.port });
+    expect(await textsOf(second.client)).toEqual(before);
+    const adminKey = adminKeyOf(sandbox);
+    for (const text of before) expect(verifyCertificate(text, { adminKey })).toMatchObject({ ok: true });
+    // Each with its own way through its batch's tree.
+    expect(new Set(before.map((text) => JSON.parse(text).statement.operation)).size).toBe(51);
+    expect(before.some((text) => JSON.parse(text).path.length > 1)).toBe(true);
+    await second.stop();
+  });
 });

@@ -1,4 +1,5 @@
 import type { Json } from "../lib/json.ts";
+import type { BatchCertificate } from "./batch-certificate.ts";
 import type { Certificate } from "./certificate.ts";
 import type { Digest, PublicKey } from "./crypto.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
@@ -45,7 +46,8 @@ export type ClientInput =
 
 export type ClientEffect =
   | { t: "send"; to: ReplicaIndex[]; request: Request }
-  | { t: "certified"; operation: string; certificate: Certificate; outcome: Json }
+  /** With `batch` where the same votes certify all results of the batch: one object for all of them. */
+  | { t: "certified"; operation: string; certificate: Certificate; outcome: Json; batch?: BatchCertificate }
   /** All replicas have answered, and no 2f + 1 of them the same: the function is not deterministic. */
   | { t: "diverged"; operation: string; outcomes: { replica: ReplicaIndex; resultHash: Digest; outcome: Json }[] }
   | { t: "reconfigured"; epoch: number; certificate: Certificate; outcome: Json }

@@ -11,16 +11,16 @@
  * I2  A result is dropped by the replicas only after the host has said that it is durable: before, a client that starts anew asks for it again.
  * I3  Each operation ends once: certified, or diverged.
  */
-import { Deque } from "../lib/deque.ts";
 import type { Json } from "../lib/json.ts";
 import { requestText } from "./canonical.ts";
 import type { Certificate } from "./certificate.ts";
 import type { ClientEffect, ClientEvidence, ClientInput, ClientLimits, ClientTimer, ReplicaClientOptions } from "./client-effects.ts";
+import { Outbox } from "./client-outbox.ts";
 import { type Sent, Session } from "./client-session.ts";
 import { Silence } from "./client-silence.ts";
 import { Singles } from "./client-singles.ts";
 import { NUMBERS_AHEAD } from "./client-table.ts";
-import { type Ballot, Checks, contradicts, Votes, wouldAgreeAlone } from "./client-votes.ts";
+import { type Ballot, type Certified, Checks, contradicts, Votes, wouldAgreeAlone } from "./client-votes.ts";
 import type { Crypto } from "./crypto.ts";
 import { type CertifiedMembership, quorumOf, type ReplicaIndex } from "./membership.ts";
 import type { Operation, Reply, Request, RequestBody } from "./messages.ts";
@@ -69,9 +69,7 @@ export class ReplicaClient {
   #now = 0;
   /** Whether the session is open. */
   #isOpen = false;
-  #isGathering = false;
-  readonly #waiting = new Deque<RequestBody>();
-  #gathered: Operation[] = [];
+  readonly #outbox: Outbox;
   readonly #open = new Map<string, Open>();
   readonly #session: Session;
   readonly #certified = new Map<string, Certificate>();
@@ -85,6 +83,7 @@ export class ReplicaClient {
     this.#checks = new Checks(cryptography);
     this.#limits = { ...DEFAULTS, ...options.limits };
     this.#membership = options.membership;
+    this.#outbox = new Outbox(this.#limits);
     this.#session = new Session(options.key, options.session);
     this.#silence = new Silence(this.#limits.silenceMs);
     this.#singles = new Singles(this.#limits.retryMs, this.#limits.maxRetryMs);
@@ -108,8 +107,8 @@ export class ReplicaClient {
         this.#sendWaiting();
         break;
       case "reconfigure":
-        this.#gatherRequests();
-        this.#waiting.push({ t: "reconfigure", next: input.next });
+        this.#outbox.close((id) => this.#session.has(id));
+        this.#outbox.push({ t: "reconfigure", next: input.next });
         this.#sendWaiting();
         break;
       case "reply":
@@ -128,7 +127,7 @@ export class ReplicaClient {
 
   /** Operations that have not ended. */
   get pending(): number {
-    return this.#open.size + this.#gathered.length + this.#waiting.size;
+    return this.#open.size + this.#outbox.size;
   }
 
   #finish(): ClientEffect[] {
@@ -141,43 +140,18 @@ export class ReplicaClient {
 
   /** What comes in one turn goes out as one request. */
   #gather(operations: readonly Operation[]): void {
-    for (const operation of operations) this.#gathered.push(operation);
-    if (this.#isGathering || this.#gathered.length === 0) return;
-    this.#isGathering = true;
-    this.#effects.push({ t: "timer", timer: "flush", afterMs: 0 });
+    if (this.#outbox.gather(operations)) this.#effects.push({ t: "timer", timer: "flush", afterMs: 0 });
   }
 
   #flush(): void {
-    this.#isGathering = false;
-    this.#gatherRequests();
+    this.#outbox.close((id) => this.#session.has(id));
     this.#sendWaiting();
-  }
-
-  #gatherRequests(): void {
-    const seen = new Set<string>();
-    let operations: Operation[] = [];
-    let size = 0;
-    for (const operation of this.#gathered) {
-      // It is under way already, and will be answered once.
-      if (seen.has(operation.id) || this.#session.has(operation.id)) continue;
-      seen.add(operation.id);
-      const length = operation.id.length + operation.key.length + operation.input.length;
-      if (operations.length >= this.#limits.maxOperations || (operations.length > 0 && size + length > this.#limits.maxSize)) {
-        this.#waiting.push({ t: "call", operations });
-        operations = [];
-        size = 0;
-      }
-      operations.push(operation);
-      size += length;
-    }
-    if (operations.length > 0) this.#waiting.push({ t: "call", operations });
-    this.#gathered = [];
   }
 
   /** As far as the session is open, and the replicas take its numbers. */
   #sendWaiting(): void {
     const most = Math.min(this.#limits.maxRequests, NUMBERS_AHEAD);
-    while (this.#isOpen && this.#waiting.size > 0 && this.#session.unsettled < most) this.#send(this.#waiting.shift()!);
+    while (this.#isOpen && this.#outbox.waiting > 0 && this.#session.unsettled < most) this.#send(this.#outbox.shift()!);
   }
 
   #send(body: RequestBody): void {
@@ -230,14 +204,15 @@ export class ReplicaClient {
   }
 
   #judge(open: Open, from: ReplicaIndex): void {
-    const { certificate, bad } = open.votes.judge(from, this.#membership, this.#checks);
+    const { certified, bad } = open.votes.judge(from, this.#membership, this.#checks);
     for (const about of bad) this.#accuse(about, "bad-vote", `its vote on ${open.id} is not signed by it, or has no way to its root`);
-    if (certificate !== undefined) this.#certify(open, certificate);
+    if (certified !== undefined) this.#certify(open, certified);
     else if (open.votes.size === this.#membership.membership.replicas.length) this.#diverge(open);
   }
 
-  #certify(open: Open, certificate: Certificate): void {
+  #certify(open: Open, certified: Certified): void {
     const { id, votes } = open;
+    const { certificate } = certified;
     const outcome = votes.outcome(certificate.statement.resultHash);
     if (outcome === undefined) {
       // Those who were to send it have not: whoever is asked again sends it.
@@ -248,13 +223,13 @@ export class ReplicaClient {
     this.#remember(id, certificate);
     for (const ballot of votes.ballots()) this.#compare(ballot, certificate);
     for (const replica of this.#all()) if (!votes.has(replica)) this.#arm(this.#silence.owe(replica, this.#now));
-    this.#report(open.sent.request.body, id, certificate, outcome);
+    this.#report(open.sent.request.body, id, certified, outcome);
   }
 
-  #report(body: RequestBody, operation: string, certificate: Certificate, outcome: Json): void {
+  #report(body: RequestBody, operation: string, certified: Certified, outcome: Json): void {
     switch (body.t) {
       case "call":
-        this.#effects.push({ t: "certified", operation, certificate, outcome });
+        this.#effects.push({ t: "certified", operation, outcome, ...certified });
         return;
       case "single":
         return;
@@ -265,7 +240,7 @@ export class ReplicaClient {
         return;
       case "reconfigure":
         this.#settle(operation);
-        this.#effects.push({ t: "reconfigured", epoch: body.next.membership.epoch, certificate, outcome });
+        this.#effects.push({ t: "reconfigured", epoch: body.next.membership.epoch, certificate: certified.certificate, outcome });
         return;
     }
   }

@@ -1,4 +1,5 @@
 import type { Json } from "../lib/json.ts";
+import type { BatchCertificate } from "./batch-certificate.ts";
 import { leafText, outcomeText, voteText } from "./canonical.ts";
 import type { Certificate, Statement, Vote } from "./certificate.ts";
 import type { Crypto, Digest } from "./crypto.ts";
@@ -15,8 +16,14 @@ export interface Ballot {
   readonly result: ReplyResult;
 }
 
+/** A certificate, and the one of its whole batch if the votes were for that. */
+export interface Certified {
+  certificate: Certificate;
+  batch?: BatchCertificate;
+}
+
 export interface Judged {
-  certificate?: Certificate;
+  certified?: Certified;
   /** Replicas whose vote was no vote: its signature or its path is wrong. */
   bad: ReplicaIndex[];
 }
@@ -27,6 +34,7 @@ export class Checks {
   readonly #known = new Map<string, boolean>();
   /** Of whole replies; `undefined` where it is another root's. */
   readonly #trees = new WeakMap<Reply, { tree: MerkleTree | undefined }>();
+  readonly #batches = new WeakMap<Reply, { membership: CertifiedMembership; replies: Reply[]; batch: BatchCertificate }>();
 
   constructor(cryptography: Crypto) {
     this.#crypto = cryptography;
@@ -56,6 +64,27 @@ export class Checks {
   pathOf(certified: CertifiedMembership, { reply, result }: Ballot): Digest[] {
     const tree = reply.whole === true ? this.#treeOf(certified, reply) : undefined;
     return tree === undefined ? result.path : merklePath(tree, result.position);
+  }
+
+  /** @param shown a ballot that is under its root, and `ballots` good votes for that root */
+  certify(membership: CertifiedMembership, shown: Ballot, ballots: readonly Ballot[]): Certified {
+    const { reply, result } = shown;
+    const statement = statementOf(reply, result);
+    const path = this.pathOf(membership, shown);
+    const batch = reply.whole === true ? this.#batchOf(membership, reply, ballots) : undefined;
+    const votes = batch?.votes ?? votesOf(ballots);
+    const certificate: Certificate = { format: "lockstep-certificate/1", membership, statement, path, votes };
+    return batch === undefined ? { certificate } : { certificate, batch };
+  }
+
+  /** One for all results that the same replies certify. */
+  #batchOf(membership: CertifiedMembership, reply: Reply, ballots: readonly Ballot[]): BatchCertificate {
+    const known = this.#batches.get(reply);
+    if (known?.membership === membership && ballots.every((ballot, i) => ballot.reply === known.replies[i])) return known.batch;
+    const { version, seq: sequence, results } = reply;
+    const batch: BatchCertificate = { membership, version, sequence, results, votes: votesOf(ballots) };
+    this.#batches.set(reply, { membership, replies: ballots.map((ballot) => ballot.reply), batch });
+    return batch;
   }
 
   #treeOf(certified: CertifiedMembership, reply: Reply): MerkleTree | undefined {
@@ -160,8 +189,8 @@ export class Votes {
   judge(replica: ReplicaIndex, certified: CertifiedMembership, checks: Checks): Judged {
     const bad: ReplicaIndex[] = [];
     for (const ballots of this.#singles === undefined ? [this.#ballots] : [this.#ballots, this.#singles]) {
-      const certificate = this.#judge(ballots, replica, certified, checks, bad);
-      if (certificate !== undefined) return { certificate, bad };
+      const found = this.#judge(ballots, replica, certified, checks, bad);
+      if (found !== undefined) return { certified: found, bad };
     }
     return { bad };
   }
@@ -172,15 +201,16 @@ export class Votes {
     certified: CertifiedMembership,
     checks: Checks,
     bad: ReplicaIndex[],
-  ): Certificate | undefined {
+  ): Certified | undefined {
     const quorum = quorumOf(certified.membership.faults);
+    if (ballots.size < quorum) return undefined;
     let rest = [...ballots.values()];
     let candidate = ballots.get(replica) ?? rest[0];
     while (candidate !== undefined && rest.length >= quorum) {
       const wanted: Ballot = candidate;
       const same = rest.filter((ballot) => agree(ballot, wanted));
-      const certificate = same.length < quorum ? undefined : this.#certify(ballots, same, certified, checks, bad);
-      if (certificate !== undefined) return certificate;
+      const found = same.length < quorum ? undefined : this.#certify(ballots, same, certified, checks, bad);
+      if (found !== undefined) return found;
       rest = rest.filter((ballot) => !same.includes(ballot));
       candidate = rest[0];
     }
@@ -193,7 +223,7 @@ export class Votes {
     certified: CertifiedMembership,
     checks: Checks,
     bad: ReplicaIndex[],
-  ): Certificate | undefined {
+  ): Certified | undefined {
     const shown = same.find((ballot) => checks.isUnder(certified, ballot));
     const good: Ballot[] = [];
     for (const ballot of same) {
@@ -204,7 +234,7 @@ export class Votes {
       }
     }
     const quorum = quorumOf(certified.membership.faults);
-    return good.length < quorum ? undefined : certificateOf(certified, shown!, checks.pathOf(certified, shown!), good.slice(0, quorum));
+    return good.length < quorum ? undefined : checks.certify(certified, shown!, good.slice(0, quorum));
   }
 
   /** Leaves out those whose votes are none. @returns the others */
@@ -220,21 +250,8 @@ export class Votes {
   }
 }
 
-const certificateOf = (
-  membership: CertifiedMembership,
-  { reply, result }: Ballot,
-  path: Digest[],
-  ballots: readonly Ballot[],
-): Certificate => {
-  const votes = ballots.map(({ reply: { replica, view, signature } }): Vote => ({ replica, view, signature }));
-  return {
-    format: "lockstep-certificate/1",
-    membership,
-    statement: statementOf(reply, result),
-    path,
-    votes: votes.sort((a, b) => a.replica - b.replica),
-  };
-};
+const votesOf = (ballots: readonly Ballot[]): Vote[] =>
+  ballots.map(({ reply: { replica, view, signature } }): Vote => ({ replica, view, signature })).sort((a, b) => a.replica - b.replica);
 
 /** Whether a ballot is for another result of the same batch than the certified one: no correct replica signs two roots for one number. */
 export const contradicts = ({ reply, result }: Ballot, { membership, statement }: Certificate): boolean => {

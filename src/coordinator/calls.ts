@@ -9,7 +9,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Failure } from "../lib/errors.ts";
 import type { RunIds } from "../lib/ids.ts";
 import { hashText, seeded } from "../lib/random.ts";
-import type { CallMetrics } from "../protocol/run.ts";
+import type { CallCertificate, CallMetrics } from "../protocol/run.ts";
 import type { Entry } from "../queue/machine.ts";
 import type { Preloads } from "../scheduler/preloads.ts";
 import type { Scheduler } from "../scheduler/service.ts";
@@ -102,7 +102,7 @@ export class RunCalls {
     live: Live,
     { seq, attempt, fn, version }: Entry,
     failure: Failure,
-    measured: { metrics?: CallMetrics; certificate?: string },
+    measured: { metrics?: CallMetrics; certificate?: CallCertificate },
   ): void {
     const { registry, ids, clock } = this.#parts;
     const { kind, name } = live.head;

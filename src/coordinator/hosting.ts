@@ -9,6 +9,7 @@
 import type { Journal } from "../journal/port.ts";
 import type { JournalRecord } from "../protocol/run.ts";
 import type { Preloads } from "../scheduler/preloads.ts";
+import { toldHistory } from "./history.ts";
 import type { CoordinatorHosts } from "./hosts.ts";
 import type { Live } from "./live.ts";
 import { aboutOf } from "./recoveries.ts";
@@ -107,7 +108,7 @@ export class RunHosting {
     live.hosting = "hosted";
     this.#hosts.begin(
       { application, version, path: this.#parts.pathOf(version) },
-      { t: "begin", run: id, name, input, acceptedAt, history, ...(about === undefined ? {} : { about }) },
+      { t: "begin", run: id, name, input, acceptedAt, ...toldHistory(history, about) },
       live.company,
     );
     for (const { index, record } of live.held) if (index >= history.length) this.#hosts.deliver(id, record);

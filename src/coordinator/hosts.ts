@@ -14,6 +14,7 @@ import type { RunId } from "../lib/ids.ts";
 import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
 import type { Command, JournalRecord, LogLine } from "../protocol/run.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
+import { toldRecord } from "./history.ts";
 
 export interface HostEvents {
   commands(run: RunId, commands: readonly Command[]): void;
@@ -93,8 +94,9 @@ export class CoordinatorHosts {
   deliver(run: RunId, record: JournalRecord): void {
     const home = this.#podOf.get(run);
     if (home === undefined) return;
-    if (home.connected) this.#fleet.send(home.pod, { t: "deliver", run, record });
-    else home.backlog.push({ t: "deliver", run, record });
+    const message = { t: "deliver" as const, run, record: toldRecord(record) };
+    if (home.connected) this.#fleet.send(home.pod, message);
+    else home.backlog.push(message);
   }
 
   /** Asks the pod whether the run's code has acted on all that it was told and only waits; `waits` is the answer. */

@@ -21,7 +21,7 @@ import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import { hashText, seeded } from "../lib/random.ts";
 import type { Decision, Resolution } from "../protocol/recovery.ts";
-import type { CallMetrics, Command, JournalRecord, RetryPolicy } from "../protocol/run.ts";
+import type { CallCertificate, CallMetrics, Command, JournalRecord, RetryPolicy } from "../protocol/run.ts";
 import type { Staleness } from "../protocol/state.ts";
 import {
   advanceUndoing,
@@ -38,7 +38,7 @@ import { callOf, hasEnded, isCoded, isKnown, isLoss, isQueued, type PendingCall,
 
 export type RunInput =
   | { t: "commands"; commands: readonly ResolvedCommand[] }
-  | { t: "succeeded"; seq: number; attempt: number; value: Json; metrics?: CallMetrics; reads?: string[]; certificate?: string }
+  | { t: "succeeded"; seq: number; attempt: number; value: Json; metrics?: CallMetrics; reads?: string[]; certificate?: CallCertificate }
   /** `recovery` is the id for a run of the function's `recover`; absent when it has none. */
   | {
       t: "failed";
@@ -48,7 +48,7 @@ export type RunInput =
       policy: RetryPolicy | undefined;
       metrics?: CallMetrics;
       recovery?: RunId;
-      certificate?: string;
+      certificate?: CallCertificate;
     }
   | { t: "progress"; seq: number; attempt: number; value: Json }
   | { t: "timer"; seq: number }

@@ -4,6 +4,7 @@
  * Owns: the pod of a rehearsal, and its time. Does not own: replay itself (the coordinator host in the pod), deployment (Applications).
  * Nothing of a rehearsal changes a run: histories are read from the journal, and what the pod finds is only told.
  */
+
 import type { Applications } from "../application/service.ts";
 import type { PodExit } from "../cluster/port.ts";
 import type { Journal, StoredRun } from "../journal/port.ts";
@@ -15,6 +16,7 @@ import type { Beat, FromPod, ToPod } from "../protocol/pod.ts";
 import type { RunFilter, RunKind, RunSummary } from "../protocol/run.ts";
 import { isOfPlatform } from "../scheduler/exit.ts";
 import type { Fleet, Pod, Tenant } from "../scheduler/fleet.ts";
+import { toldHistory } from "./history.ts";
 import { aboutOf } from "./recoveries.ts";
 
 export interface RehearsalParts {
@@ -114,8 +116,7 @@ const rehearseOf = (
   name,
   input,
   acceptedAt,
-  history,
-  ...(about === undefined ? {} : { about }),
+  ...toldHistory(history, about),
 });
 
 const stuck = (message: string): Failure => ({ code: "COORDINATOR_STUCK", message });

@@ -10,7 +10,7 @@ import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
 import { type RunId, RunIds } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import type { Resolution } from "../protocol/recovery.ts";
-import type { CallMetrics, Command, LogLine, RunKind, RunResult, RunStatus } from "../protocol/run.ts";
+import type { CallCertificate, CallMetrics, Command, LogLine, RunKind, RunResult, RunStatus } from "../protocol/run.ts";
 import type { Space, Staleness } from "../protocol/state.ts";
 import type { Entry } from "../queue/machine.ts";
 import { lostFailure } from "../scheduler/exit.ts";
@@ -276,7 +276,7 @@ export class RunService implements HostEvents {
     }
     live.conflicts?.delete(seq);
     const { value, metrics, certificate } = outcome;
-    const measured: { metrics?: CallMetrics; certificate?: string } = metrics === undefined ? {} : { metrics };
+    const measured: { metrics?: CallMetrics; certificate?: CallCertificate } = metrics === undefined ? {} : { metrics };
     if (certificate !== undefined) measured.certificate = certificate;
     if (settlement.t === "committed") {
       monitor.observe(entry, outcome);

@@ -6,7 +6,8 @@ export const certificatesOf = (records: readonly JournalRecord[]): string[] => {
   const certificates: string[] = [];
   for (const record of records) {
     if (record.t === "call") functions.set(record.seq, record.fn);
-    if (record.t !== "done" || record.certificate === undefined) continue;
+    // The control plane gives each certificate as its own text.
+    if (record.t !== "done" || typeof record.certificate !== "string") continue;
     const { seq: call, at, certificate } = record;
     // A compensation has the negative number of what it undoes.
     const head = JSON.stringify({ call, function: functions.get(Math.abs(call)) ?? "", at });

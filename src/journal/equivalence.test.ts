@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import type { LogLine, RunKind, RunStatus } from "../protocol/run.ts";
+import type { JournalRecord, LogLine, RunKind, RunStatus } from "../protocol/run.ts";
 import type { Staleness, StateChange } from "../protocol/state.ts";
 import { batchOf, idAt, resultOf, runAt, START } from "../testing/journal-fixtures.ts";
 import { createMemoryJournal, type MemoryJournal } from "./memory.ts";
@@ -38,6 +38,14 @@ const change: fc.Arbitrary<StateChange> = fc
   })
   .map((parts) => JSON.parse(JSON.stringify(parts)));
 
+const certificate = fc.oneof(
+  fc.constant({}),
+  text.map((own) => ({ certificate: own })),
+  fc.record({ name: fc.constantFrom("p", "q"), position: fc.nat({ max: 3 }) }).map(({ name: id, position }) => {
+    return { certificate: { proof: { id, text: `proof ${id}` }, position } };
+  }),
+);
+
 const batch: fc.Arbitrary<Batch> = fc
   .record({
     accepted: few(
@@ -52,7 +60,7 @@ const batch: fc.Arbitrary<Batch> = fc
         run: slot.map(idAt),
         from: fc.nat({ max: 3 }),
         records: fc.array(
-          text.map((value) => resultOf(1, value)),
+          fc.tuple(text, certificate).map(([value, of]): JournalRecord => ({ ...resultOf(1, value), ...of })),
           { minLength: 1, maxLength: 3 },
         ),
       }),

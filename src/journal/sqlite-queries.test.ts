@@ -1,6 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
-import { LIST_SQL, LOG_SQL, READ_SQL, STATE_SQL } from "./sqlite-queries.ts";
+import { LIST_SQL, LOG_SQL, PROOF_SQL, READ_SQL, STATE_SQL } from "./sqlite-queries.ts";
 import { migrate } from "./sqlite-schema.ts";
 
 const db = new DatabaseSync(":memory:");
@@ -48,6 +48,14 @@ test.each([
 
 test("retention reads finished runs in the order of their end, without sorting", () => {
   expect(planOf(READ_SQL.oldestFinished)).toEqual(["SCAN runs USING INDEX runs_finished"]);
+});
+
+test.each(["change", "drop", "proof"] as const)("the statement %s of proofs searches by their id", (name) => {
+  expect(planOf(PROOF_SQL[name])).toEqual([expect.stringContaining("SEARCH proofs USING INDEX sqlite_autoindex_proofs_1 (id=?)")]);
+});
+
+test("the proofs that a run names are searched among its records", () => {
+  expect(planOf(PROOF_SQL.naming)).toEqual(["SEARCH records USING INDEX records_run (run=?)"]);
 });
 
 test.each([

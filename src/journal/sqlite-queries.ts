@@ -65,6 +65,15 @@ export const STATE_SQL = {
     ORDER BY expires_at, id LIMIT ?`,
 } as const;
 
+export const PROOF_SQL = {
+  any: "SELECT 1 FROM proofs LIMIT 1",
+  add: "INSERT INTO proofs(id, uses, text) VALUES (?, 0, ?) ON CONFLICT (id) DO NOTHING",
+  change: "UPDATE proofs SET uses = uses + ? WHERE id = ?",
+  drop: "DELETE FROM proofs WHERE id = ? AND uses <= 0",
+  proof: "SELECT text FROM proofs WHERE id = ?",
+  naming: `SELECT data FROM records INDEXED BY records_run WHERE run = ? AND instr(data, '"certificate":{"proof":') > 0`,
+} as const;
+
 export type Statements<Sql> = Readonly<Record<keyof Sql, StatementSync>>;
 
 export const prepareAll = <Sql extends Readonly<Record<string, string>>>(db: DatabaseSync, sql: Sql): Statements<Sql> =>

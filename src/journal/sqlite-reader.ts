@@ -7,14 +7,17 @@ import type { JournalRecord, RunKind, RunStatus } from "../protocol/run.ts";
 import type { Batch, StoredRun } from "./port.ts";
 import type { RunRow, Spilled } from "./sqlite-codec.ts";
 import { kindCode, runOf, statusOf } from "./sqlite-codec.ts";
+import { ProofReader } from "./sqlite-proofs.ts";
 import type { Statements } from "./sqlite-queries.ts";
 import { prepareAll, READ_SQL } from "./sqlite-queries.ts";
 import type { Heads } from "./sqlite-writer.ts";
 
 export class SqliteReader {
   readonly #statements: Statements<typeof READ_SQL>;
+  readonly #proofs: ProofReader;
 
   constructor(db: DatabaseSync) {
+    this.#proofs = new ProofReader(db);
     this.#statements = prepareAll(db, READ_SQL);
   }
 
@@ -42,7 +45,7 @@ export class SqliteReader {
     const n = ordinalOf(id);
     if (n === undefined) return [];
     const rows = this.#statements.records.all(n) as { data: string }[];
-    const records = rows.flatMap(({ data }) => JSON.parse(data) as JournalRecord[]);
+    const records = this.#proofs.put(rows.flatMap(({ data }) => JSON.parse(data) as JournalRecord[]));
     const payloads = this.#statements.recordPayloads.all(n) as { slot: number; text: string }[];
     if (payloads.length === 0) return records;
     const texts = new Map(payloads.map(({ slot, text }) => [slot, text]));

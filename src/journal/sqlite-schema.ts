@@ -98,7 +98,14 @@ const third: Migration = (db) =>
     CREATE INDEX logs_function_level ON logs(function, level) WHERE level >= 2;
   `);
 
-export const MIGRATIONS: readonly Migration[] = [first, second, third];
+/*
+ * - `proofs`: texts that vouch for the results of several calls. A `done` record names one as `"certificate":{"proof":id,"position":n}`; records
+ *   of before have the whole text, and those of one call alone still have.
+ */
+const fourth: Migration = (db) =>
+  db.exec("CREATE TABLE proofs(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, uses INTEGER NOT NULL, text TEXT NOT NULL) STRICT;");
+
+export const MIGRATIONS: readonly Migration[] = [first, second, third, fourth];
 
 /**
  * Brings the file to the version of this program, each step in a transaction of its own.

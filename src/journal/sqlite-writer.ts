@@ -16,6 +16,7 @@ import { ordinalOfRun } from "./ordinals.ts";
 import type { AcceptedRun, Batch, RunChange } from "./port.ts";
 import type { Spilled } from "./sqlite-codec.ts";
 import { FIRST_ASLEEP, FIRST_FINISHED, INPUT_SLOT, inputSlot, kindCode, stateOf, targetOf, VALUE_SLOT, valueSlot } from "./sqlite-codec.ts";
+import { isSharing, ProofWriter } from "./sqlite-proofs.ts";
 import { StateWriter } from "./sqlite-state.ts";
 import { BulkInsert } from "./sqlite-transaction.ts";
 
@@ -36,6 +37,7 @@ export class SqliteWriter {
   readonly #records: BulkInsert;
   readonly #logs: BulkInsert;
   readonly #state: StateWriter;
+  readonly #proofs: ProofWriter;
   readonly #statements: ReturnType<typeof prepare>;
   #finished = [0, 0, 0];
 
@@ -45,12 +47,14 @@ export class SqliteWriter {
     this.#records = new BulkInsert(db, "records(run, first, data)");
     this.#logs = new BulkInsert(db, "logs(n, run, seq, attempt, at, level, function, report, lines)");
     this.#state = new StateWriter(db);
+    this.#proofs = new ProofWriter(db);
     this.#statements = prepare(db);
   }
 
   /** Writes the batch; returns the heads as they are once it is committed. */
   write(batch: Batch, heads: Heads): Heads {
     this.#finished = [0, 0, 0];
+    this.#proofs.forget();
     const next = { ...heads };
     for (const id of batch.woken ?? []) this.#statements.wake.run(ordinalOfRun(id));
     this.#writeRuns(batch, next);
@@ -62,6 +66,7 @@ export class SqliteWriter {
     if (batch.logs.length > 0) this.#log(batch.logs, next);
     if (batch.state !== undefined) next.lastVersion = this.#state.write(batch.state, next.lastVersion);
     for (const id of batch.purged) this.#purge(ordinalOfRun(id));
+    this.#proofs.write();
     if (batch.trimEventsTo !== undefined) this.#trimEvents(batch.trimEventsTo);
     if (batch.trimLogsTo !== undefined) this.#statements.trimLogs.run(batch.trimLogsTo);
     this.#keepMeta(batch, next);
@@ -113,8 +118,8 @@ export class SqliteWriter {
     const rows: SQLInputValue[] = [];
     for (const { run, from, records } of appended) {
       const n = ordinalOfRun(run);
-      const isLong = records.some((record) => this.#isLong(record));
-      rows.push(n, from, JSON.stringify(isLong ? records.map((record, i) => this.#spill(n, from + i, record)) : records));
+      const isPlain = !records.some((record) => this.#isLong(record) || isSharing(record));
+      rows.push(n, from, JSON.stringify(isPlain ? records : records.map((record, i) => this.#written(n, from + i, record))));
     }
     this.#records.insert(rows);
   }
@@ -131,6 +136,7 @@ export class SqliteWriter {
 
   #purge(n: number): void {
     this.#count(this.#stateOf(n) ?? 0, -1);
+    this.#proofs.release(n);
     for (const statement of this.#statements.purge) statement.run(n);
   }
 
@@ -173,6 +179,11 @@ export class SqliteWriter {
   #isLong(record: JournalRecord): boolean {
     const { input, value } = record as { input?: string; value?: string };
     return (input !== undefined && input.length > this.#inlineLimit) || (value !== undefined && value.length > this.#inlineLimit);
+  }
+
+  #written(n: number, index: number, record: JournalRecord): object {
+    const short = this.#isLong(record) ? this.#spill(n, index, record) : record;
+    return isSharing(record) ? { ...short, certificate: this.#proofs.take(record) } : short;
   }
 
   #spill(n: number, index: number, record: JournalRecord): Spilled {

@@ -56,6 +56,16 @@ export interface LogLine {
   text: string;
 }
 
+/** A text that vouches for the results of several calls, maybe of several runs: a journal keeps it once, and as long as any of them. */
+export interface SharedProof {
+  /** Its digest. */
+  id: string;
+  text: string;
+}
+
+/** By which a quorum of replicas vouches for a call: the certificate's own text, or where in a proof that it shares with others it is. */
+export type CallCertificate = string | { proof: SharedProof; position: number };
+
 /** What a run must do next, as its driver (coordinator code, expression or direct call) says it. `seq` counts from 1 in program order. */
 export type Command =
   | { t: "call"; seq: number; fn: string; input: Json; options?: CallOptions }
@@ -100,8 +110,7 @@ export type JournalRecord =
   /** How far an attempt says that it has come. */
   | { t: "progress"; seq: number; attempt: number; at: number; value: Json }
   /**
-   * The outcome of command `seq`: exactly one of `value` and `failure`. `reads`: the state keys that it depends on. `certificate`: the text by
-   * which a quorum of replicas vouches for it.
+   * The outcome of command `seq`: exactly one of `value` and `failure`. `reads`: the state keys that it depends on.
    */
   | {
       t: "done";
@@ -112,7 +121,7 @@ export type JournalRecord =
       failure?: Failure;
       metrics?: CallMetrics;
       reads?: string[];
-      certificate?: string;
+      certificate?: CallCertificate;
     }
   /** A value that the run has read is stale now. */
   | { t: "stale"; at: number; key: string; stale: Staleness }

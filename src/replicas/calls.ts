@@ -8,7 +8,7 @@
  * G2  A call is submitted under the same name until its outcome is durable in the journal; only then the replicas may forget it.
  */
 
-import { type Certificate, certificateText } from "../consensus/certificate.ts";
+import type { Certificate } from "../consensus/certificate.ts";
 import { type ClientEffect, type ClientEvidence, type ClientTimer, ReplicaClient } from "../consensus/client-machine.ts";
 import type { Crypto, PublicKey } from "../consensus/crypto.ts";
 import type { CertifiedMembership, ReplicaIndex } from "../consensus/membership.ts";
@@ -21,6 +21,7 @@ import type { LogLine } from "../protocol/run.ts";
 import { undoInput } from "../protocol/undo.ts";
 import type { CertifiedAnswer } from "../scheduler/service.ts";
 import { divergence } from "./divergence.ts";
+import { Proofs } from "./proofs.ts";
 import { Timers } from "./timers.ts";
 
 export interface CallParts {
@@ -60,11 +61,15 @@ export class SetCalls {
   readonly #pending = new Map<string, Pending>();
   readonly #byLease = new Map<number, Pending>();
   readonly #timers: Timers<ClientTimer>;
+  readonly #proofs: Proofs;
+  /** Names of calls that were answered in this step. */
+  #answered: string[] = [];
   #client: ReplicaClient | undefined;
 
   constructor(parts: CallParts) {
     this.#parts = parts;
     this.#timers = new Timers(parts.clock);
+    this.#proofs = new Proofs(parts.crypto);
   }
 
   /** Calls that are not certified yet. */
@@ -151,7 +156,7 @@ export class SetCalls {
           break;
         case "certified":
           this.#parts.agreed(effect.certificate);
-          this.#answer(effect.operation, { ...outcomeOf(effect.outcome), certificate: certificateText(effect.certificate) });
+          this.#answer(effect.operation, { ...outcomeOf(effect.outcome), certificate: this.#proofs.of(effect) });
           break;
         case "diverged":
           this.#answer(effect.operation, { failure: divergence(this.#parts.fn, effect.outcomes) });
@@ -166,6 +171,7 @@ export class SetCalls {
         // The replicas themselves say when the epoch has begun.
       }
     }
+    this.#settleAnswered();
   }
 
   #answer(id: string, outcome: Pick<CertifiedAnswer, "value" | "failure" | "certificate">): void {
@@ -176,8 +182,15 @@ export class SetCalls {
       const durationMs = this.#parts.clock.now() - pending.submittedAt;
       this.#parts.answer({ lease: pending.lease, durationMs, lines: pending.lines, ...outcome });
     }
-    // Each waits for a commit of its own turn (G2): one that is under way already doesn't have its outcome.
-    this.#parts.afterCommit(() => this.#step({ t: "settle", operations: [id] }));
+    this.#answered.push(id);
+  }
+
+  /** Waits for a commit of this turn (G2): one that is under way already doesn't have these outcomes. */
+  #settleAnswered(): void {
+    if (this.#answered.length === 0) return;
+    const operations = this.#answered;
+    this.#answered = [];
+    this.#parts.afterCommit(() => this.#step({ t: "settle", operations }));
   }
 
   #timer(timer: ClientTimer, afterMs: number | undefined): void {

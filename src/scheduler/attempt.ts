@@ -2,7 +2,7 @@ import type { Failure } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
 import type { ObjectWrite } from "../protocol/objects.ts";
 import type { FromPod, ToPod } from "../protocol/pod.ts";
-import type { CallMetrics, LogLine } from "../protocol/run.ts";
+import type { CallCertificate, CallMetrics, LogLine } from "../protocol/run.ts";
 import type { StateWrite } from "../protocol/state.ts";
 import type { Entry } from "../queue/machine.ts";
 import type { Pod } from "./pod.ts";
@@ -15,8 +15,7 @@ export interface Outcome {
   lines: LogLine[];
   writes?: StateWrite[];
   objects?: ObjectWrite[];
-  /** Text of the certificate by which a quorum of replicas vouches for it. */
-  certificate?: string;
+  certificate?: CallCertificate;
 }
 
 /** What a replica set says of a call: exactly one of `value` and `failure`. */
@@ -28,7 +27,7 @@ export interface CertifiedAnswer {
   durationMs: number;
   lines: LogLine[];
   /** Absent only where the replicas have come to different results. */
-  certificate?: string;
+  certificate?: CallCertificate;
 }
 
 /** Who serves attempts while they execute: what they ask for and tell, each under the lease that it holds. */

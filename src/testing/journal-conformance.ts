@@ -7,6 +7,7 @@ import type { Journal } from "../journal/port.ts";
 import { commitCases } from "./journal-cases-commit.ts";
 import { logCases } from "./journal-cases-logs.ts";
 import { ownershipCases } from "./journal-cases-ownership.ts";
+import { proofCases } from "./journal-cases-proofs.ts";
 import { queryCases } from "./journal-cases-query.ts";
 import { stateCases } from "./journal-cases-state.ts";
 import { upkeepCases } from "./journal-cases-upkeep.ts";
@@ -22,7 +23,7 @@ export interface JournalSubject {
 
 /** Registers the suite's tests under `name`. Journals that a test has opened are closed at its end. */
 export const journalConformance = (name: string, { test, open, reopen }: JournalSubject): void => {
-  const cases = { ...commitCases, ...queryCases, ...upkeepCases, ...stateCases, ...logCases, ...ownershipCases };
+  const cases = { ...commitCases, ...queryCases, ...upkeepCases, ...stateCases, ...logCases, ...proofCases, ...ownershipCases };
   for (const [sentence, body] of Object.entries(cases)) {
     test(`${name}: ${sentence}`, async () => {
       const opened: Journal[] = [];
