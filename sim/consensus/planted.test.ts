@@ -4,7 +4,7 @@ import { FLAWS, hunt } from "./planted.ts";
 import { describe as told } from "./scenario.ts";
 import { shrink } from "./shrink.ts";
 import { findingOf, play } from "./simulate.ts";
-import { playTwins, TWINS } from "./twins.ts";
+import { DISTINCT_TWINS, isDistinct, mirrorOf, playTwins, TWINS } from "./twins.ts";
 
 describe("the checkers", () => {
   it.each(FLAWS)("catch replicas with the planted mistake %s", { timeout: 120_000 }, (flaw) => {
@@ -25,6 +25,16 @@ describe("the checkers", () => {
 });
 
 describe("twins", () => {
+  it("are the same with their names exchanged, so that little more than half of the cases need to be played", () => {
+    let distinct = 0;
+    for (let number = 0; number < TWINS; number++) {
+      if (isDistinct(number)) distinct++;
+      if (mirrorOf(mirrorOf(number)) !== number) throw new Error(`the mirror of the mirror of ${number} is another case`);
+    }
+    expect(distinct).toBe(DISTINCT_TWINS);
+    expect(distinct).toBe(139_264);
+  });
+
   it("of all cases every 1,999th keeps agreement and its certificates", { timeout: 120_000 }, () => {
     for (let number = 0; number < TWINS; number += 1_999) expect(playTwins(number)).toBeUndefined();
   });

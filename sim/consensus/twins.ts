@@ -34,6 +34,24 @@ const caseOf = (number: number): TwinCase => {
   return { twinned: number % NODES, sides };
 };
 
+/**
+ * The same attack with the names of the two twins exchanged: which of the two processes is called the twin doesn't matter. Where both are on
+ * one side nothing changes; where they are not, everyone else is with the other one. The replicas themselves can't be relabelled: each of them
+ * leads another of the views.
+ */
+export const mirrorOf = (number: number): number => {
+  const { twinned, sides } = caseOf(number);
+  const own = 1 << twinned;
+  const mirrored = sides.map((side) => ((side & own) === 0 ? side : (~side & (PARTITIONS - 1)) | own));
+  return twinned + NODES * mirrored.reduceRight((rest, side) => rest * PARTITIONS + side, 0);
+};
+
+/** Of two cases that are each other's mirror one needs to be played. */
+export const isDistinct = (number: number): boolean => number <= mirrorOf(number);
+
+/** (16⁴ + 8⁴) / 2 for each twinned replica: a case is its own mirror if the twins are together in all views. */
+export const DISTINCT_TWINS = (NODES * (PARTITIONS ** VIEWS + (PARTITIONS / 2) ** VIEWS)) / 2;
+
 const scenarioOf = (number: number, { twinned }: TwinCase): Scenario => ({
   seed: number,
   faults: 1,
