@@ -29,6 +29,8 @@ export interface ClientLimits {
   maxSize: number;
   /** How long a replica may miss votes that the others have sent. Default 1,000. */
   silenceMs: number;
+  /** Characters that are held of one replica's replies, for operations that have not ended. Default 67,108,864. */
+  maxHeld: number;
 }
 
 export type ClientTimer = "flush" | "retry";
@@ -60,6 +62,8 @@ export interface ClientEvidence {
   about: ReplicaIndex;
   kind: "wrong-vote" | "bad-vote" | "silent";
   detail: string;
+  /** Since when it has been silent. */
+  forMs?: number;
   /** For a wrong vote: the reply, and the certificate that it contradicts. */
   proof?: { reply: Reply; certificate: Certificate };
 }

@@ -26,6 +26,54 @@ const requestOf = (change: Partial<Request>, signer = "client"): Request => {
 
 const call = (id: string) => ({ t: "call" as const, operations: [{ id, key: "k", input: "" }] });
 
+describe("what is held of replies", () => {
+  /** It makes up an outcome of so many characters for each result, and signs it; each time another one. */
+  const boast = (length: number) => {
+    let told = 0;
+    return (reply: Reply): Reply => {
+      const { hash } = cryptoOf("");
+      const outcome = JSON.stringify({ value: `${++told}${"x".repeat(length)}` });
+      const results = reply.results.map((result) => ({ ...result, outcome, resultHash: hash(outcomeText(outcome)) }));
+      return { ...reply, results };
+    };
+  };
+
+  test("is bounded for each replica, whatever it makes up while there is no quorum, and costs no call", () => {
+    const set = new ReplicaSet();
+    set.newClient(2, { limits: { maxHeld: 20_000 } });
+    set.run(200);
+    const lie = boast(3_000);
+    set.filterReplies = (from, reply) => (from === "r3" ? lie(reply) : from === "r0" ? reply : undefined);
+    const ids = Array.from({ length: 30 }, (_, i) => `call-${i}`);
+    for (const id of ids) {
+      set.submit(id);
+      set.run(20);
+    }
+    set.run(3_000);
+    expect(set.certificates.size).toBe(0);
+    expect(set.client.heldOf(3)).toBeGreaterThan(10_000);
+    expect(set.client.heldOf(3)).toBeLessThanOrEqual(20_000);
+    set.filterReplies = (from, reply) => (from === "r3" ? lie(reply) : reply);
+    set.runUntil(() => ids.every((id) => set.certificates.has(id)));
+    set.run(100);
+    for (const replica of [0, 1, 2, 3]) expect(set.client.heldOf(replica)).toBe(0);
+  });
+
+  test("counts a reply that names one operation many times as what it is", () => {
+    const set = new ReplicaSet();
+    set.newClient(2, { limits: { maxHeld: 20_000 } });
+    set.run(200);
+    set.filterReplies = (from, reply) => {
+      if (from !== "r3") return undefined;
+      const [result] = reply.results;
+      return { ...reply, results: Array.from({ length: 1_000 }, () => ({ ...result!, outcome: "" })) };
+    };
+    set.submit("a");
+    set.run(1_000);
+    expect(set.client.heldOf(3)).toBe(0);
+  });
+});
+
 describe("a certificate", () => {
   test("leads from each result to a root that three replicas have signed", () => {
     const set = new ReplicaSet();
@@ -158,6 +206,7 @@ describe("a silent replica", () => {
     }
     const found = set.clientEvidence.filter(({ kind }) => kind === "silent");
     expect(found.map(({ about }) => about)).toEqual([3]);
+    expect(found[0]!.forMs).toBeGreaterThanOrEqual(1_000);
   });
 
   test("is not one that is slower than the others", () => {

@@ -15,6 +15,7 @@ import type { Json } from "../lib/json.ts";
 import { requestText } from "./canonical.ts";
 import type { Certificate } from "./certificate.ts";
 import type { ClientEffect, ClientEvidence, ClientInput, ClientLimits, ClientTimer, ReplicaClientOptions } from "./client-effects.ts";
+import { Held, sizeOf, withoutOutcomes } from "./client-held.ts";
 import { Outbox } from "./client-outbox.ts";
 import { type Sent, Session } from "./client-session.ts";
 import { Silence } from "./client-silence.ts";
@@ -35,6 +36,7 @@ const DEFAULTS: ClientLimits = {
   maxRetryMs: 2_000,
   maxSize: 1_048_576,
   silenceMs: 1_000,
+  maxHeld: 67_108_864,
 };
 
 /** An operation that has not ended. */
@@ -44,6 +46,10 @@ interface Open {
   readonly votes: Votes;
   /** Since when outcomes that are missing have been asked for. */
   askedAt: number | undefined;
+  /** What is held of each replica's replies. */
+  readonly held: number[];
+  /** The last reply that had a result of it. */
+  heardIn: number;
 }
 
 /** Outcomes that are missing may be on their way. */
@@ -76,6 +82,9 @@ export class ReplicaClient {
   #retryAt: number | undefined;
   readonly #silence: Silence;
   readonly #singles: Singles;
+  readonly #held: Held;
+  /** Replies so far. */
+  #replies = 0;
 
   constructor(options: ReplicaClientOptions, cryptography: Crypto) {
     this.#options = options;
@@ -86,6 +95,7 @@ export class ReplicaClient {
     this.#outbox = new Outbox(this.#limits);
     this.#session = new Session(options.key, options.session);
     this.#silence = new Silence(this.#limits.silenceMs);
+    this.#held = new Held(this.#limits.maxHeld);
     this.#singles = new Singles(this.#limits.retryMs, this.#limits.maxRetryMs);
   }
 
@@ -125,6 +135,11 @@ export class ReplicaClient {
     return this.#finish();
   }
 
+  /** Characters that are held of a replica's replies. */
+  heldOf(replica: ReplicaIndex): number {
+    return this.#held.of(replica);
+  }
+
   /** Operations that have not ended. */
   get pending(): number {
     return this.#open.size + this.#outbox.size;
@@ -159,7 +174,7 @@ export class ReplicaClient {
     const request = this.#sign(unsigned);
     const afterMs = this.#limits.retryMs;
     const sent = this.#session.keep(number, { request, open: new Set(ids), unsettled: new Set(ids), dueAt: this.#now + afterMs, afterMs });
-    for (const id of ids) this.#open.set(id, { id, sent, votes: new Votes(), askedAt: undefined });
+    for (const id of ids) this.#open.set(id, { id, sent, votes: new Votes(), askedAt: undefined, held: [], heardIn: 0 });
     this.#effects.push({ t: "send", to: this.#all(), request });
     this.#arm(sent.dueAt);
   }
@@ -180,13 +195,15 @@ export class ReplicaClient {
 
   // ---------------------------------------------------------------- votes
 
-  #hear(from: ReplicaIndex, reply: Reply): void {
+  #hear(from: ReplicaIndex, given: Reply): void {
     const { epoch, replicas } = this.#membership.membership;
-    if (reply.replica !== from || reply.epoch !== epoch || from >= replicas.length) return;
+    if (given.replica !== from || given.epoch !== epoch || from >= replicas.length) return;
     this.#silence.hear(from);
+    const { reply, share } = this.#fit(from, given);
     for (const result of reply.results) {
       const open = this.#open.get(result.id);
       if (open !== undefined) {
+        if (!this.#held.take(open.held, from, share)) continue;
         this.#checkAhead(open.votes, reply);
         open.votes.add(reply, result, this.#checks);
         this.#judge(open, from);
@@ -195,6 +212,23 @@ export class ReplicaClient {
       const certificate = this.#certified.get(result.id);
       if (certificate !== undefined) this.#compare({ reply, result }, certificate);
     }
+  }
+
+  /** As much of it as there is room for, and how much that is for each operation that it is held for. */
+  #fit(from: ReplicaIndex, reply: Reply): { reply: Reply; share: number } {
+    this.#replies++;
+    let concerned = 0;
+    for (const { id } of reply.results) {
+      const open = this.#open.get(id);
+      if (open === undefined || open.heardIn === this.#replies) continue;
+      open.heardIn = this.#replies;
+      concerned++;
+    }
+    if (concerned === 0) return { reply, share: 0 };
+    const size = sizeOf(reply);
+    if (this.#held.hasRoom(from, size)) return { reply, share: Math.ceil(size / concerned) };
+    const short = withoutOutcomes(reply);
+    return { reply: short, share: Math.ceil(sizeOf(short) / concerned) };
   }
 
   /** While the others' votes are on their way there is time for the signature that will be needed when they are here. */
@@ -317,14 +351,15 @@ export class ReplicaClient {
     }
   }
 
-  #end({ id, sent }: Open): void {
+  #end({ id, sent, held }: Open): void {
+    this.#held.release(held);
     this.#singles.drop(id);
     this.#open.delete(id);
     sent.open.delete(id);
   }
 
-  #accuse(about: ReplicaIndex, kind: ClientEvidence["kind"], detail: string): void {
-    this.#effects.push({ t: "evidence", evidence: { about, kind, detail } });
+  #accuse(about: ReplicaIndex, kind: ClientEvidence["kind"], detail: string, forMs?: number): void {
+    this.#effects.push({ t: "evidence", evidence: { about, kind, detail, ...(forMs === undefined ? {} : { forMs }) } });
   }
 
   // ---------------------------------------------------------------- time
@@ -346,7 +381,7 @@ export class ReplicaClient {
     }
     this.#askAlone();
     for (const { replica, ms } of this.#silence.overdue(this.#now)) {
-      this.#accuse(replica, "silent", `it has sent no vote for ${ms} ms, and the others have`);
+      this.#accuse(replica, "silent", `it has sent no vote for ${ms} ms, and the others have`, ms);
     }
     this.#armNext();
   }
