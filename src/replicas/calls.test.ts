@@ -116,4 +116,47 @@ describe("the calls of a replica set", () => {
     expect(lines.length).toBeGreaterThan(0);
     expect(lines.reduce((size, line) => size + line.text.length, 0)).toBeLessThan(300_000);
   });
+
+  test("that nobody waits for any more are held up to a bound while nothing can be certified, and keep none that is wanted from its certificate", () => {
+    const world = new World().open();
+    const ids: string[] = [];
+    for (let lease = 1; lease <= 3_000; lease++) {
+      ids.push(world.submit(lease));
+      world.calls.abort(lease);
+    }
+    expect(world.calls.underWay).toBe(1_024);
+    const wanted = world.submit(9_000);
+    const sent = (): string => JSON.stringify(world.requests);
+    expect(sent()).not.toContain(wanted);
+    for (const id of ids.slice(0, 1_024)) {
+      world.certify(id);
+      world.beginCommit();
+      world.endCommit();
+    }
+    expect(sent()).toContain(wanted);
+    world.certify(wanted);
+    expect(world.answers.map(({ lease }) => lease)).toEqual([9_000]);
+    expect(world.calls.underWay).toBe(0);
+  });
+
+  test("that nobody waits for any more are not submitted to those who come next, and one that is wanted again is", () => {
+    const world = new World();
+    world.submit(1);
+    world.submit(2);
+    world.calls.abort(1);
+    expect(world.calls.underWay).toBe(1);
+    world.open();
+    world.calls.abort(2);
+    const again = world.submit(3, 2);
+    world.submit(4);
+    world.calls.abort(4);
+    world.calls.close();
+    expect(world.calls.underWay).toBe(1);
+    world.requests.length = 0;
+    world.open();
+    const { body } = world.last;
+    expect(body.t === "call" && body.operations.map(({ id }) => id)).toEqual([again]);
+    world.certify(again);
+    expect(world.answers.map(({ lease }) => lease)).toEqual([3]);
+  });
 });

@@ -6,6 +6,8 @@
  *
  * G1  Nothing is answered but with a certificate, or with the word that the replicas have come to different results.
  * G2  A call is submitted under the same name until its outcome is durable in the journal; only then the replicas may forget it.
+ * G3  Of calls that nobody waits for any more, only those are held that the replicas may be executing, and of these only so many: beyond that
+ *     nothing more is submitted until some of them have ended.
  */
 
 import type { Certificate } from "../consensus/certificate.ts";
@@ -49,12 +51,18 @@ interface Pending {
   readonly submittedAt: number;
   /** `undefined` once nobody waits for it. */
   lease: number | undefined;
+  /** The client has it. */
+  isSubmitted: boolean;
   readonly lines: LogLine[];
   /** Characters of the lines. */
   size: number;
   /** The seat whose lines these are: each replica has logged them. */
   linesOf: ReplicaIndex | undefined;
 }
+
+/** Calls that nobody waits for any more and that are not certified, and characters of their inputs. */
+const MOST_ABANDONED = 1_024;
+const MOST_ABANDONED_CHARACTERS = 67_108_864;
 
 export class SetCalls {
   readonly #parts: CallParts;
@@ -64,6 +72,7 @@ export class SetCalls {
   readonly #proofs: Proofs;
   /** Names of calls that were answered in this step. */
   #answered: string[] = [];
+  readonly #abandoned = { calls: 0, characters: 0 };
   #client: ReplicaClient | undefined;
 
   constructor(parts: CallParts) {
@@ -87,14 +96,18 @@ export class SetCalls {
     const session = this.#parts.nextSession();
     this.#client = new ReplicaClient({ membership, key, session, keep: [...new Set([...this.#pending.keys(), ...keep])] }, crypto);
     this.#carryOut(this.#client.start(clock.now()));
-    const operations = [...this.#pending.values()].map(({ operation }) => operation);
-    if (operations.length > 0) this.#step({ t: "submit", operations });
+    this.#submitWaiting();
   }
 
-  /** What is not certified is submitted again to those who come next. */
+  /** What is not certified, and still wanted, is submitted again to those who come next. */
   close(): void {
     this.#client = undefined;
     this.#timers.clear();
+    for (const [id, pending] of this.#pending) {
+      pending.isSubmitted = false;
+      if (pending.lease === undefined) this.#pending.delete(id);
+    }
+    Object.assign(this.#abandoned, { calls: 0, characters: 0 });
   }
 
   submit({ lease, run, seq, attempt, input, undo }: ToPod & { t: "invoke" }): void {
@@ -104,11 +117,14 @@ export class SetCalls {
       input: undo === undefined ? input : undoInput(input, undo),
     };
     const known = this.#pending.get(operation.id);
-    const pending: Pending = known ?? { operation, submittedAt: this.#parts.clock.now(), lease, lines: [], size: 0, linesOf: undefined };
+    if (known !== undefined && known.lease === undefined) this.#abandon(known, -1);
+    const pending: Pending = known ?? newPending(operation, this.#parts.clock.now());
     pending.lease = lease;
     this.#byLease.set(lease, pending);
     if (known !== undefined) return;
     this.#pending.set(operation.id, pending);
+    if (this.#client === undefined || this.#isFull) return;
+    pending.isSubmitted = true;
     this.#step({ t: "submit", operations: [operation] });
   }
 
@@ -118,6 +134,26 @@ export class SetCalls {
     if (pending === undefined) return;
     this.#byLease.delete(lease);
     pending.lease = undefined;
+    pending.lines.length = 0;
+    if (pending.isSubmitted) this.#abandon(pending, 1);
+    else this.#pending.delete(pending.operation.id);
+  }
+
+  get #isFull(): boolean {
+    return this.#abandoned.calls >= MOST_ABANDONED || this.#abandoned.characters >= MOST_ABANDONED_CHARACTERS;
+  }
+
+  #abandon({ operation }: Pending, by: 1 | -1): void {
+    const wasFull = this.#isFull;
+    this.#abandoned.calls += by;
+    this.#abandoned.characters += by * operation.input.length;
+    if (wasFull && !this.#isFull) this.#submitWaiting();
+  }
+
+  #submitWaiting(): void {
+    const waiting = [...this.#pending.values()].filter(({ isSubmitted }) => !isSubmitted);
+    for (const pending of waiting) pending.isSubmitted = true;
+    if (waiting.length > 0) this.#step({ t: "submit", operations: waiting.map(({ operation }) => operation) });
   }
 
   heard(from: ReplicaIndex, reply: Reply): void {
@@ -127,7 +163,7 @@ export class SetCalls {
   /** Of the first replica that tells any. One that lies must not fill this process's memory while a call waits. */
   logged(from: ReplicaIndex, id: string, lines: readonly LogLine[]): void {
     const pending = this.#pending.get(id);
-    if (pending === undefined || (pending.linesOf ?? from) !== from) return;
+    if (pending?.lease === undefined || (pending.linesOf ?? from) !== from) return;
     pending.linesOf = from;
     for (const line of lines) {
       if (pending.size > LOG_ROOM * this.#parts.maxLogBytes) return;
@@ -177,6 +213,7 @@ export class SetCalls {
   #answer(id: string, outcome: Pick<CertifiedAnswer, "value" | "failure" | "certificate">): void {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
+    if (pending !== undefined && pending.lease === undefined) this.#abandon(pending, -1);
     if (pending?.lease !== undefined) {
       this.#byLease.delete(pending.lease);
       const durationMs = this.#parts.clock.now() - pending.submittedAt;
@@ -200,6 +237,16 @@ export class SetCalls {
     else this.#timers.after(timer, afterMs, fire);
   }
 }
+
+const newPending = (operation: Operation, submittedAt: number): Pending => ({
+  operation,
+  submittedAt,
+  lease: undefined,
+  isSubmitted: false,
+  lines: [],
+  size: 0,
+  linesOf: undefined,
+});
 
 const VALUE = '{"value":';
 
