@@ -19,9 +19,9 @@ describe("replicas", () => {
   test("says how many a set waits for", async () => {
     const { plane, lockstep, out } = await connected();
     const [set] = plane.replicaSets();
-    plane.replicaSets = () => [{ ...set!, state: "waiting", serving: 2 }];
+    plane.replicaSets = () => [{ ...set!, state: "waiting", serving: 2, underWay: 1 }];
     await lockstep("replicas");
-    expect(out.text).toContain("waiting, 2 of 4 work, calls wait for 3,");
+    expect(out.text).toMatch(/waiting, 2 of 4 work, calls wait for 3, epoch 2, view 5, 1 call under way\n/);
   });
 
   test("says what makes a set when there is none", async () => {

@@ -122,6 +122,20 @@ describe("four replicas over their sockets", () => {
     await set.once((heard) => heard.t === "notice" && heard.notice.t === "stable");
   });
 
+  test("tell which view they are in when they come back: whoever begins them shows who leads", async () => {
+    const directories = [0, 1, 2, 3].map((index) => join(directory, `view-${index}`));
+    const { set } = await form({ function: "bank", directories });
+    set.send(0, { t: "misbehave", how: "partition" });
+    expect(returned(await pay(set, 1))).toBe(99);
+    await Promise.all(hosts.splice(0).map((host) => host.stop()));
+    await Promise.all([1, 2, 3].map((index) => set.prepare(index, seat())));
+    const told = set.heard.length;
+    await Promise.all([1, 2, 3].map((index) => set.begin(index)));
+    await set.inspect(3);
+    const views = set.heard.slice(told).flatMap((heard) => (heard.t === "notice" && heard.notice.t === "view" ? [heard.notice] : []));
+    expect(views.filter(({ view, leader }) => view > 0 && leader === view % 4).length).toBeGreaterThan(1);
+  });
+
   test("say nothing of what their disks have not confirmed", async () => {
     const open = Promise.withResolvers<void>();
     let gate: Promise<void> = Promise.resolve();

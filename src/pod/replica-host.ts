@@ -178,12 +178,14 @@ export class ReplicaHost {
     this.#replica = new Replica(options, this.#crypto, this.#log?.records);
     for (const each of this.#log?.memberships ?? []) this.#peers.add(each, []);
     this.#peers.add(membership.membership, peers);
-    const { epoch } = this.#replica.inspect();
+    const { epoch, view, leader } = this.#replica.inspect();
     this.#peers.begin(epoch);
     // Its earlier life may have come further than whoever has sent this knows.
     this.#goOnWith(this.#replica.version);
     this.#take(this.#replica.start(this.#time()));
     this.#port.send({ t: "replica-running", epoch, ms: performance.now() - startedAt });
+    // Whoever begins it knows of no earlier life, and not who leads.
+    if (view > 0) this.#port.send({ t: "replica-notice", notice: { t: "view", view, leader } });
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const work of early) work();

@@ -223,6 +223,12 @@ describe("a replica set", () => {
     expect(set.find("reconfigure")).toHaveLength(1);
   });
 
+  it("tells with a fault for how long there has been a sign of it", () => {
+    const set = new Harness(new ReplicaSetMachine(spec(true))).found();
+    set.step({ t: "accuse", index: 1, accusation: "silence", detail: "no vote for 1,004 ms", forMs: 1_004 });
+    expect(set.find("fault")).toMatchObject([{ index: 1, what: "silence", forMs: 1_004 }]);
+  });
+
   it.each(["silence", "slow", "recovery", "doubtful equivocation"] as const)(
     "lets a replica that keeps state come back with it in another process, when no more is known of it than %s",
     (what) => {

@@ -67,7 +67,15 @@ export type SetInput =
    * A quorum's word, a proof, or this control plane's own eyes say so. `recovery` accuses of nothing. `isFirstResult`, of a lie about a
    * result: whether the replica has agreed with none before.
    */
-  | { t: "accuse"; index: ReplicaIndex; accusation: Accusation; detail: string; isDoubtful?: boolean; isFirstResult?: boolean }
+  | {
+      t: "accuse";
+      index: ReplicaIndex;
+      accusation: Accusation;
+      detail: string;
+      isDoubtful?: boolean;
+      isFirstResult?: boolean;
+      forMs?: number;
+    }
   /** The replica has come to a result that was certified, for the first time since it sits there. */
   | { t: "agreed"; index: ReplicaIndex }
   /** The replica says that this epoch has begun for it. */
@@ -96,8 +104,8 @@ export type SetEffect =
   /** The membership in force has changed. */
   | { t: "changed"; membership: Membership }
   | { t: "end"; pod: string }
-  /** `isLeader`: a fault of type II, otherwise III. */
-  | { t: "fault"; index: ReplicaIndex; pod: string; what: Accusation | "crash"; isLeader: boolean; detail: string }
+  /** `isLeader`: a fault of type II, otherwise III. `forMs`: how long there has been a sign of it. */
+  | { t: "fault"; index: ReplicaIndex; pod: string; what: Accusation | "crash"; isLeader: boolean; detail: string; forMs: number }
   | { t: "repaired"; index: ReplicaIndex; pod: string; did: string }
   /** Those who begin anew differ (R5). */
   | { t: "doubted" }
@@ -348,13 +356,13 @@ export class ReplicaSetMachine {
     if (seat === undefined) return;
     const { state } = seat;
     this.#empty(seat);
-    if (state === "serving") this.#tell(seat, pod, "crash", detail, effects);
+    if (state === "serving") this.#tell(seat, pod, { what: "crash", detail, forMs: 0 }, effects);
     this.#refill(seat, effects);
   }
 
   #accuse(
     seat: Seat | undefined,
-    { accusation, detail, isDoubtful, isFirstResult }: SetInput & { t: "accuse" },
+    { accusation, detail, isDoubtful, isFirstResult, forMs }: SetInput & { t: "accuse" },
     effects: SetEffect[],
   ): void {
     if (seat?.state !== "serving" || this.phase !== "serving") return;
@@ -364,7 +372,7 @@ export class ReplicaSetMachine {
     if (isFirstResult !== undefined && this.#newcomers.areDoubted) return;
     if (isFirstResult === true && seat.isNewcomer) this.#newcomers.differed();
     const pod = seat.pod!;
-    if (accusation !== "recovery") this.#tell(seat, pod, accusation, detail, effects);
+    if (accusation !== "recovery") this.#tell(seat, pod, { what: accusation, detail, forMs: forMs ?? 0 }, effects);
     this.#empty(seat);
     // One that keeps state and has not lied comes back in another process with what it knows: were it thrown away, and another replica's
     // disk lost meanwhile, too few would be left that know anything (R3).
@@ -374,10 +382,10 @@ export class ReplicaSetMachine {
     this.#refill(seat, effects);
   }
 
-  #tell(seat: Seat, pod: string, what: Accusation | "crash", detail: string, effects: SetEffect[]): void {
+  #tell(seat: Seat, pod: string, fault: Pick<SetEffect & { t: "fault" }, "what" | "detail" | "forMs">, effects: SetEffect[]): void {
     seat.isFaulty = true;
     const isLeader = leaderOf(this.view, this.spec.faults) === seat.index;
-    effects.push({ t: "fault", index: seat.index, pod, what, isLeader, detail });
+    effects.push({ t: "fault", index: seat.index, pod, isLeader, ...fault });
   }
 
   #empty(seat: Seat): void {

@@ -304,11 +304,12 @@ export class ReplicaSets implements PodSource {
     };
     return {
       changed: (set) => tell(set, "serving", ""),
-      fault: ({ spec, underWay }, { index, pod, what, isLeader, detail }) => {
+      fault: ({ spec }, { index, pod, what, isLeader, detail, forMs }) => {
         // One that is replaced to be on the safe side has not failed.
         if (what === "recovery") return;
         const seat = { set: spec.set, replica: index, pod, function: spec.function };
-        admin.replicaFault({ ...seat, isLeader, what, detail, calls: underWay, detectionMs: 0 });
+        // Calls that are under way go on, or wait; none is lost with a replica.
+        admin.replicaFault({ ...seat, isLeader, what, detail, calls: 0, detectionMs: forMs });
       },
       doubted: (set) => tell(set, set.machine.hasQuorum ? "serving" : "waiting", doubtOf(set.spec.function)),
       repaired: ({ spec }, { index, did }) => admin.replicaRepaired(spec.set, index, did),

@@ -452,8 +452,9 @@ export class ReplicaSet {
   }
 
   /** What the client has seen by itself. */
-  #accuse({ about: index, kind, detail }: ClientEvidence): void {
-    if (kind === "silent") return this.#step({ t: "accuse", index, accusation: "silence", detail });
+  #accuse({ about: index, kind, detail, forMs }: ClientEvidence): void {
+    if (kind === "silent")
+      return this.#step({ t: "accuse", index, accusation: "silence", detail, ...(forMs === undefined ? {} : { forMs }) });
     const ofResult = kind === "wrong-vote" ? { isFirstResult: this.#hasAgreed[index] !== true } : {};
     this.#step({ t: "accuse", index, accusation: "lie", detail, ...ofResult });
   }

@@ -33,7 +33,7 @@ const show = (context: Context, sets: readonly ReplicaSetView[]): void => {
   if (sets.length === 0) return context.note('no replica set is at work: the first call of a function with trust "quorum" makes one');
   for (const set of sets) {
     const waits = set.state === "waiting" ? `, calls wait for ${2 * set.faults + 1}` : "";
-    const calls = set.underWay === 0 ? "" : `, ${set.underWay} calls under way`;
+    const calls = set.underWay === 0 ? "" : `, ${set.underWay} ${set.underWay === 1 ? "call" : "calls"} under way`;
     context.print(
       `${set.set}  ${set.state}, ${set.serving} of ${set.replicas.length} work${waits}, epoch ${set.epoch}, view ${set.view}${calls}\n`,
     );
