@@ -7,11 +7,17 @@
 import type { Socket } from "node:net";
 import { Handshake, type HandshakeMessage, type HandshakeOptions, type PeerSession, SEAL_BYTES } from "../replicas/session-keys.ts";
 import { FrameReader, framed, HEADER_BYTES } from "./replica-frames.ts";
+import { Allowance, hasAtMost } from "./replica-intake.ts";
 
 /** Of a handshake's messages. */
 const GREETING_BYTES = 2_048;
 const HANDSHAKE_MS = 3_000;
 export const MAX_PEER_FRAME_BYTES = 64 * 1024 * 1024;
+/** What a peer may send in a second, after as much at once as one frame may have. */
+const BYTES_PER_SECOND = 64 * 1024 * 1024;
+const BYTES_AT_ONCE = 2 * MAX_PEER_FRAME_BYTES;
+/** Of one frame's JSON. Frames that can't have more than this are not counted. */
+const MOST_VALUES = 1_048_576;
 
 export interface ConnectionListener {
   /** The options of the epoch that a `hello` names; undefined when it is not known, or over. */
@@ -26,6 +32,7 @@ export class ReplicaConnection {
   readonly #on: ConnectionListener;
   readonly #reader = new FrameReader(GREETING_BYTES);
   readonly #deadline: NodeJS.Timeout;
+  readonly #allowance = new Allowance(BYTES_PER_SECOND, BYTES_AT_ONCE, performance.now());
   #handshake: Handshake | undefined;
   #reason = "the connection closed";
   session: PeerSession | undefined;
@@ -73,9 +80,17 @@ export class ReplicaConnection {
   }
 
   #read(chunk: Buffer): void {
+    const pauseMs = this.#allowance.take(chunk.length, performance.now());
+    if (pauseMs > 0) this.#rest(pauseMs);
     this.#reader.push(chunk);
     // One by one: behind the last frame of a handshake there may be one that only the session allows to be so large.
     for (let frame = this.#next(); frame !== undefined; frame = this.#next()) this.#take(frame);
+  }
+
+  /** The rest waits with whoever has sent it. */
+  #rest(ms: number): void {
+    this.#socket.pause();
+    setTimeout(() => this.#socket.resume(), ms).unref();
   }
 
   #next(): Buffer | undefined {
@@ -92,6 +107,7 @@ export class ReplicaConnection {
     if (this.session === undefined) return this.#shake(parsed(frame));
     const bytes = this.session.open(frame);
     if (bytes === undefined) return this.close("a frame was not sealed by the peer");
+    if (bytes.length > MOST_VALUES && !hasAtMost(MOST_VALUES, bytes)) return this.close("a frame has more values than any message");
     this.#on.frame(this, bytes);
   }
 

@@ -140,6 +140,32 @@ describe("connections between replicas", () => {
     }
   });
 
+  test("a frame that would take many times its size once it is parsed is not parsed, and costs its sender the connection", async () => {
+    const all = await four();
+    const [zero, one] = all as [Peer, Peer];
+    for (const { peers } of all) peers.add(membership(all), addresses(all));
+    say(zero, [1], 1);
+    await one.received(1);
+    zero.peers.send(1, [1], `[${"[],".repeat(600_000)}0]`);
+    zero.peers.flush();
+    while (one.told.length < 2) {
+      say(zero, [1], 2);
+      await new Promise(setImmediate);
+    }
+    expect(one.told[1]?.message).toEqual(status(2));
+  });
+
+  test("a frame of one long text arrives, whatever is in it", async () => {
+    const all = await four();
+    const [zero, one] = all as [Peer, Peer];
+    for (const { peers } of all) peers.add(membership(all), addresses(all));
+    const data = '\\"[{,'.repeat(2_000_000);
+    zero.peers.send(1, [1], JSON.stringify({ t: "page", seq: 1, page: 1, data }));
+    zero.peers.flush();
+    const [told] = (await one.received(1)) as [Told];
+    expect((told.message as PeerMessage & { t: "page" }).data === data).toBe(true);
+  });
+
   test("a drill cuts a peer off in both directions", async () => {
     const all = await four();
     const [zero, one] = all as [Peer, Peer];

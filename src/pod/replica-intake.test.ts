@@ -1,0 +1,38 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { Allowance, hasAtMost } from "./replica-intake.ts";
+
+describe("what a peer may send", () => {
+  test("is so much at once, and so much more with time; what exceeds it is read later", () => {
+    const allowance = new Allowance(1_000, 5_000, 0);
+    expect(allowance.take(5_000, 0)).toBe(0);
+    expect(allowance.take(500, 0)).toBe(500);
+    expect(allowance.take(0, 500)).toBe(0);
+    expect(allowance.take(2_000, 1_500)).toBe(1_000);
+    expect(allowance.take(0, 100_000)).toBe(0);
+    expect(allowance.take(5_001, 100_000)).toBe(1);
+  });
+});
+
+const countOf = (value: unknown): number =>
+  typeof value !== "object" || value === null ? 1 : 1 + Object.values(value).reduce((sum: number, each) => sum + countOf(each), 0);
+
+describe("the values of a JSON text", () => {
+  const bytes = (text: string): Buffer => Buffer.from(text);
+
+  test("are counted outside of texts only", () => {
+    expect(hasAtMost(2, bytes('["[[[[,,,,{{{"]'))).toBe(true);
+    expect(hasAtMost(2, bytes(JSON.stringify(['\\",[{\\\\'])))).toBe(true);
+    expect(hasAtMost(100, bytes(JSON.stringify(Array.from({ length: 200 }, () => []))))).toBe(false);
+    expect(hasAtMost(2, bytes('["no end, no end, no end'))).toBe(true);
+  });
+
+  test("are never more than counted", () => {
+    fc.assert(
+      fc.property(fc.json(), (json) => {
+        const count = countOf(JSON.parse(json));
+        if (count > 1) expect(hasAtMost(Math.floor((count - 1) / 2), bytes(json))).toBe(false);
+      }),
+    );
+  });
+});
