@@ -202,7 +202,7 @@ const VIEW_CHANGES: Theme = {
 
 /** The first leader lies, in one way or two, and nothing else goes wrong. */
 const LEADERS: Theme = {
-  tactics: [...LEADING, "wrong-time", "one-favourite"],
+  tactics: [...LEADING, "wrong-time", "favoured-few"],
   behaviours: 2,
   checkpointEvery: [4, 16],
   liars: 1,

@@ -31,15 +31,17 @@ export const leaderTactics = {
     };
   },
 
-  /** Goes on with one backup only. Some get no proposals, and all others commits and decisions that nobody has made; its status says that all is well. */
-  "one-favourite": (stage: Stage): Tactic => {
-    const backups = others(stage);
-    const favourite = backups[stage.random.below(backups.length)]!;
-    const ignored = new Set(backups.filter((to) => to !== favourite).slice(0, (stage.nodes - 1) / 3));
+  /** Goes on with f backups only. F others get no proposals, and all others commits and decisions that nobody has made; its status says that all is well. */
+  "favoured-few": (stage: Stage): Tactic => {
+    const faults = (stage.nodes - 1) / 3;
+    const first = stage.random.below(stage.nodes);
+    const backups = others(stage).sort((a, b) => ((a + first) % stage.nodes) - ((b + first) % stage.nodes));
+    const favoured = new Set(backups.slice(0, faults));
+    const ignored = new Set(backups.slice(faults, 2 * faults));
     const lie = randomDigest(stage);
     return {
       outgoing: (to, message) => {
-        if (to === favourite) return [message];
+        if (favoured.has(to)) return [message];
         if (message.t === "pre-prepare") return ignored.has(to) ? [] : [message];
         if (message.t === "commit") return [{ ...message, digest: lie }];
         if (message.t === "decided") return [{ ...message, slots: message.slots.map(({ seq }) => ({ seq, digest: lie })) }];
