@@ -235,8 +235,8 @@ const connect = (choices: Choices): Connected => {
     objects,
     registry,
     clock,
-    conflicts: (entry) => runs.conflictsOf(entry),
-    progress: (entry, value) => runs.progress(entry, value),
+    conflicts: (entry) => runs.attempts.conflictsOf(entry),
+    progress: (entry, value) => runs.attempts.progress(entry, value),
     verdict: (entry, outcome) => monitor.verdict(entry, outcome),
   });
   const { pathOf } = applications;
@@ -272,7 +272,7 @@ const connect = (choices: Choices): Connected => {
       nextVersion: () => state.nextVersion(),
       home: applications.homeOf,
       currentOf: (fn) => registry.homeOfFunction(fn)?.version,
-      pending: (fn, version) => runs.pendingOf(fn, version),
+      pending: (fn, version) => runs.attempts.pendingOf(fn, version),
       admin: {
         replicaFault: (fault) => admin.replicaFault(fault),
         replicaRepaired: (set, replica, did) => admin.replicaRepaired(set, replica, did),
@@ -295,7 +295,7 @@ const connect = (choices: Choices): Connected => {
     clock,
     scheduling,
     applications.homeOf,
-    (entry, outcome) => runs.settled(entry, outcome),
+    (entry, outcome) => runs.attempts.settled(entry, outcome),
     invocations,
     services.placement,
     // Pods of a platform without files are no processes, and their replicas would prove nothing.
@@ -304,7 +304,7 @@ const connect = (choices: Choices): Connected => {
   const autoscaler = new Autoscaler<Target>(services);
   services.connect(scheduler, (now) => autoscaler.look(now));
   const hosting = { memoryMb: limits.podMemoryMb, podsPerVersion: limits.coordinatorPods, turnLimitMs: limits.coordinatorTurnMs };
-  runs.connect(scheduler, new CoordinatorHosts(fleet, clock, hosting, runs));
+  runs.connect(scheduler, new CoordinatorHosts(fleet, clock, hosting, runs.hostReports));
   state.onStale((space, key, stale) => runs.toldStale(space, key, stale));
   const triggers: Triggers = new Triggers({
     registry,

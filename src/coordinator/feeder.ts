@@ -9,12 +9,10 @@
  */
 import type { Registry } from "../application/registry.ts";
 import { createExpressionRun } from "../expression/machine.ts";
-import type { Invocations } from "../invocation/service.ts";
 import type { AcceptedRun, Journal } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Failure, LockstepError } from "../lib/errors.ts";
 import type { RunId, RunIds } from "../lib/ids.ts";
-import type { Monitor } from "../monitor/service.ts";
 import type { Command, JournalRecord, RunResult, RunStatus } from "../protocol/run.ts";
 import type { Preloads } from "../scheduler/preloads.ts";
 import type { Scheduler } from "../scheduler/service.ts";
@@ -42,9 +40,7 @@ export interface FeederParts {
   clock: Clock;
   turn: Turn;
   state: StateService;
-  invocations: Pick<Invocations, "settle" | "abandon">;
   registry: Registry;
-  monitor: Monitor;
   ids: RunIds;
   waiters: Waiters;
   /** Gets warm pods ready for what coordinators will probably call. */

@@ -53,6 +53,9 @@ export const createLive = (head: AcceptedRun, state: RunState, driver: Driver | 
   touchedAt: now,
 });
 
+/** A run is given up that has lost its pod so often, while it was alone there and made no progress. */
+export const MAX_SOLO_LOSSES = 5;
+
 /** It has shown that it does not end its pods. */
 export const absolve = (live: Live): void => {
   live.hostLosses = 0;

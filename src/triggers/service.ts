@@ -10,7 +10,7 @@
  *     chain is longer than `MAX_CHAIN`. What is not started for its length is an event.
  */
 import type { Registry } from "../application/registry.ts";
-import type { NewRun } from "../coordinator/service.ts";
+import type { NewRun } from "../coordinator/admission.ts";
 import type { StateRows } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
