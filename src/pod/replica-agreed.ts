@@ -3,11 +3,12 @@
  * comes to the same result everywhere.
  *
  * The clock stands still during an operation; timers run by the real one. What is random follows from the batch's seed and the operation's id:
- * it is nothing that the other replicas would not know, and so no secret. Code that looks elsewhere (the environment, the process's number, the
- * network) can still differ, and is named by the votes.
+ * it is nothing that the other replicas would not know, and so no secret. Code that looks elsewhere (files, what the process has used) can still
+ * differ, and is named by the votes.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import crypto, { createHash } from "node:crypto";
+import os from "node:os";
 import { LockstepError } from "../lib/errors.ts";
 
 /** The agreed values of one operation. */
@@ -79,10 +80,11 @@ export const chanceOf = (values: Agreed): Chance => {
   return values.chance;
 };
 
-/** Puts the agreed values in the place of this thread's clock and sources of chance; outside of operations these stay what they are. */
+/** Puts the agreed values in the place of this process's clock and sources of chance; outside of operations these stay what they are. */
 export const installAgreed = (): void => {
   installClock();
   installRandom();
+  installPlace();
   installNetwork();
 };
 
@@ -116,6 +118,41 @@ const installClock = (): void => {
     Object.assign((since?: [number, number]) => timeSince(nanoseconds(), since), { bigint: nanoseconds }),
   );
   define(process, "uptime", () => (agreed.getStore() === undefined ? uptime.call(process) : 0));
+  installFormat(now);
+};
+
+/** What is formatted without a date is the present moment, which Node asks its own clock for. */
+const installFormat = (now: () => number): void => {
+  const { prototype } = Intl.DateTimeFormat;
+  const { formatToParts } = prototype;
+  const formatOf = Object.getOwnPropertyDescriptor(prototype, "format")?.get as () => (date?: Date | number) => string;
+  const bound = new WeakMap<object, (date?: Date | number) => string>();
+  const get = function (this: Intl.DateTimeFormat) {
+    const known = bound.get(this);
+    if (known !== undefined) return known;
+    const real = formatOf.call(this);
+    const format = (date?: Date | number): string => real(date === undefined ? now() : date);
+    bound.set(this, format);
+    return format;
+  };
+  Object.defineProperty(prototype, "format", { get, configurable: true });
+  define(prototype, "formatToParts", function (this: Intl.DateTimeFormat, date?: Date | number) {
+    return formatToParts.call(this, date === undefined ? now() : date);
+  });
+};
+
+/** Of this process and machine: the same everywhere, and as good as unknown. */
+const installPlace = (): void => {
+  const { pid, ppid } = process;
+  const places = { pid, ppid };
+  for (const name of ["pid", "ppid"] as const) {
+    const get = (): number => (agreed.getStore() === undefined ? places[name] : 1);
+    Object.defineProperty(process, name, { get, configurable: true, enumerable: true });
+  }
+  const { uptime, loadavg, freemem, totalmem } = os;
+  define(os, "uptime", () => (agreed.getStore() === undefined ? uptime() : 0));
+  define(os, "loadavg", () => (agreed.getStore() === undefined ? loadavg() : [0, 0, 0]));
+  define(os, "freemem", () => (agreed.getStore() === undefined ? freemem() : totalmem()));
 };
 
 const SECOND = 1_000_000_000n;

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import type { Json } from "../lib/json.ts";
 import type { LogLine } from "../protocol/run.ts";
 import { ReplicaExecutor } from "./replica-executor.ts";
@@ -27,6 +27,34 @@ exports.count = fn.stateful("count", {
     if (input === "throw") throw new Error("no");
     return { state: state + input, value: state + input };
   },
+});
+const ways = {
+  net: () => require("node:net").connect(1),
+  listen: () => require("node:net").createServer().listen(0),
+  tls: () => require("node:tls").connect(1),
+  http: () => require("node:http").get("http://127.0.0.1:1/"),
+  https: () => require("node:https").request("https://127.0.0.1:1/"),
+  http2: () => require("node:http2").connect("http://127.0.0.1:1"),
+  dgram: () => require("node:dgram").createSocket("udp4").send("x", 1),
+  dns: () => require("node:dns").lookup("localhost", () => {}),
+  resolve: () => require("node:dns").promises.resolve4("localhost"),
+  builtin: () => process.getBuiltinModule("node:dns").reverse("127.0.0.1", () => {}),
+  spawn: () => require("node:child_process").spawn("true"),
+  exec: () => require("node:child_process").execSync("true"),
+  thread: () => new (require("node:worker_threads").Worker)("1", { eval: true }),
+  kill: () => process.kill(process.ppid, "SIGKILL"),
+  self: () => process.kill(process.pid, 0),
+  socket: () => new WebSocket("ws://127.0.0.1:1/"),
+  fetch: () => fetch("http://127.0.0.1:1/"),
+};
+exports.reach = fn("reach", (way) => ways[way]());
+exports.place = fn("place", () => {
+  const os = require("node:os");
+  const format = new Intl.DateTimeFormat("de", { dateStyle: "full", timeStyle: "full" });
+  const texts = [format.format(), format.formatToParts().map(({ value }) => value).join(""), ["now"].map(() => format.format(new Date(0)))[0]];
+  const local = [new Date(0).toLocaleString(), new Date().toString(), Date(), Intl.DateTimeFormat().resolvedOptions().timeZone, format.format === format.format];
+  const other = [process.pid, process.ppid, process.uptime(), performance.timeOrigin, os.uptime(), os.loadavg(), os.freemem() === os.totalmem()];
+  return { texts, local, other };
 });
 exports.fatal = fn("fatal", async (input) => {
   const { existsSync, writeFileSync } = require("node:fs");
@@ -165,6 +193,33 @@ describe("the execution of a replica's operations", () => {
       "PROCESS_EXIT",
       undefined,
     ]);
+  });
+
+  test("place, time in words, and numbers of the process are the same everywhere", async () => {
+    vi.stubEnv("TZ", "Asia/Tokyo");
+    vi.stubEnv("LC_ALL", "de_DE.UTF-8");
+    const { outcomes } = await execute("place", [["a"]]);
+    vi.unstubAllEnvs();
+    const now = "Dienstag, 14. November 2023 um 22:13:20 Koordinierte Weltzeit";
+    const text = "Tue Nov 14 2023 22:13:20 GMT+0000 (Coordinated Universal Time)";
+    expect(outcomes[0]).toEqual([
+      {
+        value: {
+          texts: [now, now, "Donnerstag, 1. Januar 1970 um 00:00:00 Koordinierte Weltzeit"],
+          local: ["1/1/1970, 12:00:00 AM", text, text, "UTC", true],
+          other: [1, 1, 0, 0, 0, [0, 0, 0], true],
+        },
+      },
+    ]);
+  });
+
+  test("the network, other processes and threads are refused, by whatever module they are asked for", async () => {
+    const ways = ["net", "listen", "tls", "http", "https", "http2", "dgram", "dns", "resolve", "builtin"];
+    const others = ["spawn", "exec", "thread", "kill", "self", "socket", "fetch"];
+    const { outcomes } = await execute("reach", [ways, others]);
+    const refused = outcomes.flat().map((outcome, i) => [[...ways, ...others][i], codeOf(outcome)]);
+    expect(refused).toEqual([...ways, ...others].map((way) => [way, "ACCESS_DENIED"]));
+    expect(executor?.restarts).toBe(0);
   });
 
   test("an operation that never answers ends with its timeout, beside others", async () => {

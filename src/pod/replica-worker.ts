@@ -2,6 +2,7 @@
 import { failureOf, LockstepError } from "../lib/errors.ts";
 import { captureOutput, owner } from "./capture.ts";
 import { installAgreed } from "./replica-agreed.ts";
+import { installDenied } from "./replica-denied.ts";
 import { failing, replicatedOf, statefulOf } from "./replica-function.ts";
 import { markerOf } from "./replica-marker.ts";
 import { loading, ReplicaRunner, type Replicated, type Report, type RunnerOptions, type Task } from "./replica-runner.ts";
@@ -85,6 +86,7 @@ for (const name of ["SIGINT", "SIGHUP", "SIGTERM"] as const) process.on(name, ()
 
 captureOutput();
 installAgreed();
+installDenied();
 process.on("message", take);
 // Whoever wanted outcomes is no more.
 process.on("disconnect", () => exit(0));
