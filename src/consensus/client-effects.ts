@@ -44,6 +44,8 @@ export type ClientInput =
   | { t: "reply"; from: ReplicaIndex; reply: Reply }
   /** The set has new members, as the host has learned from them or from the admin. */
   | { t: "epoch"; membership: CertifiedMembership }
+  /** The replica begins: votes that were missed before were not its own to give. */
+  | { t: "begun"; replica: ReplicaIndex }
   | { t: "timer"; timer: ClientTimer };
 
 export type ClientEffect =

@@ -209,6 +209,20 @@ describe("a silent replica", () => {
     expect(found[0]!.forMs).toBeGreaterThanOrEqual(1_000);
   });
 
+  test("is not one that has begun after the votes that it missed", () => {
+    const set = new ReplicaSet();
+    set.certifyAll("a");
+    set.at(3).down = true;
+    set.certifyAll("b");
+    set.run(900);
+    set.tell({ t: "begun", replica: 3 });
+    set.run(900);
+    expect(set.clientEvidence).toEqual([]);
+    set.certifyAll("c");
+    set.run(1_100);
+    expect(set.clientEvidence.map(({ about }) => about)).toEqual([3]);
+  });
+
   test("is not one that is slower than the others", () => {
     const set = new ReplicaSet();
     set.certifyAll("a");

@@ -127,6 +127,9 @@ export class ReplicaClient {
       case "epoch":
         this.#enter(input.membership);
         break;
+      case "begun":
+        this.#silence.hear(input.replica);
+        break;
       case "timer":
         if (input.timer === "flush") this.#flush();
         else this.#retry();

@@ -180,6 +180,11 @@ export class SetCalls {
     this.#step({ t: "epoch", membership });
   }
 
+  /** The seat's replica begins to work: what it can't know of it does not owe. */
+  begun(replica: ReplicaIndex): void {
+    this.#step({ t: "begun", replica });
+  }
+
   #step(input: Parameters<ReplicaClient["step"]>[0]): void {
     if (this.#client !== undefined) this.#carryOut(this.#client.step(input, this.#parts.clock.now()));
   }

@@ -27,6 +27,8 @@ export class SeatTenant implements Tenant {
   /** What fails of it is told as a fault of its set. */
   readonly isReplica = true;
   readonly index: ReplicaIndex;
+  /** What of its beginning its pod has told: each of it counts once. */
+  readonly told = new Set<"running" | "transferred">();
   pod: Pod | undefined;
   readonly #listener: SeatListener;
 

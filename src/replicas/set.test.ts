@@ -227,6 +227,21 @@ describe("a replica set", () => {
     expect(world.heard().some(({ t, epoch }) => t === "reconfigure" && epoch === 2)).toBe(true);
   });
 
+  test("takes no replica for silent that has begun after what it has not voted on, however often it says that it begins", () => {
+    const world = new World().open();
+    const begins = { t: "replica-running", epoch: 1, ms: 5 } as const;
+    world.clock.advance(900);
+    world.say(world.podAt(3), begins);
+    world.clock.advance(900);
+    expect(world.told).not.toContain("silence 3");
+    world.invoke(1);
+    world.certify("run-1/1/1", "1");
+    world.clock.advance(900);
+    world.say(world.podAt(3), begins);
+    world.clock.advance(200);
+    expect(world.told).toContain("silence 3");
+  });
+
   test("has the change of its members ordered that was under way when the control plane ended", () => {
     const world = new World().open();
     world.accuse(3);

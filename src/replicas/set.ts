@@ -419,6 +419,7 @@ export class ReplicaSet {
       case "replica-ready":
         return this.#step({ t: "ready", pod: pod.id, key: message.key, address: message.address });
       case "replica-running":
+        this.#begun(seat, pod, "running");
         return this.#step({ t: "epoch", pod: pod.id, epoch: message.epoch });
       case "replica-lacks":
         return this.#teach(seat.index, message.version);
@@ -448,7 +449,18 @@ export class ReplicaSet {
   #notice(seat: Seat, pod: Pod, notice: Notice): void {
     if (notice.t === "view") this.#step({ t: "view", pod: pod.id, view: notice.view });
     else if (notice.t === "epoch") this.#step({ t: "epoch", pod: pod.id, epoch: notice.epoch });
-    else if (notice.t === "transferred") this.#works(seat, pod);
+    else if (notice.t === "transferred") {
+      this.#begun(seat, pod, "transferred");
+      this.#works(seat, pod);
+    }
+  }
+
+  /** Until then it could not vote on what the others have certified: with few calls, it would be silent before it is asked anything. */
+  #begun({ index }: Seat, pod: Pod, sign: "running" | "transferred"): void {
+    const told = this.#seats.get(pod.id)?.told;
+    if (told === undefined || told.has(sign)) return;
+    told.add(sign);
+    this.#calls.begun(index);
   }
 
   /** What the client has seen by itself. */
