@@ -29,6 +29,8 @@ interface Victim {
 const POLL_MS = 20;
 const WHOLE_WITHIN_MS = 60_000;
 const FOUND_WITHIN_MS = 30_000;
+/** A leader that loses its office before it has told two things is none that anybody could find out. */
+const IN_OFFICE_MS = 4_000;
 const LONGEST_PAUSE_MS = 400;
 const LONGEST_START_MS = 400;
 /** A pod's name is used again in the next life of the control plane. Who lies may do so long after it was told to. */
@@ -176,12 +178,18 @@ export class Harms {
   /** Whether what was done was found and repaired in this life of the control plane. */
   async #isHealed(fn: string, victims: readonly Victim[], life: number): Promise<boolean> {
     const giveUpAt = performance.now() + FOUND_WITHIN_MS;
+    const isDeposedAt = performance.now() + IN_OFFICE_MS;
+    let isEnded = victims[0]?.harm !== "leader-equivocate";
     for (;;) {
       const faults = await this.#world.client.faults(1_000).catch(() => []);
       const left = victims.filter(({ pod, at }) => !faults.some((fault) => fault.pod === pod && fault.detectedAt >= at));
       if (this.#world.lives !== life || this.#world.pid === undefined) return false;
       // A set that keeps nothing is founded anew once it has no quorum: nobody asks then who else has failed.
       if (left.length === 0 || (victims.length > 1 && left.length < victims.length)) break;
+      if (!isEnded && performance.now() > isDeposedAt) {
+        isEnded = true;
+        await this.#endEquivocator(left[0]!.pod);
+      }
       if (performance.now() > giveUpAt) {
         const { pod, harm } = left[0]!;
         this.#violations.add(`${harm} of ${pod} (${fn}) was not noticed within ${FOUND_WITHIN_MS} ms`);
@@ -191,6 +199,17 @@ export class Harms {
     }
     await this.isWhole(fn);
     return this.#world.lives === life;
+  }
+
+  /** Unless it leads still: then it should have been found. */
+  async #endEquivocator(pod: string): Promise<void> {
+    const { client } = this.#world;
+    const [sets, pods] = await Promise.all([client.replicaSets().catch(() => []), client.pods().catch(() => [])]);
+    const isLeader = sets.some(({ replicas }) => replicas.some((seat) => seat.pod === pod && seat.leader));
+    const pid = pods.find(({ id }) => id === pod)?.pid ?? 0;
+    if (isLeader || pid <= 0) return;
+    this.#count("equivocators that lost their office first");
+    signal(pid, "SIGKILL");
   }
 
   #count(harm: string): void {

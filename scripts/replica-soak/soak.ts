@@ -106,7 +106,10 @@ class ReplicaSoak {
         recoveryMs: spreadOf(world.recoveries),
         most: watch.most,
         ends: watch.rounds,
-        unexplained: unexplained.map(({ set, pod, what, detail }) => `${pod} of ${set}, ${what}: ${detail}`),
+        unexplained: unexplained.map(
+          ({ set, replica, pod, what, detail, detectedAt }) =>
+            `${pod} in seat ${replica} of ${set}, ${what}, at ${new Date(detectedAt).toISOString()}: ${detail}`,
+        ),
         auditRepairs: world.repaired,
         violations: this.#violations.list(),
       };
