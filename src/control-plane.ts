@@ -29,7 +29,7 @@ import type { EventBody } from "./protocol/events.ts";
 import type { JournalRecord, RunResult, RunSummary, StartRun } from "./protocol/run.ts";
 import { layerKey } from "./queue/machine.ts";
 import { nodeVerifier } from "./replicas/node-crypto.ts";
-import { withCertificate } from "./replicas/proofs.ts";
+import { withCertificates } from "./replicas/proofs.ts";
 import type { ReplicaSets } from "./replicas/service.ts";
 import type { Fleet } from "./scheduler/fleet.ts";
 import type { Scheduler } from "./scheduler/service.ts";
@@ -124,7 +124,7 @@ export const createControlPlane = (parts: Parts): ControlPlane => {
   const history = async (id: RunId): Promise<JournalRecord[]> => {
     const stored = await journal.load(checkId(id));
     if (stored === undefined) throw unknownRun(id);
-    const records = (await journal.records(id)).map((record) => withCertificate(record, hash));
+    const records = await withCertificates(await journal.records(id), hash, () => new Promise((resolve) => setImmediate(resolve)));
     if (stored.finishedAt === undefined) return records;
     const end: JournalRecord = { t: "finish", at: stored.finishedAt, status: stored.status as "completed" };
     if (stored.value !== undefined) end.value = stored.value;

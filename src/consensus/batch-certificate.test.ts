@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { nodeVerifier } from "../replicas/node-crypto.ts";
 import { testCertificate, testSet } from "../testing/certificates.ts";
-import { batchCertificateText, certificateAt } from "./batch-certificate.ts";
+import { batchCertificateText, certificatesIn } from "./batch-certificate.ts";
 import { certificateText } from "./certificate.ts";
 import { verifyCertificate } from "./verify.ts";
 
@@ -27,8 +27,9 @@ test("a batch's certificate gives each of its calls the very text that it has al
       fc.array(fc.string({ unit: "grapheme", maxLength: 8 }), { maxLength: 40 }),
       (count, keys) => {
         const { text, one } = batchText(count, keys);
+        const at = certificatesIn(text, hash);
         for (let position = 0; position < count; position++) {
-          const certificate = certificateAt(text, position, hash);
+          const certificate = at(position);
           expect(certificateText(certificate)).toBe(one(position));
           expect(verifyCertificate(certificateText(certificate), { adminKey: set.adminKey }, verifier)).toMatchObject({ ok: true });
         }
@@ -47,7 +48,7 @@ test("a batch's certificate is a tenth of those of its calls", () => {
 
 test("there is no certificate where there is no result, nor in another text", () => {
   const { text, one } = batchText(3);
-  for (const position of [3, -1, 0.5]) expect(() => certificateAt(text, position, hash)).toThrow("no");
-  expect(() => certificateAt(one(0), 0, hash)).toThrow();
-  expect(() => certificateAt("", 0, hash)).toThrow();
+  for (const position of [3, -1, 0.5]) expect(() => certificatesIn(text, hash)(position)).toThrow("no result");
+  expect(() => certificatesIn(one(0), hash)).toThrow();
+  expect(() => certificatesIn("", hash)).toThrow();
 });

@@ -39,17 +39,21 @@ export const batchCertificateText = ({ membership, version, sequence, results, v
 };
 
 /**
- * The certificate of one result.
+ * The certificates of a batch's results, by their positions.
  * @param text by `batchCertificateText`
- * @throws {Error} for what is none, or has no such result
+ * @throws {Error} for what is none; and for a position without a result
  */
-export const certificateAt = (text: Json, position: number, hash: Crypto["hash"]): Certificate => {
+export const certificatesIn = (text: Json, hash: Crypto["hash"]): ((position: number) => Certificate) => {
   const { format, membership, version, sequence, results, votes } = JSON.parse(text) as Written;
-  if (format !== FORMAT || results[position] === undefined) throw new Error(`not a batch's certificate with a result ${position}`);
+  if (format !== FORMAT) throw new Error("not a batch's certificate");
   const statements = results.map(([operation, key, inputHash, resultHash], at): Statement => {
     return { operation, version, key, inputHash, resultHash, sequence, position: at };
   });
   const leaves = statements.map((statement) => hash(leafText(membership.membership.set, statement)));
-  const path = merklePath(merkleTree(leaves, hash), position);
-  return { format: "lockstep-certificate/1", membership, statement: statements[position]!, path, votes };
+  const tree = merkleTree(leaves, hash);
+  return (position) => {
+    const statement = statements[position];
+    if (statement === undefined) throw new Error(`the batch's certificate has no result ${position}`);
+    return { format: "lockstep-certificate/1", membership, statement, path: merklePath(tree, position), votes };
+  };
 };

@@ -4,7 +4,7 @@ import type { ClientEffect } from "../consensus/client-machine.ts";
 import type { JournalRecord } from "../protocol/run.ts";
 import { cryptoOf, hashText } from "../testing/replica-keys.ts";
 import { ReplicaSet } from "../testing/replica-set.ts";
-import { Proofs, withCertificate } from "./proofs.ts";
+import { Proofs, withCertificates } from "./proofs.ts";
 
 type Certified = ClientEffect & { t: "certified" };
 
@@ -24,7 +24,13 @@ const recordOf = (certificate: (JournalRecord & { t: "done" })["certificate"]): 
   ...(certificate === undefined ? {} : { certificate }),
 });
 
-test("calls that were certified together share one proof, from which each has its own certificate", () => {
+let pauses = 0;
+const shown = (...records: JournalRecord[]) =>
+  withCertificates(records, hashText, async () => {
+    pauses++;
+  });
+
+test("calls that were certified together share one proof, from which each has its own certificate", async () => {
   const proofs = new Proofs(cryptoOf("client"));
   const effects = certifiedOf("a", "b", "c");
   const kept = effects.map((effect) => proofs.of(effect));
@@ -32,16 +38,15 @@ test("calls that were certified together share one proof, from which each has it
   const [{ proof }] = kept as [Exclude<(typeof kept)[number], string>];
   for (const each of kept) expect((each as { proof: unknown }).proof).toBe(proof);
   expect(proof.id).toBe(hashText(proof.text));
-  for (const [i, effect] of effects.entries()) {
-    expect(withCertificate(recordOf(kept[i]!), hashText)).toEqual(recordOf(certificateText(effect.certificate)));
-  }
+  expect(await shown(...kept.map(recordOf))).toEqual(effects.map(({ certificate }) => recordOf(certificateText(certificate))));
 });
 
-test("a call alone has its certificate's own text, and a record without one is left as it is", () => {
+test("a call alone has its certificate's own text, and a record without one is left as it is", async () => {
   const [effect] = certifiedOf("a");
   const text = new Proofs(cryptoOf("client")).of(effect!);
   expect(text).toBe(certificateText(effect!.certificate));
-  for (const record of [recordOf(text), recordOf(undefined)]) expect(withCertificate(record, hashText)).toBe(record);
+  const records = [recordOf(text), recordOf(undefined)];
+  expect(await shown(...records)).toEqual(records);
 });
 
 test("votes of other replicas are another proof", () => {
@@ -51,4 +56,16 @@ test("votes of other replicas are another proof", () => {
   const [effect] = certifiedOf("a", "b");
   const votes = effect!.batch!.votes.map((vote) => ({ ...vote, view: 9 }));
   expect((proofs.of({ ...effect!, batch: { ...effect!.batch!, votes } }) as { proof: { id: string } }).proof.id).not.toBe(first!.proof.id);
+});
+
+test("a run with many proofs is not shown at one go", async () => {
+  const [effect] = certifiedOf("a", "b");
+  const proofs = new Proofs(cryptoOf("client"));
+  const records = Array.from({ length: 40 }, (_, view) => {
+    const votes = effect!.batch!.votes.map((vote) => ({ ...vote, view }));
+    return recordOf(proofs.of({ ...effect!, batch: { ...effect!.batch!, votes } }));
+  });
+  pauses = 0;
+  expect(await shown(...records, ...records)).toHaveLength(80);
+  expect(pauses).toBe(2);
 });

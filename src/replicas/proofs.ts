@@ -1,5 +1,5 @@
 /** Certificates on their way to the journal and back: those of one batch share almost all that they say, and are kept as one text. */
-import { type BatchCertificate, batchCertificateText, certificateAt } from "../consensus/batch-certificate.ts";
+import { type BatchCertificate, batchCertificateText, certificatesIn } from "../consensus/batch-certificate.ts";
 import { certificateText } from "../consensus/certificate.ts";
 import type { ClientEffect } from "../consensus/client-machine.ts";
 import type { Crypto } from "../consensus/crypto.ts";
@@ -30,9 +30,30 @@ export class Proofs {
   }
 }
 
-/** The record as it is shown: its certificate's own text is the same whichever way it is kept. */
-export const withCertificate = (record: JournalRecord, hash: Crypto["hash"]): JournalRecord => {
-  if (record.t !== "done" || typeof record.certificate !== "object") return record;
-  const { proof, position } = record.certificate;
-  return { ...record, certificate: certificateText(certificateAt(proof.text, position, hash)) };
+/** A tree is made for each: with so many the platform has something else to do in between. */
+const MOST_AT_A_TIME = 16;
+
+/**
+ * The records as they are shown: a certificate's own text is the same whichever way it is kept.
+ * @param pause lets others have their turn
+ */
+export const withCertificates = async (
+  records: JournalRecord[],
+  hash: Crypto["hash"],
+  pause: () => Promise<void>,
+): Promise<JournalRecord[]> => {
+  const known = new Map<string, ReturnType<typeof certificatesIn>>();
+  const shown: JournalRecord[] = [];
+  for (const record of records) {
+    if (record.t !== "done" || typeof record.certificate !== "object") {
+      shown.push(record);
+      continue;
+    }
+    const { proof, position } = record.certificate;
+    const certificates = known.get(proof.id) ?? certificatesIn(proof.text, hash);
+    if (!known.has(proof.id) && known.size % MOST_AT_A_TIME === MOST_AT_A_TIME - 1) await pause();
+    known.set(proof.id, certificates);
+    shown.push({ ...record, certificate: certificateText(certificates(position)) });
+  }
+  return shown;
 };
