@@ -92,7 +92,11 @@ const liarsOf = (random: Random, { tactics, behaviours: most = 3, leads = 0 }: T
     const at = isFirst ? 0 : random.next() < 0.5 ? random.below(2) : random.below(free.length);
     const [replica] = free.splice(at, 1) as [number];
     const behaviours = Array.from({ length: 1 + random.below(most) }, () => tactics[random.below(tactics.length)]!);
-    return { replica, behaviours: [...new Set<Behaviour>(behaviours)], fromMs: random.next() < 0.6 ? 0 : random.below(activeMs) };
+    return {
+      replica,
+      behaviours: [...new Set<Behaviour>(behaviours)],
+      fromMs: random.next() < (isFirst ? 0.9 : 0.6) ? 0 : random.below(activeMs),
+    };
   });
 };
 
@@ -202,7 +206,7 @@ const VIEW_CHANGES: Theme = {
 
 /** The first leader lies, in one way or two, and nothing else goes wrong. */
 const LEADERS: Theme = {
-  tactics: [...LEADING, "wrong-time", "favoured-few"],
+  tactics: [...LEADING, "wrong-time", "wrong-time", "wrong-time", "favoured-few"],
   behaviours: 2,
   checkpointEvery: [4, 16],
   liars: 1,
