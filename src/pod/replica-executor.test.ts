@@ -56,6 +56,10 @@ exports.place = fn("place", () => {
   const other = [process.pid, process.ppid, process.uptime(), performance.timeOrigin, os.uptime(), os.loadavg(), os.freemem() === os.totalmem()];
   return { texts, local, other };
 });
+exports.heap = fn.stateful("heap", {
+  initial: () => 0,
+  apply: (state) => ({ state, value: Math.round(require("node:v8").getHeapStatistics().heap_size_limit / 1048576) }),
+});
 exports.fatal = fn("fatal", async (input) => {
   const { existsSync, writeFileSync } = require("node:fs");
   if (input === "leave") process.reallyExit(7);
@@ -301,6 +305,28 @@ describe("the execution of a replica's operations", () => {
       executor = new ReplicaExecutor({ ...options, loadTimeoutMs: 1_000 }, { ...none, failed: resolve });
     });
     expect(await failed).toMatchObject({ code: "APPLICATION_INVALID", message: expect.stringContaining("within 1000 ms") });
+  });
+
+  test("the next version's code has its own bound of memory", async () => {
+    const options = { function: "heap", path, timeoutMs: 2_000, maxPayloadBytes: 4_096, maxLogBytes: 4_096, memoryMb: 64 };
+    const limits: Json[] = [];
+    await new Promise<void>((resolve) => {
+      const operations = [{ id: "run_1/1/1", key: "", input: "1" }];
+      const none = { loaded: () => {}, snapshotted: () => {}, installed: () => {}, lines: () => {}, failed: () => {} };
+      const executed = (seq: number, outcomes: Json[]): void => {
+        limits.push(...outcomes);
+        if (seq === 3) return resolve();
+        made.use({ path, timeoutMs: 2_000, ...(seq === 1 ? { memoryMb: 640 } : {}) });
+        made.execute({ t: "execute", seq: seq + 1, time: 1, seed: SEED, operations });
+      };
+      const made = new ReplicaExecutor(options, { ...none, executed });
+      executor = made;
+      made.execute({ t: "execute", seq: 1, time: 1, seed: SEED, operations });
+    });
+    const [before, ...after] = limits.map((text) => (JSON.parse(text) as { value: number }).value);
+    // Beside what V8 needs for itself.
+    for (const limit of after) expect(Math.abs(limit - before! - (640 - 64))).toBeLessThan(128);
+    expect(after).toHaveLength(2);
   });
 
   test("a function that the bundle doesn't have is refused", async () => {

@@ -15,6 +15,7 @@ import type { Effect } from "../consensus/effects.ts";
 import type { Failure } from "../lib/errors.ts";
 import { LockstepError } from "../lib/errors.ts";
 import type { Json } from "../lib/json.ts";
+import type { ReplicaCode } from "../protocol/replica.ts";
 import type { LogLine } from "../protocol/run.ts";
 import { type Busy, monotonicMs } from "./replica-marker.ts";
 import { thrownOutcome } from "./replica-operation.ts";
@@ -133,11 +134,12 @@ export class ReplicaExecutor {
    * Goes on with other code and the state as it is, once all that was asked for before has been answered; without a path that is given later:
    * what comes meanwhile waits.
    */
-  use(code: Pick<ExecutorOptions, "path" | "timeoutMs"> | undefined): void {
+  use(code: ReplicaCode | undefined): void {
     if (this.#isOver) return;
     void this.#drop();
     if (code === undefined) return;
-    this.#options = { ...this.#options, path: code.path, timeoutMs: code.timeoutMs, keepsState: true };
+    const { path, timeoutMs, memoryMb = this.#options.memoryMb } = code;
+    this.#options = { ...this.#options, path, timeoutMs, memoryMb, keepsState: true };
     this.#vainStarts = 0;
     this.#deadLoads = 0;
     this.#unloadable = undefined;

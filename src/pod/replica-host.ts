@@ -147,9 +147,9 @@ export class ReplicaHost {
         failureOf(new LockstepError("BAD_REQUEST", "a pod is prepared once, and then becomes one replica once"), "BAD_REQUEST"),
       );
     }
-    const { memoryMb, maxPayloadBytes, maxLogBytes } = this.#options;
-    const { function: name, path, timeoutMs, version } = message;
-    this.#codes.set(version, { path, timeoutMs });
+    const { maxPayloadBytes, maxLogBytes } = this.#options;
+    const { function: name, path, timeoutMs, memoryMb = this.#options.memoryMb, version } = message;
+    this.#codes.set(version, { path, timeoutMs, memoryMb });
     this.#version = version;
     const keepsState = this.#log !== undefined && !message.isFounding;
     this.#executor = new ReplicaExecutor(

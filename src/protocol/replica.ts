@@ -33,6 +33,8 @@ export type ToReplica =
       peers: string[];
       /** An operation's longest execution. */
       timeoutMs: number;
+      /** What the heap of user code may grow to. Default: that of the pod. */
+      memoryMb?: number;
       limits?: Partial<Limits>;
     }
   /** Who the next epoch's replicas are, where they listen, and what they execute; also when only an address has changed. */
@@ -51,6 +53,8 @@ export interface ReplicaCode {
   path: string;
   /** An operation's longest execution. */
   timeoutMs: number;
+  /** What the heap of user code may grow to. Default: that of the pod. */
+  memoryMb?: number;
 }
 
 /**

@@ -273,7 +273,8 @@ export class ReplicaSets implements PodSource {
       store: (stored) => this.#store(name, stored),
       codeOf: (of) => {
         const code = this.#parts.home(role, of);
-        return { path: code?.path ?? "", timeoutMs: code?.spec.timeoutMs ?? defaultTimeoutMs };
+        const { timeoutMs = defaultTimeoutMs, memoryMb = defaultMemoryMb } = code?.spec ?? {};
+        return { path: code?.path ?? "", timeoutMs, memoryMb };
       },
       directoryOf: (index, generation) => directoryOf(folder, index, generation),
       forget: (index, generation) => void removeEarlier(folder, index, generation),

@@ -250,8 +250,8 @@ export class ReplicaSet {
     const generation = this.#generations[index]! + (fresh ? 1 : 0);
     const { function: role, application } = this.spec;
     const { version } = this.machine;
-    const { path } = this.#parts.codeOf(version);
-    const seat = new SeatTenant({ role, application, version, path }, index, this.#options.memoryMb, {
+    const { path, memoryMb = this.#options.memoryMb } = this.#parts.codeOf(version);
+    const seat = new SeatTenant({ role, application, version, path }, index, memoryMb, {
       connected: (pod) => this.#prepare(index, pod),
       message: (pod, message) => this.#hear(pod, message),
       gone: (pod, exit) => this.#gone(pod, exit),
