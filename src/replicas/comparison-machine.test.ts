@@ -43,6 +43,19 @@ describe("a call", () => {
     expect(machine.lacking).toBe(1);
     expect(machine.step({ t: "joined", pod: "b" })).toEqual([{ t: "execute", call: 1, pod: "b" }]);
     expect(machine.lacking).toBe(0);
+    machine.step({ t: "joined", pod: "c" });
+    expect(machine.lacking).toBe(0);
+  });
+
+  test("is no more of a pod that has left, whatever is said of it later", () => {
+    const machine = withPods("a", "b");
+    machine.step({ t: "call", call: 1 });
+    machine.step({ t: "left", pod: "a" });
+    expect(machine.step({ t: "left", pod: "a" })).toEqual([]);
+    expect(answer(machine, 1, "a", "right")).toEqual([]);
+    machine.step({ t: "withdraw", call: 1 });
+    machine.step({ t: "withdraw", call: 1 });
+    expect([...machine.pods]).toEqual([["b", 0]]);
   });
 
   test("is executed by a third pod when two differ, which settles it and convicts the one that two contradict", () => {
@@ -202,6 +215,21 @@ class World {
 
   step(input: ComparisonInput): void {
     for (const effect of this.machine.step(input)) this.#check(effect);
+    this.#count();
+  }
+
+  /** Who is there, and how much each executes, is what has been said of them. */
+  #count(): void {
+    const { pods, lacking } = this.machine;
+    expect(
+      [...pods.keys()].filter((pod) => this.dead.has(pod) || this.convicted.includes(pod)),
+      "gone, and still counted",
+    ).toEqual([]);
+    for (const [pod, calls] of pods) {
+      const executing = this.executing.filter((each) => each.pod === pod && this.open.has(each.call));
+      expect(calls, `what ${pod} executes`).toBe(executing.length);
+    }
+    expect(lacking, "pods that are lacking").toBeGreaterThanOrEqual(0);
   }
 
   #check(effect: ComparisonEffect): void {

@@ -146,9 +146,9 @@ export class ComparisonMachine {
     }
   }
 
+  /** One that executes is there: whoever leaves, or is convicted, executes nothing any more. */
   #frees(pod: string): void {
-    const executing = this.#pods.get(pod);
-    if (executing !== undefined) this.#pods.set(pod, executing - 1);
+    this.#pods.set(pod, this.#pods.get(pod)! - 1);
   }
 
   #assignAll(): void {
