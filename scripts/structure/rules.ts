@@ -21,7 +21,7 @@ export const rules: StructureRules = {
   pure: [
     "src/**/machine.ts",
     "src/**/*-machine.ts",
-    "src/coordinator/run-{state,effects}.ts",
+    "src/coordinator/run-{state,records,effects}.ts",
     "src/coordinator/restart.ts",
     "src/admin/classify.ts",
     "src/application/{permissions,state-key}.ts",

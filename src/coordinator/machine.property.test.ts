@@ -5,8 +5,9 @@ import type { JournalRecord } from "../protocol/run.ts";
 import type { RunInput } from "./machine.ts";
 import { step } from "./machine.ts";
 import type { RunEffect } from "./run-effects.ts";
+import { apply } from "./run-records.ts";
 import type { Pending, RunState } from "./run-state.ts";
-import { apply, createRun, isCoded, isQueued, statusOf } from "./run-state.ts";
+import { createRun, isCoded, isQueued, statusOf } from "./run-state.ts";
 
 // ---------------------------------------------------------------- the service's bookkeeping
 

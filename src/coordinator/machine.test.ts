@@ -4,8 +4,9 @@ import type { CallOptions, JournalRecord, RetryPolicy, RunKind } from "../protoc
 import type { ResolvedCommand, RunInput } from "./machine.ts";
 import { backoffMs, MAX_LOSSES, step } from "./machine.ts";
 import type { RunEffect } from "./run-effects.ts";
+import { apply } from "./run-records.ts";
 import type { PendingCall, RunState } from "./run-state.ts";
-import { apply, createRun, nextTimer, statusOf, suspensionOf } from "./run-state.ts";
+import { createRun, nextTimer, statusOf, suspensionOf } from "./run-state.ts";
 
 const HEAD = { id: "run_00000000001", kind: "coordinator" as RunKind, name: "booking", version: "v1", priority: 0 };
 const NO_JITTER: RetryPolicy = { backoff: { jitter: 0 } };

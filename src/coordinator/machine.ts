@@ -2,7 +2,7 @@
  * The run machine: what one run is waiting for, and what follows from each thing that happens to it.
  *
  * Owns: the rules of one run. Does not own: time, storage, pods, queues, or the coordinator's code (its driver); those are told by effects.
- * Its state and what records do to it are in run-state.ts; what follows from failures for good in recovery-machine.ts.
+ * Its state is in run-state.ts, what records do to it in run-records.ts; what follows from failures for good in recovery-machine.ts.
  *
  *              commands                    outcome of the last attempt
  *   driver ───────────────► pending ──────────────────────────────────► done ──► deliver ──► driver

@@ -14,7 +14,8 @@ import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { JournalRecord } from "../protocol/run.ts";
 import { isSuspended, type Live, statusOfLive } from "./live.ts";
-import { apply, createRun, nextTimer, type RunState } from "./run-state.ts";
+import { apply } from "./run-records.ts";
+import { createRun, nextTimer, type RunState } from "./run-state.ts";
 
 export interface MemoryPort {
   /** Makes the live run of a stored one and sets its calls, timers and code going again. */

@@ -6,7 +6,8 @@ import type { ResolvedCommand, RunInput } from "./machine.ts";
 import { step } from "./machine.ts";
 import { MAX_RECOVERIES, MAX_TRIES, refusalOf } from "./recovery-machine.ts";
 import type { RunEffect } from "./run-effects.ts";
-import { apply, callOf, createRun, type RunState, statusOf, suspensionOf } from "./run-state.ts";
+import { apply } from "./run-records.ts";
+import { callOf, createRun, type RunState, statusOf, suspensionOf } from "./run-state.ts";
 
 const NO: Failure = { code: "TERMINAL", message: "no", terminal: true };
 const BROKEN: Failure = { code: "FUNCTION_FAILED", message: "recovery is broken" };

@@ -4,7 +4,8 @@ import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Repair, RepairFilter } from "../protocol/control-plane.ts";
 import type { RunSummary } from "../protocol/run.ts";
-import { apply, createRun, type PendingCall, suspensionOf } from "./run-state.ts";
+import { apply } from "./run-records.ts";
+import { createRun, type PendingCall, suspensionOf } from "./run-state.ts";
 import type { RunService } from "./service.ts";
 
 export interface RepairParts {

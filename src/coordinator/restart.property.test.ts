@@ -5,7 +5,8 @@ import type { JournalRecord } from "../protocol/run.ts";
 import { type ResolvedCommand, type RunInput, step } from "./machine.ts";
 import { type Cut, cutBefore } from "./restart.ts";
 import type { RunEffect } from "./run-effects.ts";
-import { apply, createRun, isQueued, type PendingCall, type RunState } from "./run-state.ts";
+import { apply } from "./run-records.ts";
+import { createRun, isQueued, type PendingCall, type RunState } from "./run-state.ts";
 
 const head = { id: "run_00000000001", kind: "coordinator" as const, name: "booking", version: "v1", priority: 0 };
 const FAILURE = { code: "FUNCTION_FAILED", message: "no" };

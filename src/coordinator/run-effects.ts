@@ -5,7 +5,8 @@ import type { Json } from "../lib/json.ts";
 import type { RecoveryInput } from "../protocol/recovery.ts";
 import type { JournalRecord } from "../protocol/run.ts";
 import type { StateOp } from "../protocol/state.ts";
-import { apply, type Pending, type PendingCall, type RunState } from "./run-state.ts";
+import { apply } from "./run-records.ts";
+import type { Pending, PendingCall, RunState } from "./run-state.ts";
 
 export type RunEffect =
   | { t: "record"; record: JournalRecord }

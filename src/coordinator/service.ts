@@ -22,7 +22,8 @@ import type { CoordinatorHosts } from "./hosts.ts";
 import { absolve, createLive, describePending, isSuspended, type Live, resultOfLive, statusOfLive } from "./live.ts";
 import { RunMemory } from "./memory.ts";
 import { refusalOf } from "./recovery-machine.ts";
-import { apply, createRun, signalsOf, suspensionOf } from "./run-state.ts";
+import { apply } from "./run-records.ts";
+import { createRun, signalsOf, suspensionOf } from "./run-state.ts";
 import { Waiters } from "./waiters.ts";
 
 export type RunServiceParts = Omit<FeederParts, "ids" | "waiters" | "defaultTimeoutMs"> & AttemptReportParts & HostReportParts;
