@@ -1,6 +1,7 @@
 import { leafText, outcomeText, voteText } from "../../../src/consensus/canonical.ts";
 import type { Digest } from "../../../src/consensus/crypto.ts";
 import { merkleRoot } from "../../../src/consensus/merkle.ts";
+import type { Reply } from "../../../src/consensus/messages.ts";
 import type { Stage, Tactic } from "./tactic.ts";
 import { chance, others, randomDigest } from "./tactic.ts";
 
@@ -83,6 +84,22 @@ export const voteTactics = {
     reply: (reply) => {
       const replica = others(stage)[stage.random.below(stage.nodes - 1)]!;
       return [{ ...reply, replica }, chance(stage, 0.5) ? reply : { ...reply, signature: "A".repeat(86) }];
+    },
+  }),
+
+  /** Under the true root and signature, results that are not those of the tree: changed, moved, left out, or without their way to the root. */
+  "torn-replies": (stage: Stage): Tactic => ({
+    reply: ({ whole, ...reply }) => {
+      const { results } = reply;
+      const at = stage.random.below(results.length);
+      const changed = results.map((each, i) => (i === at ? { ...each, resultHash: randomDigest(stage), outcome: "" } : each));
+      const lies: Reply[] = [
+        { ...reply, results: changed, ...(whole === undefined ? {} : { whole }) },
+        { ...reply, results: results.toReversed(), whole: true },
+        { ...reply, results: results.toSpliced(at, 1), whole: true },
+        { ...reply, results: results.map((each) => ({ ...each, path: [] })) },
+      ];
+      return [lies[stage.random.below(lies.length)]!];
     },
   }),
 
