@@ -59,3 +59,6 @@ export const cpuMsOf = (pid: number): number => {
     .slice(11, 13);
   return ((Number(user ?? 0) + Number(system ?? 0)) * 1_000) / TICKS_PER_SECOND;
 };
+
+/** Living processes that this one has started. */
+export const childrenOf = (pid: number): number[] => pids().filter((each) => statOf(each)?.parent === pid && isAlive(each));
