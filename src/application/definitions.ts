@@ -16,6 +16,7 @@ import type {
   TableDefinition,
 } from "./context.ts";
 import { KIND } from "./context.ts";
+import { invalid } from "./option-refusals.ts";
 import {
   checkBounds,
   checkBucketName,
@@ -25,7 +26,6 @@ import {
   checkOptionNames,
   checkShared,
   checkTableSpec,
-  invalid,
 } from "./options.ts";
 import type { StandardSchemaV1 } from "./standard-schema.ts";
 

@@ -2,34 +2,34 @@
  * What the options of definitions must be: checked where they are written, in the user's code, and again of a manifest, which comes from a
  * pod and so from code that nobody trusts.
  *
- * Owns: the rules and their messages. Does not own: the handlers and schemas, which only a pod sees (definitions.ts).
+ * Owns: the rules and their messages. Does not own: the form of triggers (trigger-options.ts), the handlers and schemas, which only a pod
+ * sees (definitions.ts).
  */
 import { isBucketName } from "../lib/bucket-name.ts";
-import { cronProblem } from "../lib/cron.ts";
-import { LockstepError } from "../lib/errors.ts";
-import { fitsGlob } from "../lib/glob.ts";
-import type { CallLimits, FunctionSpec, Manifest, Permissions, TableSpec, Trigger, WebhookSignature } from "../protocol/application.ts";
-import { EVENT_TYPES } from "../protocol/events.ts";
+import type { CallLimits, FunctionSpec, Manifest, Permissions, TableSpec, Trigger } from "../protocol/application.ts";
 import type { RetryPolicy } from "../protocol/run.ts";
+import {
+  bound,
+  checkPatterns,
+  type Fields,
+  invalid,
+  isObject,
+  isPath,
+  isText,
+  MOST_PATTERNS,
+  type Owner,
+  only,
+  refuse,
+  shown,
+} from "./option-refusals.ts";
+import { checkTrigger } from "./trigger-options.ts";
 
 const NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,99}$/;
 const MOST_TRIGGERS = 50;
 /** Of an application: finding out when schedules are due takes time. */
 const MOST_SCHEDULES = 100;
 const MOST_TRIGGERS_IN_ALL = 2_000;
-const MOST_PATTERNS = 100;
-const LONGEST_PATTERN = 1_100;
 const LONGEST_CODE = 200;
-
-/** Says whose option is wrong: `function "pay"`. */
-type Owner = string;
-
-export const invalid = (message: string, field?: string): LockstepError =>
-  new LockstepError("APPLICATION_INVALID", message, field === undefined ? {} : { details: { field } });
-
-const refuse = (owner: Owner, field: string, problem: string): never => {
-  throw invalid(`${owner}: ${field} ${problem}`, field);
-};
 
 /** @throws {LockstepError} APPLICATION_INVALID, as all that follow */
 export const checkName = (kind: string, name: unknown): void => {
@@ -41,13 +41,6 @@ export const checkBucketName = (name: unknown): void => {
   if (isBucketName(name)) return;
   const message = `bucket name ${JSON.stringify(name)} is invalid: use 3 to 63 lower-case letters, digits, dots and hyphens, beginning and ending with a letter or digit`;
   throw invalid(message, "name");
-};
-
-const bound = (owner: Owner, field: string, value: unknown, least: number): void => {
-  if (value === undefined) return;
-  if (typeof value !== "number" || !Number.isFinite(value) || value < least) {
-    throw invalid(`${owner}: ${field} must be a number of at least ${least}, not ${shown(value)}`, field);
-  }
 };
 
 /** Refuses options that don't exist: a misspelt one would be dropped without a word. */
@@ -168,14 +161,6 @@ const checkPermissions = (owner: Owner, permissions: unknown): void => {
   }
 };
 
-const checkPatterns = (owner: Owner, field: string, given: unknown, form: RegExp, what: string): void => {
-  if (!Array.isArray(given)) refuse(owner, field, `must be an array of ${what}`);
-  const patterns = given as unknown[];
-  if (patterns.length > MOST_PATTERNS) refuse(owner, field, `lists ${patterns.length} patterns: ${MOST_PATTERNS} is the most`);
-  const wrong = patterns.find((pattern) => typeof pattern !== "string" || pattern.length > LONGEST_PATTERN || !form.test(pattern));
-  if (wrong !== undefined || patterns.includes(undefined)) refuse(owner, field, `holds ${shown(wrong)}: use ${what}`);
-};
-
 const checkLimits = (owner: Owner, limits: CallLimits): void => {
   if (!isObject(limits)) refuse(owner, "limits", "must be an object such as { perSecond: 10 }");
   only(owner, "limits", limits as Fields, ["perSecond", "key"]);
@@ -185,138 +170,6 @@ const checkLimits = (owner: Owner, limits: CallLimits): void => {
   }
   if (key !== undefined && !isPath(key))
     refuse(owner, "limits.key", `must be the path of a field of the input, such as "customer.id", not ${shown(key)}`);
-};
-
-// ---------------------------------------------------------------- triggers
-
-const FORMS = ["object", "cron", "http", "event", "stale"] as const;
-
-type Fields = Record<string, unknown>;
-
-/** Holds one trigger to its form. */
-const checkTrigger = (owner: Owner, trigger: unknown): void => {
-  const forms = isObject(trigger) ? FORMS.filter((form) => (trigger as Fields)[form] !== undefined) : [];
-  if (forms.length !== 1) {
-    refuse(owner, "on", `must be { object }, { cron }, { http }, { event } or { stale }, or an array of these, not ${shown(trigger)}`);
-  }
-  const form = forms[0] as (typeof FORMS)[number];
-  CHECKS[form](owner, trigger as Fields);
-};
-
-const only = (owner: Owner, field: string, given: Fields, known: readonly string[]): void => {
-  const odd = Object.keys(given).find((name) => !known.includes(name) && given[name] !== undefined);
-  if (odd !== undefined) refuse(owner, `${field}.${odd}`, `is unknown: use ${known.map((name) => `"${name}"`).join(", ")}`);
-};
-
-const checkObject = (owner: Owner, trigger: Fields): void => {
-  only(owner, "on", trigger, ["object"]);
-  if (!isObject(trigger.object)) refuse(owner, "on.object", 'must be an object such as { bucket: "orders", prefix: "incoming/" }');
-  const given = trigger.object as Fields;
-  only(owner, "on.object", given, ["bucket", "prefix", "suffix"]);
-  if (!isBucketName(given.bucket)) {
-    refuse(
-      owner,
-      "on.object.bucket",
-      `must be a bucket's name (3 to 63 lower-case letters, digits, dots and hyphens), not ${shown(given.bucket)}`,
-    );
-  }
-  for (const part of ["prefix", "suffix"]) {
-    if (given[part] !== undefined && !isText(given[part], 1_024))
-      refuse(owner, `on.object.${part}`, "must be a text of up to 1,024 characters");
-  }
-};
-
-const checkCron = (owner: Owner, trigger: Fields): void => {
-  const { cron, timezone, catchUp } = trigger;
-  only(owner, "on", trigger, ["cron", "timezone", "catchUp"]);
-  if (typeof cron !== "string") refuse(owner, "on.cron", `must be a text such as "*/5 * * * *", not ${shown(cron)}`);
-  const problem = cronProblem(cron as string);
-  if (problem !== undefined) refuse(owner, "on.cron", problem);
-  if (timezone !== undefined && !isTimezone(timezone)) {
-    refuse(owner, "on.timezone", `must be the name of a time zone such as "Europe/Berlin", not ${shown(timezone)}`);
-  }
-  if (catchUp !== undefined && catchUp !== "all" && catchUp !== "latest" && catchUp !== "none") {
-    refuse(owner, "on.catchUp", `must be "all", "latest" or "none", not ${shown(catchUp)}`);
-  }
-};
-
-const HOOK_PATH = /^[\w.~-]+(?:\/[\w.~-]+)*$/;
-/** Every client takes such a segment out of an address: nothing would ever come to it. */
-const isDots = (segment: string): boolean => segment === "." || segment === "..";
-
-const HEADER = /^[a-zA-Z0-9-]{1,100}$/;
-const VARIABLE = /^[a-zA-Z_][a-zA-Z0-9_]{0,99}$/;
-
-const checkHttp = (owner: Owner, trigger: Fields): void => {
-  only(owner, "on", trigger, ["http"]);
-  if (!isObject(trigger.http)) refuse(owner, "on.http", 'must be an object such as { path: "github/push" }');
-  const { path, method, signature, delivery } = trigger.http as Fields;
-  only(owner, "on.http", trigger.http as Fields, ["path", "method", "signature", "delivery"]);
-  if (!isText(path, 200) || !HOOK_PATH.test(path) || path.split("/").some(isDots)) {
-    refuse(
-      owner,
-      "on.http.path",
-      `must be segments of letters, digits, "-", "_", "." and "~" with slashes between them, such as "github/push", not ${shown(path)}`,
-    );
-  }
-  if (method !== undefined && method !== "POST" && method !== "PUT" && method !== "GET") {
-    refuse(owner, "on.http.method", `must be "POST", "PUT" or "GET", not ${shown(method)}`);
-  }
-  if (delivery !== undefined && !(isText(delivery, 100) && HEADER.test(delivery))) {
-    refuse(owner, "on.http.delivery", `must be a header's name such as "x-event-id", not ${shown(delivery)}`);
-  }
-  if (signature !== undefined) checkSignature(owner, signature);
-};
-
-const checkSignature = (owner: Owner, signature: unknown): void => {
-  if (!isObject(signature)) refuse(owner, "on.http.signature", 'must be an object such as { secretEnv: "WEBHOOK_SECRET" }');
-  const { secretEnv, header } = signature as Partial<WebhookSignature>;
-  only(owner, "on.http.signature", signature as Fields, ["secretEnv", "header"]);
-  if (typeof secretEnv !== "string" || !VARIABLE.test(secretEnv)) {
-    refuse(owner, "on.http.signature.secretEnv", `must be the name of an environment variable of the platform, not ${shown(secretEnv)}`);
-  }
-  if (header !== undefined && !(typeof header === "string" && HEADER.test(header))) {
-    refuse(owner, "on.http.signature.header", `must be a header's name such as "x-hub-signature-256", not ${shown(header)}`);
-  }
-};
-
-const checkEvent = (owner: Owner, trigger: Fields): void => {
-  only(owner, "on", trigger, ["event", "where"]);
-  const types = Array.isArray(trigger.event) ? (trigger.event as unknown[]) : [trigger.event];
-  const wrong = types.length === 0 ? "[]" : types.find((type) => !isText(type, 100) || !meetsAnEvent(type));
-  if (wrong !== undefined)
-    refuse(
-      owner,
-      "on.event",
-      `${shown(wrong)} is no type of a platform event: use one of ${EVENT_TYPES.join(", ")}, or a pattern with "*"`,
-    );
-  if (types.length > MOST_TRIGGERS) refuse(owner, "on.event", `lists ${types.length} types: ${MOST_TRIGGERS} is the most`);
-  const { where } = trigger;
-  if (where === undefined) return;
-  if (!isObject(where) || Object.keys(where).length > 20)
-    refuse(owner, "on.where", 'must be an object of up to 20 fields such as { status: "failed" }');
-  for (const [path, value] of Object.entries(where as Fields)) {
-    const fits = typeof value === "string" ? value.length <= LONGEST_PATTERN : typeof value === "boolean" || Number.isFinite(value);
-    if (!isPath(path) || !fits) refuse(owner, `on.where.${path}`, "must compare a field of the event with a text, a number or a boolean");
-  }
-};
-
-const meetsAnEvent = (pattern: string): boolean => EVENT_TYPES.some((type) => fitsGlob(pattern, type));
-
-const checkStale = (owner: Owner, trigger: Fields): void => {
-  only(owner, "on", trigger, ["stale"]);
-  const { stale } = trigger;
-  if (!isText(stale, LONGEST_PATTERN) || (stale !== "*" && !/^[a-zA-Z*][a-zA-Z0-9_*-]*\/.+$/u.test(stale))) {
-    refuse(owner, "on.stale", `must be a state key such as "orders/*", where "*" stands for any text, not ${shown(stale)}`);
-  }
-};
-
-const CHECKS: Record<(typeof FORMS)[number], (owner: Owner, trigger: Fields) => void> = {
-  object: checkObject,
-  cron: checkCron,
-  http: checkHttp,
-  event: checkEvent,
-  stale: checkStale,
 };
 
 // ---------------------------------------------------------------- trust
@@ -415,28 +268,4 @@ export const checkBounds = (given: object, owner: Owner, field: string): void =>
   }
   if (durationMs !== undefined || memoryMb !== undefined || errorRate !== undefined) return;
   refuse(owner, field, 'bounds nothing: give "durationMs", "memoryMb" or "errorRate"');
-};
-
-// ---------------------------------------------------------------- helpers
-
-const isObject = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
-
-const isText = (value: unknown, longest: number): value is string => typeof value === "string" && value.length <= longest;
-
-const isPath = (path: unknown): boolean => isText(path, 200) && /^[\w$-]+(?:\.[\w$-]+)*$/.test(path);
-
-const isTimezone = (name: unknown): boolean => {
-  if (!isText(name, 100)) return false;
-  try {
-    new Intl.DateTimeFormat("en", { timeZone: name });
-    return true;
-  } catch {
-    // That it is thrown is the answer.
-    return false;
-  }
-};
-
-const shown = (value: unknown): string => {
-  const text = typeof value === "function" || typeof value === "bigint" ? String(value) : (JSON.stringify(value) ?? String(value));
-  return text.length <= 100 ? text : `${text.slice(0, 100)}…`;
 };
