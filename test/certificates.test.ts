@@ -112,12 +112,17 @@ describe("a replicated function's call", () => {
     const pay = (amount: number) => first.client.startFunction<number>("interest", { balance: amount, rate: 0.5 });
     const alone = await pay(1);
     await alone.result(WAIT);
-    const together = await Promise.all(Array.from({ length: 50 }, (_, index) => pay(index)));
-    for (const run of together) await run.result(WAIT);
-    const ids = [alone, ...together].map(({ id }) => id);
+    const ids = [alone.id];
     const textsOf = (client: typeof first.client) =>
       Promise.all(ids.map(async (id) => certificateText(only(await client.run(id).certificates()).certificate)));
-    const before = await textsOf(first.client);
+    let before = await textsOf(first.client);
+    // Where the machine is busy, calls that are made at once arrive one by one.
+    for (let bursts = 0; bursts < 20 && !before.some((text) => JSON.parse(text).path.length > 1); bursts++) {
+      const together = await Promise.all(Array.from({ length: 50 }, (_, index) => pay(index)));
+      for (const run of together) await run.result(WAIT);
+      ids.push(...together.map(({ id }) => id));
+      before = await textsOf(first.client);
+    }
     await first.kill();
 
     const second = await startPlatformProcess(sandbox, { port: first.port });
@@ -125,7 +130,7 @@ describe("a replicated function's call", () => {
     const adminKey = adminKeyOf(sandbox);
     for (const text of before) expect(verifyCertificate(text, { adminKey })).toMatchObject({ ok: true });
     // Each with its own way through its batch's tree.
-    expect(new Set(before.map((text) => JSON.parse(text).statement.operation)).size).toBe(51);
+    expect(new Set(before.map((text) => JSON.parse(text).statement.operation)).size).toBe(ids.length);
     expect(before.some((text) => JSON.parse(text).path.length > 1)).toBe(true);
     await second.stop();
   });
