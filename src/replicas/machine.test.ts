@@ -223,6 +223,23 @@ describe("a replica set", () => {
     expect(set.find("reconfigure")).toHaveLength(1);
   });
 
+  it("counts views anew in each epoch, so that it is known who leads", () => {
+    const set = new Harness(new ReplicaSetMachine(spec(true))).found();
+    for (const index of [1, 2, 3]) set.step({ t: "view", pod: set.podOf(index), view: 6 });
+    expect(set.machine.view).toBe(6);
+    set.step({ t: "accuse", index: 0, accusation: "lie", detail: "" });
+    set.ready(0);
+    for (const index of [1, 2]) set.step({ t: "epoch", pod: set.podOf(index), epoch: 2 });
+    expect(set.machine.membership?.epoch).toBe(2);
+    // Who is new does not lead first.
+    expect(set.machine.view).toBe(1);
+    set.step({ t: "epoch", pod: set.podOf(3), epoch: 2 });
+    set.step({ t: "view", pod: set.podOf(1), view: 2 });
+    expect(set.machine.view).toBe(1);
+    set.step({ t: "view", pod: set.podOf(3), view: 2 });
+    expect(set.machine.view).toBe(2);
+  });
+
   it("tells with a fault for how long there has been a sign of it", () => {
     const set = new Harness(new ReplicaSetMachine(spec(true))).found();
     set.step({ t: "accuse", index: 1, accusation: "silence", detail: "no vote for 1,004 ms", forMs: 1_004 });

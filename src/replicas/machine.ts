@@ -16,6 +16,7 @@
  * R5  Where those who begin anew differ in their first results, one after the other, nobody is given up for a result any more; without state
  *     on disk all begin anew together then, whenever one has to.
  */
+import { firstViewOf } from "../consensus/checkpoints.ts";
 import type { PublicKey } from "../consensus/crypto.ts";
 import { leaderOf, type Membership, quorumOf, type ReplicaIndex, replicasOf, weakOf } from "../consensus/membership.ts";
 import { Newcomers } from "./newcomers.ts";
@@ -129,7 +130,10 @@ export class ReplicaSetMachine {
   #lastEpoch: number;
   /** The epoch whose members began with nothing. A set that keeps state has one for ever (R3). */
   #foundedIn = 1;
+  /** By pod, in the epoch that it has come to. */
   readonly #views = new Map<string, number>();
+  /** Of the epoch in force. */
+  #firstView = 0;
   readonly #told = new Map<ReplicaIndex, number>();
   readonly #newcomers: Newcomers;
 
@@ -206,7 +210,7 @@ export class ReplicaSetMachine {
   /** The view that f + 1 replicas have reached: one of them is correct. */
   get view(): number {
     const views = [...this.#views.values()].sort((a, b) => b - a);
-    return views[weakOf(this.spec.faults) - 1] ?? 0;
+    return views[weakOf(this.spec.faults) - 1] ?? this.#firstView;
   }
 
   seatOf(pod: string): Seat | undefined {
@@ -323,11 +327,16 @@ export class ReplicaSetMachine {
 
   #epoch(pod: string, epoch: number, effects: SetEffect[]): void {
     const seat = this.seatOf(pod);
-    if (seat?.state !== "serving" || this.next === undefined) return;
+    if (seat?.state !== "serving") return;
+    // Views are counted anew in each epoch.
+    if (epoch === this.membership?.epoch) this.#views.set(pod, this.#firstView);
+    if (this.next === undefined) return;
+    if (epoch === this.next.epoch) this.#views.set(pod, firstViewOf(this.membership!, this.next));
     this.#told.set(seat.index, epoch);
     const told = [...this.#told.values()].filter((each) => each >= this.next!.epoch).length;
     if (told < weakOf(this.spec.faults)) return;
     const membership = this.next;
+    this.#firstView = firstViewOf(this.membership!, membership);
     this.membership = membership;
     this.next = undefined;
     effects.push({ t: "changed", membership });
