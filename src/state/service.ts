@@ -1,8 +1,9 @@
 /**
  * The state store as the rest of the control plane uses it.
  *
- * Owns: bringing rows from the journal to those that read, and decisions of the machine into the turn; readers that wait until a key is
- * fresh; the end of keys whose time is over. Does not own: what may commit (machine.ts), who may read or write what (src/invocation).
+ * Owns: bringing decisions of the machine into the turn; what is asked from outside of any invocation; the end of keys whose time is over.
+ * Does not own: what may commit (machine.ts), what a transaction reads (reads.ts), operations of coordinators (single-operations.ts), rows
+ * (reader.ts), who may read or write what (src/invocation).
  *
  * A1  What a read shows is durable, and nothing that was decided before the read is missing in it.
  * A2  A write and all that follows from it (staleness, events) are put into the turn at once, in one step with what the caller puts there.
@@ -10,18 +11,21 @@
 import type { Turn } from "../coordinator/turn.ts";
 import type { StateRows } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type Failure, failureOf, LockstepError } from "../lib/errors.ts";
+import { LockstepError } from "../lib/errors.ts";
 import type { RunId } from "../lib/ids.ts";
 import type { Json } from "../lib/json.ts";
 import { compareUtf8 } from "../lib/utf8.ts";
 import { APPLICATION_NAME } from "../protocol/application.ts";
 import type { StatePlane } from "../protocol/control-plane.ts";
-import type { Space, Staleness, StaleRead, StateEntry, StateOp, StateRead, StateWrite } from "../protocol/state.ts";
-import { checkKey, checkListing, checkWrite, MOST_LISTED, MOST_READS, MOST_WRITES } from "./checks.ts";
+import type { Space, Staleness, StateEntry, StateOp, StateRead, StateWrite } from "../protocol/state.ts";
+import { checkKey, checkListing, checkWrite, MOST_LISTED, MOST_WRITES } from "./checks.ts";
 import { StateMachine, type Step, type Writes } from "./machine.ts";
 import { StateReader } from "./reader.ts";
+import { TransactionReads } from "./reads.ts";
+import { SingleOperations, type StateOutcome, type Transactions } from "./single-operations.ts";
 import type { Owner, Transaction } from "./transaction.ts";
 
+export type { StateOutcome } from "./single-operations.ts";
 export type { Owner, Transaction } from "./transaction.ts";
 
 export interface StateParts {
@@ -36,8 +40,6 @@ export interface StateParts {
   failed(error: unknown): void;
 }
 
-export type StateOutcome = { value: Json; reads: string[] } | { failure: Failure };
-
 type StaleListener = (space: Space, key: string, stale: Staleness) => void;
 
 /** Who writes outside of any run comes after all of them in rank: else a call that reads what is written often might never get through. */
@@ -51,6 +53,8 @@ export class StateService implements StatePlane {
   readonly #parts: StateParts;
   readonly #machine: StateMachine;
   readonly #reader: StateReader;
+  readonly #reads: TransactionReads;
+  readonly #operations: SingleOperations;
   readonly #staleListeners: StaleListener[] = [];
   /** Called when an urgent transaction ends: those that it kept from committing may try again. */
   #blocked: (() => void)[] = [];
@@ -62,6 +66,16 @@ export class StateService implements StatePlane {
     this.#parts = parts;
     this.#machine = new StateMachine(parts.rows.lastVersion);
     this.#reader = new StateReader(parts, this.#machine);
+    this.#reads = new TransactionReads(this.#machine, this.#reader, () => this.#retryBlocked());
+    const transactions: Transactions = {
+      begin: (owner, conflicts) => this.begin(owner, conflicts),
+      abandon: (tx) => this.abandon(tx),
+      check: ({ space }, writes) => [{ space, writes: this.#checked(space, writes) }],
+      commit: (tx, writes) => this.#commit(tx, writes),
+      released: () => new Promise((resolve) => this.#blocked.push(resolve)),
+      failed: (error) => parts.failed(error),
+    };
+    this.#operations = new SingleOperations(transactions, this.#machine, this.#reader, this.#reads);
   }
 
   /** Reads what earlier lives have left stale; to be called before anything else. */
@@ -97,18 +111,12 @@ export class StateService implements StatePlane {
 
   /** What `entry` would give, at once: a fresh value that takes no look at the disk. `undefined` when it isn't as simple. */
   known(tx: Transaction, key: string): StateEntry | undefined {
-    if (tx.conflicted || tx.ended || tx.size >= MOST_READS) return undefined;
-    const { space } = tx.owner;
-    const entry = this.#reader.known(space, key);
-    if (entry === undefined || entry.stale !== undefined) return undefined;
-    this.#machine.watch(tx, space, key);
-    tx.tell(key);
-    return entry;
+    return this.#reads.known(tx, key);
   }
 
   /** Reads one key. Rejects as `read` does. */
   entry(tx: Transaction, ask: StateRead & { op: "get" }): Promise<StateEntry> {
-    return this.#get(tx, tx.owner.space, ask);
+    return this.#reads.get(tx, tx.owner.space, ask);
   }
 
   /**
@@ -117,7 +125,7 @@ export class StateService implements StatePlane {
    * @param space default: the owner's
    */
   async read(tx: Transaction, ask: StateRead, space: Space = tx.owner.space): Promise<Json> {
-    const found = ask.op === "get" ? await this.#get(tx, space, ask) : await this.#list(tx, space, ask);
+    const found = ask.op === "get" ? await this.#reads.get(tx, space, ask) : await this.#reads.list(tx, space, ask);
     return JSON.stringify(found);
   }
 
@@ -154,17 +162,7 @@ export class StateService implements StatePlane {
    * the write is put into the turn. What a write gives is JSON of `{ key, version }`. Returns what gives the operation up.
    */
   execute(owner: Owner, op: StateOp, settle: (outcome: StateOutcome) => void): () => void {
-    const operation: Operation = { owner, tx: undefined, state: "open", settle };
-    const work = op.op === "write" ? this.#writeAlone(operation, op) : this.#readAlone(operation, op);
-    work.catch((error: unknown) => {
-      // What `settle` throws, and a journal that can't be read, are no outcomes.
-      if (operation.state === "settled" || isUnavailable(error)) this.#parts.failed(error);
-      else finish(operation, { failure: failureOf(error, "INTERNAL") });
-    });
-    return () => {
-      if (operation.state === "open") operation.state = "given up";
-      if (operation.tx !== undefined) this.abandon(operation.tx);
-    };
+    return this.#operations.execute(owner, op, settle);
   }
 
   // ---------------------------------------------------------------- outside of any invocation
@@ -189,7 +187,7 @@ export class StateService implements StatePlane {
     // Calls know their tables themselves, as their version defines them.
     const ttlMs = write.ttlMs ?? this.#parts.ttlMs(application, tableOf(write.key));
     const timed = ttlMs === undefined ? write : { ...write, ttlMs };
-    await this.#writeAlone({ owner, tx: undefined, state: "open", settle: () => undefined }, timed);
+    await this.#operations.write(owner, timed);
     await this.#parts.turn.durable();
     return this.#reader.entry(application, write.key);
   }
@@ -202,114 +200,7 @@ export class StateService implements StatePlane {
     return Promise.all(marks.map(async ({ space, key }) => ({ application: space, ...(await this.#reader.entry(space, key)) })));
   }
 
-  // ---------------------------------------------------------------- reading
-
-  async #get(tx: Transaction, space: Space, { key, stale: mode = "refuse" }: StateRead & { op: "get" }): Promise<StateEntry> {
-    checkKey(space, key);
-    checkRoom(tx);
-    // Without a watch: the write that ends the waiting must not end the transaction.
-    if (mode === "wait") await this.#untilFresh(tx, space, key);
-    checkOpen(tx);
-    this.#machine.watch(tx, space, key);
-    if (space === tx.owner.space) tx.tell(key);
-    const entry = await this.#reader.entry(space, key);
-    checkOpen(tx);
-    return accepted(tx, entry, mode);
-  }
-
-  /** One key alone was as it is read at one moment: it needs no watch, and nobody who writes it can keep it from being read. */
-  async #getAlone(tx: Transaction, { key, stale: mode = "refuse" }: StateRead & { op: "get" }): Promise<StateEntry> {
-    const { space } = tx.owner;
-    checkKey(space, key);
-    tx.tell(key);
-    for (;;) {
-      if (mode === "wait") await this.#untilFresh(tx, space, key);
-      checkOpen(tx);
-      const entry = await this.#reader.entry(space, key);
-      // It may have become stale again just then.
-      if (mode !== "wait" || entry.stale === undefined || isOwn(tx.owner, entry.stale)) return accepted(tx, entry, mode);
-    }
-  }
-
-  async #untilFresh(tx: Transaction, space: Space, key: string): Promise<void> {
-    while (this.#strange(tx, space, key) !== undefined) {
-      if (tx.isUrgent) {
-        this.#machine.yield(tx);
-        this.#retryBlocked();
-      }
-      await this.#reader.freshness(tx, space, key);
-    }
-  }
-
-  async #list(tx: Transaction, space: Space, { prefix, limit, after }: StateRead & { op: "list" }): Promise<StateEntry[]> {
-    checkListing(space, prefix, limit, after);
-    checkRoom(tx);
-    checkOpen(tx);
-    const range = this.#machine.watchRange(tx, space, prefix, after);
-    const entries = await this.#reader.page(space, prefix, limit, after);
-    checkOpen(tx);
-    // Whatever comes after a full page was not shown.
-    if (entries.length === limit) range.to = entries.at(-1)?.key;
-    if (space === tx.owner.space) for (const { key } of entries) tx.tell(key);
-    return entries;
-  }
-
-  /** Staleness that another call has caused. */
-  #strange(tx: Transaction, space: Space, key: string): Staleness | undefined {
-    const stale = this.#machine.staleOf(space, key);
-    return stale === undefined || isOwn(tx.owner, stale) || tx.ended || tx.conflicted ? undefined : stale;
-  }
-
-  async #readAlone(operation: Operation, op: StateRead): Promise<void> {
-    for (let conflicts = 0; ; conflicts++) {
-      const tx = this.#begin(operation, conflicts);
-      try {
-        const value = op.op === "get" ? JSON.stringify(await this.#getAlone(tx, op)) : await this.read(tx, op);
-        return finish(operation, { value, reads: tx.reads });
-      } catch (error) {
-        // What was read has changed before all of it was there: it is read again.
-        if (operation.state !== "open" || !tx.conflicted) throw error;
-      } finally {
-        this.abandon(tx);
-      }
-    }
-  }
-
   // ---------------------------------------------------------------- writing
-
-  async #writeAlone(operation: Operation, write: StateWrite): Promise<void> {
-    const { space } = operation.owner;
-    const { ifVersion, ...plain } = write;
-    const parts = [{ space, writes: this.#checked(space, [plain]) }];
-    for (;;) {
-      const tx = this.#begin(operation);
-      if (ifVersion === undefined) await undefined;
-      else await this.#checkVersion(tx, write.key, ifVersion);
-      if (operation.state !== "open") return this.abandon(tx);
-      const blocker = this.#machine.blocker(tx, parts);
-      if (blocker === undefined && this.#commit(tx, parts)) {
-        const version = this.#machine.decided(space, write.key)?.row?.version ?? 0;
-        return finish(operation, { value: JSON.stringify({ key: write.key, version }), reads: [] });
-      }
-      this.abandon(tx);
-      if (blocker !== undefined) await this.#released();
-    }
-  }
-
-  async #checkVersion(tx: Transaction, key: string, wanted: number): Promise<void> {
-    const { space } = tx.owner;
-    this.#machine.watch(tx, space, key);
-    const { version } = await this.#reader.entry(space, key);
-    if (version === wanted || tx.ended) return;
-    this.abandon(tx);
-    const message = `${key} has version ${version}, not ${wanted}`;
-    throw new LockstepError("STATE_CONFLICT", message, { details: { key, version, ifVersion: wanted } });
-  }
-
-  #begin(operation: Operation, conflicts = 0): Transaction {
-    operation.tx = this.begin(operation.owner, conflicts);
-    return operation.tx;
-  }
 
   #checked(space: Space, writes: readonly StateWrite[]): readonly StateWrite[] {
     if (writes.length > MOST_WRITES)
@@ -361,10 +252,6 @@ export class StateService implements StatePlane {
     for (const retry of blocked) retry();
   }
 
-  #released(): Promise<void> {
-    return new Promise((resolve) => this.#blocked.push(resolve));
-  }
-
   // ---------------------------------------------------------------- upkeep
 
   #sweepLater(delayMs: number): void {
@@ -382,24 +269,7 @@ export class StateService implements StatePlane {
   }
 }
 
-interface Operation {
-  owner: Owner;
-  tx: Transaction | undefined;
-  state: "open" | "settled" | "given up";
-  settle(outcome: StateOutcome): void;
-}
-
-const finish = (operation: Operation, outcome: StateOutcome): void => {
-  if (operation.state !== "open") return;
-  operation.state = "settled";
-  operation.settle(outcome);
-};
-
-const isUnavailable = (error: unknown): boolean => error instanceof LockstepError && error.code === "JOURNAL_UNAVAILABLE";
-
 const tableOf = (key: string): string => key.slice(0, Math.max(0, key.indexOf("/")));
-
-const isOwn = ({ run, seq }: Owner, stale: Staleness): boolean => stale.run === run && stale.call === seq;
 
 const isKey = (space: Space, key: string): boolean => {
   try {
@@ -417,25 +287,3 @@ const checkApplication = (application: string): void => {
     details: { field: "application" },
   });
 };
-
-const checkRoom = (tx: Transaction): void => {
-  if (tx.size < MOST_READS) return;
-  throw new LockstepError("PAYLOAD_TOO_LARGE", `one invocation may read ${MOST_READS} keys; list them, or divide the work`);
-};
-
-const checkOpen = (tx: Transaction): void => {
-  if (!tx.conflicted && !tx.ended) return;
-  const what = tx.conflicted ? "another call has changed what this invocation has read: it is executed again" : "the invocation has ended";
-  throw new LockstepError("STATE_CONFLICT", what);
-};
-
-/** The entry, unless it is stale and the reader does not want it then. */
-const accepted = (tx: Transaction, entry: StateEntry, mode: StaleRead): StateEntry => {
-  if (entry.stale === undefined || mode === "allow" || isOwn(tx.owner, entry.stale)) return entry;
-  throw staleError(entry.key, entry.stale);
-};
-
-const staleError = (key: string, stale: Staleness): LockstepError =>
-  new LockstepError("STATE_STALE", `${key} is stale: "${stale.function}" (${stale.run}/${stale.call}) failed: ${stale.message}`, {
-    details: { key, stale },
-  });
