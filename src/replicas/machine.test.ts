@@ -240,6 +240,17 @@ describe("a replica set", () => {
     expect(set.machine.view).toBe(2);
   });
 
+  it("counts views anew when it is founded anew", () => {
+    const set = new Harness(new ReplicaSetMachine(spec(false))).found();
+    set.step({ t: "accuse", index: 0, accusation: "lie", detail: "" });
+    set.ready(0);
+    for (const index of [1, 2]) set.step({ t: "epoch", pod: set.podOf(index), epoch: 2 });
+    expect(set.machine.view).toBe(1);
+    for (const index of [1, 2]) set.step({ t: "gone", pod: set.podOf(index), detail: "killed" });
+    for (const index of [0, 1, 2, 3]) set.ready(index);
+    expect([set.machine.membership?.epoch, set.machine.view]).toEqual([3, 0]);
+  });
+
   it("tells with a fault for how long there has been a sign of it", () => {
     const set = new Harness(new ReplicaSetMachine(spec(true))).found();
     set.step({ t: "accuse", index: 1, accusation: "silence", detail: "no vote for 1,004 ms", forMs: 1_004 });

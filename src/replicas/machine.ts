@@ -265,6 +265,7 @@ export class ReplicaSetMachine {
     if (this.seats.some(({ state }) => state !== "ready")) return;
     this.membership = this.#membershipOf(this.seats.map(({ key }) => key!));
     this.#foundedIn = this.membership.epoch;
+    this.#firstView = 0;
     this.phase = "serving";
     effects.push({ t: "open", membership: this.membership, isNew: true });
     for (const seat of this.seats) this.#serve(seat, this.membership, effects);

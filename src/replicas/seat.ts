@@ -29,6 +29,8 @@ export class SeatTenant implements Tenant {
   readonly index: ReplicaIndex;
   /** What of its beginning its pod has told: each of it counts once. */
   readonly told = new Set<"running" | "transferred">();
+  /** When its pod was told to begin. */
+  toldAt: number | undefined;
   pod: Pod | undefined;
   readonly #listener: SeatListener;
 

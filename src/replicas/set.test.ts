@@ -242,6 +242,21 @@ describe("a replica set", () => {
     expect(world.told).toContain("silence 3");
   });
 
+  test("takes no replica for silent that was told to begin and has not begun, but not for ever", () => {
+    const world = new World().open();
+    world.clock.advance(5_000);
+    expect(world.told).not.toContain("silence 3");
+    world.invoke(1);
+    world.certify("run-1/1/1", "1");
+    world.clock.advance(2_000);
+    expect(world.told).not.toContain("silence 3");
+    world.clock.advance(3_000);
+    world.invoke(2);
+    world.certify("run-1/2/1", "1");
+    world.clock.advance(2_000);
+    expect(world.told).toContain("silence 3");
+  });
+
   test("has the change of its members ordered that was under way when the control plane ended", () => {
     const world = new World().open();
     world.accuse(3);

@@ -81,6 +81,8 @@ export interface SetListener {
 
 const RETRY_MS = 100;
 const MOST_RETRY_MS = 5_000;
+/** A replica that begins is not silent before this time: on a busy machine its process and its bundle take their time. */
+const BEGIN_MS = 10_000;
 /** How long a set that can't serve holds pods while there is no room for the others. */
 const HOLD_MS = 2_000;
 
@@ -311,6 +313,7 @@ export class ReplicaSet {
     const pod = this.#seats.get(id)?.pod;
     if (pod === undefined || this.machine.seatOf(id)?.state !== "serving") return;
     const { function: fn, version } = membership;
+    this.#seats.get(id)!.toldAt = this.#parts.clock.now();
     this.#parts.fleet.send(pod, {
       t: "replicate",
       index,
@@ -465,10 +468,19 @@ export class ReplicaSet {
 
   /** What the client has seen by itself. */
   #accuse({ about: index, kind, detail, forMs }: ClientEvidence): void {
-    if (kind === "silent")
+    if (kind === "silent") {
+      // It owes anew what comes from here on.
+      if (this.#isBeginning(index)) return this.#calls.begun(index);
       return this.#step({ t: "accuse", index, accusation: "silence", detail, ...(forMs === undefined ? {} : { forMs }) });
+    }
     const ofResult = kind === "wrong-vote" ? { isFirstResult: this.#hasAgreed[index] !== true } : {};
     this.#step({ t: "accuse", index, accusation: "lie", detail, ...ofResult });
+  }
+
+  #isBeginning(index: ReplicaIndex): boolean {
+    const seat = this.#seats.get(this.machine.seats[index]?.pod ?? "");
+    if (seat?.toldAt === undefined || seat.told.has("running")) return false;
+    return this.#parts.clock.now() - seat.toldAt < BEGIN_MS;
   }
 
   #agreed({ votes, membership: { membership } }: Certificate): void {
