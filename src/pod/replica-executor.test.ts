@@ -285,7 +285,7 @@ describe("the execution of a replica's operations", () => {
   });
 
   test.each([
-    ["hangs", hangs, 5_000, "it did not load within 5000 ms"],
+    ["hangs", hangs, 8_000, "it did not load within 8000 ms"],
     ["ends its process", leaves, 30_000, "its process ended"],
   ])(
     "where there is a state, a bundle that %s while it loads fails the calls, and the next one finds the state",
@@ -355,7 +355,8 @@ describe("the execution of a replica's operations", () => {
       to.execute({ t: "execute", seq, time: 1, seed: SEED, operations });
     };
     await new Promise<void>((resolve) => {
-      executor = start(200, resolve);
+      // Far from what an operation takes on a machine that does much else.
+      executor = start(1_500, resolve);
       give(executor, 1, [1, 1]);
       executor.snapshot(1);
       give(executor, 2, [1, "throw"]);

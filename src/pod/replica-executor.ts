@@ -71,6 +71,7 @@ export class ReplicaExecutor {
   #since: Execute[] = [];
   #last: Page[] = [];
   #process: ReplicaProcess | undefined;
+  #spare: ReplicaProcess | undefined;
   #turns = { count: -1, at: 0 };
   #watch: NodeJS.Timeout | undefined;
   #isStateful = false;
@@ -92,9 +93,11 @@ export class ReplicaExecutor {
   /** How often the process had to be replaced. */
   restarts = 0;
 
-  constructor(options: ExecutorOptions, on: ExecutorListener) {
+  /** @param spare a process that has been started for this */
+  constructor(options: ExecutorOptions, on: ExecutorListener, spare?: ReplicaProcess) {
     this.#options = options;
     this.#on = on;
+    this.#spare = spare;
     this.#start(false);
   }
 
@@ -177,14 +180,23 @@ export class ReplicaExecutor {
     const options = { timeoutMs, maxPayloadBytes, maxLogBytes, serial };
     const data: WorkerData = { t: "begin", function: name, path, options, keepsState };
     if (this.#unloadable !== undefined) data.unloadable = this.#unloadable;
-    const process = new ReplicaProcess(data, memoryMb, {
+    const process = this.#next(memoryMb);
+    this.#process = process;
+    process.begin(data, {
       message: (message) => process === this.#process && this.#take(message),
       ended: (reason) => process === this.#process && this.#died(process, reason),
     });
-    this.#process = process;
     const { loadTimeoutMs = LOAD_TIMEOUT_MS } = this.#options;
     this.#loading = setTimeout(() => this.#notLoaded(`it did not load within ${loadTimeoutMs} ms`, true), loadTimeoutMs);
     this.#loading.unref();
+  }
+
+  #next(memoryMb: number): ReplicaProcess {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (spare?.memoryMb === memoryMb) return spare;
+    void spare?.kill();
+    return new ReplicaProcess(memoryMb);
   }
 
   #take(message: FromWorker): void {
@@ -257,7 +269,7 @@ export class ReplicaExecutor {
     if (busy !== undefined && now - busy.sinceMs > limit) return this.#replace(busy, thrownOutcome(timedOut(name, timeoutMs)));
     // Busy, and not at the beginning of an operation: one of those that have begun goes on without end. Alone, it will be known.
     if (busy === undefined && now - this.#turns.at > limit) return this.#replace(undefined, "");
-    if (process.memoryMb > memoryMb + HEADROOM_MB) this.#died(process, `more than ${memoryMb} MB of memory`);
+    if (process.residentMb > memoryMb + HEADROOM_MB) this.#died(process, `more than ${memoryMb} MB of memory`);
   }
 
   #died(process: ReplicaProcess, reason: string): void {

@@ -20,6 +20,7 @@ import { openLog, type ReplicaLog } from "./replica-log.ts";
 import { Meter } from "./replica-meter.ts";
 import { Misbehaving } from "./replica-misbehaviour.ts";
 import { ReplicaPeers } from "./replica-peers.ts";
+import { ReplicaProcess } from "./replica-process.ts";
 import { ReplicaTimers } from "./replica-timers.ts";
 
 export interface ReplicaHostOptions {
@@ -64,6 +65,8 @@ export class ReplicaHost {
   #peers!: ReplicaPeers;
   #log: ReplicaLog | undefined;
   #misbehaving!: Misbehaving;
+  /** For the executor: it starts while the others of the set do. */
+  #spare: ReplicaProcess | undefined;
   #executor: ReplicaExecutor | undefined;
   #replica: Replica | undefined;
   /** By version: of what the replica executes, and may have to execute next. */
@@ -106,7 +109,7 @@ export class ReplicaHost {
   async stop(): Promise<void> {
     this.#isOver = true;
     this.#timers.stop();
-    await Promise.all([this.#executor?.stop(), this.#peers?.close(), this.#log?.close()]);
+    await Promise.all([this.#spare?.kill(), this.#executor?.stop(), this.#peers?.close(), this.#log?.close()]);
   }
 
   #async(work: Promise<void>): void {
@@ -126,6 +129,7 @@ export class ReplicaHost {
   }
 
   async #prepare({ set, directory }: Prepare): Promise<void> {
+    this.#spare = new ReplicaProcess(this.#options.memoryMb);
     const open = this.#options.openLog ?? openLog;
     this.#log = directory === undefined ? undefined : await open(directory, generateSecretKey);
     const secret = this.#log?.secret ?? generateSecretKey();
@@ -168,7 +172,9 @@ export class ReplicaHost {
         lines: (id, lines) => this.#port.send({ t: "replica-lines", id, lines }),
         failed: (failure) => this.#fail(failure),
       },
+      this.#spare,
     );
+    this.#spare = undefined;
   }
 
   #begin({ membership, isFounding, index, admin, peers, limits: given }: Replicate, startedAt: number): void {

@@ -31,15 +31,20 @@ const PAGE_MB = 4_096 / 1_048_576;
 const PLACE = { TZ: "UTC", LANG: "en_US.UTF-8", LC_ALL: "en_US.UTF-8" };
 
 export class ReplicaProcess {
+  /** What its heap may grow to. */
+  readonly memoryMb: number;
   readonly #child: ChildProcess;
-  readonly #on: ProcessListener;
   readonly #marks = new Marks();
   readonly #end = (): void => void this.#child.kill("SIGKILL");
+  #on: ProcessListener | undefined;
   #output = "";
+  /** Why it has ended, if nobody was there to be told. */
+  #reason: string | undefined;
   #isOver = false;
 
-  constructor(data: WorkerData, memoryMb: number, on: ProcessListener) {
-    this.#on = on;
+  /** It waits to be told what it is for: starting takes longer than all that follows. */
+  constructor(memoryMb: number) {
+    this.memoryMb = memoryMb;
     this.#child = spawn(process.execPath, [`--max-old-space-size=${memoryMb}`, "--disable-warning=ExperimentalWarning", PROGRAM], {
       env: { ...process.env, ...PLACE },
       stdio: ["ignore", "ignore", "pipe", "ipc", this.#marks.fd],
@@ -47,7 +52,13 @@ export class ReplicaProcess {
     // A replica that ends takes it along; where it can't, the channel's end does.
     process.once("exit", this.#end);
     this.#watch(this.#child);
+  }
+
+  /** Executes this from here on; once. */
+  begin(data: WorkerData, on: ProcessListener): void {
+    this.#on = on;
     this.send(data);
+    if (this.#reason !== undefined) setImmediate((reason: string) => this.#ended(reason), this.#reason);
   }
 
   /** What has the process, or had it when it ended, and how often its event loop has turned. */
@@ -56,7 +67,7 @@ export class ReplicaProcess {
   }
 
   /** What it has in memory; 0 where the system doesn't tell. */
-  get memoryMb(): number {
+  get residentMb(): number {
     try {
       return Number(readFileSync(`/proc/${this.#child.pid}/statm`, "utf8").split(" ")[1]) * PAGE_MB;
     } catch {
@@ -104,14 +115,15 @@ export class ReplicaProcess {
   #take(message: FromWorker): void {
     if (this.#isOver) return;
     try {
-      this.#on.message(message);
+      this.#on?.message(message);
     } catch {
       // User code can send by the same channel, what it likes: that is nothing that was asked for.
     }
   }
 
   #ended(reason: string): void {
-    if (this.#isOver) return;
+    this.#reason = reason;
+    if (this.#isOver || this.#on === undefined) return;
     const isMemory = /heap out of memory|Allocation failed/.test(this.#output);
     const words = isMemory ? "out of memory" : (this.#output.trim().split("\n").at(-1) ?? "");
     this.#on.ended(words === "" ? reason : `${reason}: ${words}`);
