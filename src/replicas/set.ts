@@ -21,6 +21,7 @@ import { newPod, type Pod, type Tenant } from "../scheduler/pod.ts";
 import type { CertifiedAnswer } from "../scheduler/service.ts";
 import { SetCalls } from "./calls.ts";
 import { ReplicaSetMachine, type Seat, type SetEffect, type SetInput, type SetSpec } from "./machine.ts";
+import { Room } from "./room.ts";
 import { SeatTenant } from "./seat.ts";
 import { Suspicions } from "./suspicions.ts";
 import { Timers } from "./timers.ts";
@@ -83,8 +84,6 @@ const RETRY_MS = 100;
 const MOST_RETRY_MS = 5_000;
 /** A replica that begins is not silent before this time: on a busy machine its process and its bundle take their time. */
 const BEGIN_MS = 10_000;
-/** How long a set that can't serve holds pods while there is no room for the others. */
-const HOLD_MS = 2_000;
 
 export class ReplicaSet {
   readonly spec: SetSpec;
@@ -96,6 +95,7 @@ export class ReplicaSet {
   readonly #parts: SetParts;
   readonly #calls: SetCalls;
   readonly #suspicions: Suspicions;
+  readonly #room: Room;
   readonly #seats = new Map<string, SeatTenant>();
   readonly #generations: number[];
   /** By seat: whether its replica has come to a certified result. */
@@ -104,10 +104,6 @@ export class ReplicaSet {
   /** Replicas in a row that ended before they worked. */
   #failures = 0;
   #recoverNext = 0;
-  /** Since when it has held some of its pods while there was no room for the others. */
-  #starvedSince: number | undefined;
-  /** How often it has given them back. */
-  #pauses = 0;
   #isOver = false;
 
   constructor(spec: SetSpec, tenant: SetTenant, options: SetOptions, parts: SetParts, stored?: StoredSet) {
@@ -118,6 +114,7 @@ export class ReplicaSet {
     this.#parts = parts;
     this.machine = new ReplicaSetMachine(spec, stored?.membership.membership, stored?.next?.membership);
     this.#suspicions = new Suspicions(spec.faults);
+    this.#room = new Room(spec.set, clock, crypto.hash);
     this.#generations = stored?.generations ?? this.machine.seats.map(() => 1);
     this.#timers = new Timers(clock);
     this.pod = newPod(spec.set, options.memoryMb, clock.now());
@@ -266,31 +263,23 @@ export class ReplicaSet {
       return this.#starve();
     }
     seat.pod = pod;
-    // Room is being made, one pod after the other.
-    if (this.#starvedSince !== undefined) this.#starvedSince = this.#parts.clock.now();
+    this.#room.isMade();
     // What an accused replica has left must not come back with the next life of the control plane.
     if (fresh && this.spec.durable) this.#store();
     this.#seats.set(pod.id, seat);
     this.#step({ t: "acquired", index, pod: pod.id });
   }
 
-  /**
-   * There is no room for all of its pods. Two sets that each hold what the other one lacks would wait for ever: one that can't serve gives back
-   * what it has after a while, and asks again after a pause that is another one for each set and time.
-   */
+  /** There is no room for all of its pods. */
   #starve(): void {
     if (this.machine.phase !== "forming") return this.#later();
-    const { clock, crypto, told } = this.#parts;
-    const now = clock.now();
-    if (this.#starvedSince === undefined) {
+    const { isNews, pauseMs } = this.#room.lacks();
+    if (isNews) {
       const reason = `there is room for ${this.#seats.size} of its ${this.machine.seats.length} pods: raise maxPods or maxPodMemoryMb`;
-      if (this.#pauses === 0) told.closed(this, reason);
-      this.#starvedSince = now;
+      this.#parts.told.closed(this, reason);
     }
-    if (now - this.#starvedSince < HOLD_MS) return this.#later();
-    this.#starvedSince = undefined;
-    const share = Number.parseInt(crypto.hash(`${this.spec.set}/${this.#pauses++}`).slice(0, 4), 16) / 0xffff;
-    this.#timers.after("acquire", MOST_RETRY_MS * share, () => this.#step({ t: "tick" }));
+    if (pauseMs === undefined) return this.#later();
+    this.#timers.after("acquire", pauseMs, () => this.#step({ t: "tick" }));
     for (const { pod } of this.#seats.values()) if (pod !== undefined) this.#parts.fleet.end(pod, 0);
   }
 
@@ -371,8 +360,7 @@ export class ReplicaSet {
     if (this.#options.recoveryEveryMs > 0) this.#recoverOne();
     this.pod.coldStartMs ??= this.#parts.clock.now() - this.pod.startedAt;
     this.pod.state = "ready";
-    this.#starvedSince = undefined;
-    this.#pauses = 0;
+    this.#room.suffices();
     // One that an earlier life of the control plane had begun, or that came before there was anybody to order it.
     if (next !== undefined) this.#calls.reconfigure(this.#parts.certify(next));
     this.#tenant.connected(this.pod);
