@@ -34,7 +34,7 @@ export const rules: StructureRules = {
     "src/queue/{load,pace,turns}.ts",
     "src/scheduler/{callees,heartbeats,leases,silence,warm-pool}.ts",
     "src/consensus/**",
-    "src/replicas/{compared-outcome,divergence,newcomers}.ts",
+    "src/replicas/{compared-outcome,divergence,newcomers,seats}.ts",
     "src/autoscaler/{arrivals,decide,hpa,kalman,kpa,predictive,queueing,returns,scale,season,service-time,threshold}.ts",
     "src/triggers/match.ts",
     "src/monitor/{alerts,diagnose,match,rules}.ts",
