@@ -13,7 +13,7 @@ const PATIENCE_MS = 60_000;
 const IMPATIENCE_MS = 120;
 const IMPATIENT_ONE_IN = 50;
 /** More of them make the history a riddle. */
-const MOST_UNANSWERED = 12;
+const MOST_UNANSWERED = 6;
 const EXCHANGE_ONE_IN = 8;
 const KEYED_ONE_IN = 2;
 const RECONNECT_MS = 50;

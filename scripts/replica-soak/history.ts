@@ -25,7 +25,7 @@ export interface Placed {
 
 const MOST_SHOWN = 12;
 /** A few seconds. */
-const MOST_STATES = 150_000;
+const MOST_STATES = 40_000;
 
 /** Why what was seen can't be explained by calls that took effect one after the other, each between its beginning and its end. */
 export const historyFaults = (initial: Balances, calls: readonly Call[]): string[] | "undecided" => {
