@@ -3,7 +3,7 @@ import type { Certificate, Statement } from "../../src/consensus/certificate.ts"
 import type { Digest, PublicKey } from "../../src/consensus/crypto.ts";
 import type { DurableRecord, Effect } from "../../src/consensus/effects.ts";
 import type { ReplicaIndex } from "../../src/consensus/membership.ts";
-import { quorumOf, replicasOf } from "../../src/consensus/membership.ts";
+import { quorumOf, replicasOf, weakOf } from "../../src/consensus/membership.ts";
 import { rootFromPath } from "../../src/consensus/merkle.ts";
 import type { Operation, Reply } from "../../src/consensus/messages.ts";
 import { Bank } from "./bank.ts";
@@ -146,12 +146,18 @@ export class Ledger {
   }
 
   /** Correct replicas vote for one root at each number, and one of each result alone. */
-  votes(by: string, { seq, root, single, results }: Reply): void {
-    if (this.#mayDiffer(single === true ? results : (this.#executed.get(seq)?.execution.operations ?? []))) return;
-    const of = single === true ? `${seq} ${results[0]?.position}` : `${seq}`;
+  votes(by: string, { seq, root, single, whole, results }: Reply): void {
+    for (const { position, resultHash } of results) this.#comparesWith(`${seq} ${position}`, by, results, resultHash);
+    // Who has the state from its peers doesn't know what was settled before: its root has fillers there.
+    if (single === true) this.#comparesWith(`${seq} ${results[0]?.position} alone`, by, results, root);
+    else if (whole === true) this.#comparesWith(`${seq}`, by, this.#executed.get(seq)?.execution.operations ?? [], root);
+  }
+
+  #comparesWith(of: string, by: string, operations: readonly { id: string }[], root: Digest): void {
+    if (root === "" || this.#mayDiffer(operations)) return;
     const first = this.#roots.get(of);
     if (first === undefined) this.#roots.set(of, { root, by });
-    else if (first.root !== root) violated("results", `number ${seq}: ${first.by} votes for ${first.root}, ${by} for ${root}`);
+    else if (first.root !== root) violated("results", `number ${of}: ${first.by} votes for ${first.root}, ${by} for ${root}`);
   }
 
   #mayDiffer(operations: readonly { id: string }[]): boolean {
@@ -235,7 +241,8 @@ export class Ledger {
       const wanted = shifted(outcome, shiftOf(this.#diverging!, id, replica, this.#nodes));
       // Who was away for long after its vote may not have told.
       if (said === "" && this.#isDisturbed) continue;
-      if (said !== wanted) violated("divergence", `${id}: replica ${replica} is said to have come to ${said}, and it was ${wanted}`);
+      if (said !== wanted && !this.#mayBeTaken(id, said, outcome))
+        violated("divergence", `${id}: replica ${replica} is said to have come to ${said}, and it was ${wanted}`);
     }
     if (call.statement === undefined) return;
     if (call.statement.sequence !== seq)
@@ -248,7 +255,17 @@ export class Ledger {
   #mayBe(id: string, certified: string, truth: string): boolean {
     if (this.#diverging === undefined) return certified === truth;
     const quorum = quorumOf((this.#nodes - 1) / 3);
-    return [...shiftsOf(this.#diverging, id, this.#nodes)].some(([by, count]) => count >= quorum && certified === shifted(truth, by));
+    const isAgreed = [...shiftsOf(this.#diverging, id, this.#nodes)].some(
+      ([by, count]) => count >= quorum && certified === shifted(truth, by),
+    );
+    return isAgreed || this.#mayBeTaken(id, certified, truth);
+  }
+
+  /** Who has lost its results takes those that f + 1 others have come to. */
+  #mayBeTaken(id: string, said: string, truth: string): boolean {
+    if (!this.#isDisturbed || this.#diverging === undefined) return false;
+    const weak = weakOf((this.#nodes - 1) / 3);
+    return [...shiftsOf(this.#diverging, id, this.#nodes)].some(([by, count]) => count >= weak && said === shifted(truth, by));
   }
 
   /** A call that began after another one's end comes after it. */

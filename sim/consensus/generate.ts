@@ -225,7 +225,7 @@ const TRANSFERS: Theme = {
   harms: absences,
 };
 
-/** One replica has results of its own; it is as good as faulty, and its checkpoints are. */
+/** One replica has results of its own; it is as good as faulty. */
 const ODD_ONE: Theme = {
   tactics: BEHAVIOURS,
   checkpointEvery: [4, 16],
@@ -235,14 +235,14 @@ const ODD_ONE: Theme = {
   harms: anyHarms,
 };
 
-/** Any replicas differ in some results. No checkpoint falls into the run: with such results in it, it could not become stable. */
+/** Any replicas differ in some results, or in all of them: checkpoints, transfers and changes of the members don't depend on it. */
 const DIVERGING: Theme = {
   tactics: BEHAVIOURS,
-  checkpointEvery: [256],
+  checkpointEvery: [2, 4, 16],
   liars: 0,
   keepsSnapshots: 0.8,
-  diverging: (random) => ({ share: 5 + random.below(60) }),
-  harms: (random, field) => anyHarms(random, field).filter(({ t }) => t !== "replace"),
+  diverging: (random) => ({ share: random.next() < 0.3 ? 100 : 5 + random.below(60) }),
+  harms: anyHarms,
 };
 
 const THEMES: readonly Theme[] = [

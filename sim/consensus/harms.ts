@@ -86,7 +86,7 @@ export class Harms {
     const faulty = new Set<ReplicaIndex>([process.index]);
     for (const each of this.#cast.processes) if (each.isLiar && !each.isRemoved) faulty.add(each.index);
     for (const each of this.#recovering.keys()) faulty.add(each.index);
-    // Its checkpoints are its own too.
+    // Of its results it is as good as faulty.
     const odd = this.#cast.scenario.diverging?.replica;
     if (odd !== undefined) faulty.add(odd);
     return faulty.size <= this.#cast.scenario.faults;
@@ -98,8 +98,9 @@ export class Harms {
     const near = ledger.lastExecuted - scenario.tuning.checkpointEvery;
     for (const [process, goal] of this.#recovering) {
       const executed = process.executor?.executed ?? -1;
+      const lacking = process.replica?.inspect().lacking ?? 0;
       // Nobody waits for a liar: it counts as faulty for ever, and may never have its state.
-      if (process.isRemoved || process.isLiar || executed >= Math.max(goal, near)) this.#recovering.delete(process);
+      if (process.isRemoved || process.isLiar || (executed >= Math.max(goal, near) && lacking === 0)) this.#recovering.delete(process);
     }
     this.#replaceNext();
   }

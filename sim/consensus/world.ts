@@ -153,11 +153,11 @@ export class World {
   #observe(process: Process, effect: Effect): void {
     if (this.#options.trace !== undefined && !UNTRACED.has(effect.t)) this.#trace(`${process.name} ${effect.t} ${brief(effect)}`);
     if (process.isLiar) return;
-    const { ledger, timeline, scenario } = this.#cast;
+    const { ledger, timeline } = this.#cast;
     if (effect.t === "execute") ledger.executes(process.name, effect, timeline.now);
     else if (effect.t === "persist") for (const record of effect.records) this.#observeRecord(process, record);
     else if (effect.t === "reply") ledger.votes(process.name, effect.reply);
-    else if (effect.t === "send" && effect.message.t === "checkpoint" && process.index !== scenario.diverging?.replica)
+    else if (effect.t === "send" && effect.message.t === "checkpoint")
       ledger.checkpoints(process.name, effect.message.seq, effect.message.digest);
   }
 
@@ -186,7 +186,7 @@ export class World {
   #maySeemWrong(about: ReplicaIndex, kind: string): boolean {
     const { diverging } = this.#cast.scenario;
     if (diverging === undefined || (diverging.replica !== undefined && diverging.replica !== about)) return false;
-    return kind === "wrong-vote" || kind === "wrong-checkpoint";
+    return kind === "wrong-vote";
   }
 
   #notice(process: Process, notice: Notice): void {

@@ -5,6 +5,7 @@ import type { Digest } from "./crypto.ts";
 import type { EpochEntry } from "./effects.ts";
 import { leaderOf, type Membership, quorumOf, type ReplicaIndex } from "./membership.ts";
 import type { CheckpointVote, PeerMessage, StableCheckpoint } from "./messages.ts";
+import { keptOf, resultsOf } from "./own-results.ts";
 
 // Checkpoints (TOCS 2002, §4.3, "garbage collection"): the state after every K numbers, and after each change of the members. What 2f + 1
 // replicas have signed is stable: it can be shown to anyone, and everything below it is forgotten.
@@ -17,9 +18,9 @@ export const captureState = (core: Core): void => {
   const { log, barrier } = core;
   if (barrier === undefined || log.executed !== barrier) return;
   core.barrier = undefined;
-  core.table.measure();
+  for (const batch of core.table.trim()) core.repeated.delete(batch);
   const { core: pages, digests } = core.writer.write(core.table, headerAt(core, barrier), core.crypto.hash);
-  const own: OwnCheckpoint = { seq: barrier, core: pages, coreDigests: digests, pages: undefined, digest: "" };
+  const own: OwnCheckpoint = { seq: barrier, core: pages, coreDigests: digests, pages: undefined, digest: "", kept: keptOf(core.table) };
   core.checkpoints.set(barrier, own);
   const early = core.snapshots.get(barrier);
   core.snapshots.delete(barrier);
@@ -156,7 +157,15 @@ export const makeStable = (core: Core, stable: StableCheckpoint, own: OwnCheckpo
   for (const votes of core.votes) for (const at of votes?.keys() ?? []) if (at <= seq) votes.delete(at);
   for (const at of core.checkpoints.keys()) if (at < seq) core.checkpoints.delete(at);
   const entering = entryAfter(core, seq, stable.digest);
-  core.persist({ t: "stable", checkpoint: stable, pages: own.pages!, core: own.core, ...(entering === undefined ? {} : { entering }) });
+  const results = resultsOf(own.kept);
+  core.persist({
+    t: "stable",
+    checkpoint: stable,
+    pages: own.pages!,
+    core: own.core,
+    results,
+    ...(entering === undefined ? {} : { entering }),
+  });
   core.effects.push({ t: "discard", seq });
   core.notice({ t: "stable", seq });
 };

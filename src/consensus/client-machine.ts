@@ -21,7 +21,7 @@ import { type Sent, Session } from "./client-session.ts";
 import { Silence } from "./client-silence.ts";
 import { Singles } from "./client-singles.ts";
 import { NUMBERS_AHEAD } from "./client-table.ts";
-import { type Ballot, type Certified, Checks, contradicts, Votes, wouldAgreeAlone } from "./client-votes.ts";
+import { type Ballot, type Certified, Checks, contradicts, hasResult, Votes, wouldAgreeAlone } from "./client-votes.ts";
 import type { Crypto } from "./crypto.ts";
 import { type CertifiedMembership, quorumOf, type ReplicaIndex } from "./membership.ts";
 import type { Operation, Reply, Request, RequestBody } from "./messages.ts";
@@ -310,7 +310,10 @@ export class ReplicaClient {
       return { replica, resultHash, outcome: open.votes.outcome(resultHash) ?? "" };
     });
     // Each vote comes here, and the outcomes with the last of them; who keeps its own back keeps the report back no longer than this.
-    if (outcomes.some(({ outcome }) => outcome === "") && this.#now - (open.askedAt ?? this.#now) < this.#limits.silenceMs) {
+    if (
+      outcomes.some(({ resultHash, outcome }) => resultHash !== "" && outcome === "") &&
+      this.#now - (open.askedAt ?? this.#now) < this.#limits.silenceMs
+    ) {
       if (open.askedAt === undefined) this.#ask(open);
       open.askedAt ??= this.#now;
       return;
@@ -326,10 +329,12 @@ export class ReplicaClient {
   #asksAlone({ id, votes }: Open, ballots: readonly Ballot[]): boolean {
     const { faults, replicas } = this.#membership.membership;
     const quorum = quorumOf(faults);
-    if (votes.singles === replicas.length || !wouldAgreeAlone(ballots, quorum)) return false;
+    const isAsked = ballots.length === replicas.length && ballots.every((each) => !hasResult(each) || votes.hasSingle(each.reply.replica));
+    if (isAsked || !wouldAgreeAlone(ballots, quorum)) return false;
     if (votes.singles >= quorum && this.#singles.rounds(id) > MOST_ROUNDS) {
       for (const replica of this.#all()) {
-        if (!votes.hasSingle(replica)) this.#accuse(replica, "silent", `it has voted on ${id}, and not on it alone, though asked often`);
+        if (!votes.hasSingle(replica) && votes.mayHaveResult(replica))
+          this.#accuse(replica, "silent", `it has voted on ${id}, and not on it alone, though asked often`);
       }
       return false;
     }

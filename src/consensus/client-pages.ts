@@ -2,7 +2,8 @@ import { type ClientTable, groupOf, type Kept, type KeptBatch } from "./client-t
 import type { Crypto, Digest, PublicKey } from "./crypto.ts";
 
 // The client table and what else the core itself must agree on, as the first pages of a checkpoint. One state has one text: everything is
-// written in the order of its numbers.
+// written in the order of its numbers. What operations came to is not among it: where the function isn't deterministic, correct replicas
+// differ in it, and what 2f + 1 sign must follow from the order alone (results.ts).
 
 /** What stands in the first page beside the table. */
 export interface StateHeader {
@@ -23,21 +24,12 @@ export interface WrittenPages {
   digests: Digest[];
 }
 
-const FORMAT = "lockstep/state/1";
+const FORMAT = "lockstep/state/2";
 const PAGE_SIZE = 262_144;
 
 type ClientRow = [key: PublicKey, session: number, settled: number, numbers: number[]];
-type EntryRow = [
-  position: number,
-  id: string,
-  key: string,
-  client: PublicKey,
-  number: number,
-  inputHash: Digest,
-  resultHash: Digest,
-  outcome: string,
-];
-type BatchRow = [seq: number, version: string, leaves: Digest[], entries: EntryRow[]];
+type EntryRow = [position: number, id: string, key: string, client: PublicKey, number: number, inputHash: Digest];
+type BatchRow = [seq: number, version: string, count: number, entries: EntryRow[]];
 type HeaderRow = [
   format: string,
   seq: number,
@@ -89,7 +81,7 @@ const byValue = (a: number, b: number): number => a - b;
 const writeGroup = (batches: KeptBatch[], hash: Crypto["hash"]): WrittenPages => {
   const rows = batches
     .sort((a, b) => a.seq - b.seq)
-    .map(({ seq, version, leaves, entries }): BatchRow => [seq, version, leaves, entryRows(entries)]);
+    .map(({ seq, version, leaves, entries }): BatchRow => [seq, version, leaves.length, entryRows(entries)]);
   const text = JSON.stringify(rows);
   const core: string[] = [];
   for (let at = 0; at < text.length; at += PAGE_SIZE) core.push(text.slice(at, at + PAGE_SIZE));
@@ -99,16 +91,7 @@ const writeGroup = (batches: KeptBatch[], hash: Crypto["hash"]): WrittenPages =>
 const entryRows = (entries: ReadonlyMap<number, Kept>): EntryRow[] =>
   [...entries.values()]
     .sort((a, b) => a.position - b.position)
-    .map(({ position, id, key, client, number, inputHash, resultHash, outcome }) => [
-      position,
-      id,
-      key,
-      client,
-      number,
-      inputHash,
-      resultHash,
-      outcome,
-    ]);
+    .map(({ position, id, key, client, number, inputHash }) => [position, id, key, client, number, inputHash]);
 
 export interface ReadPages {
   header: StateHeader;
@@ -150,10 +133,10 @@ const parse = (pages: readonly string[]): ReadPages | undefined => {
   };
 };
 
-const batchOf = ([seq, version, leaves, rows]: BatchRow): KeptBatch => {
-  const entries = rows.map(([position, id, key, client, number, inputHash, resultHash, outcome]): [number, Kept] => [
+const batchOf = ([seq, version, count, rows]: BatchRow): KeptBatch => {
+  const entries = rows.map(([position, id, key, client, number, inputHash]): [number, Kept] => [
     position,
-    { id, key, client, number, seq, position, input: "", inputHash, resultHash, outcome, isDone: true },
+    { id, key, client, number, seq, position, input: "", inputHash, resultHash: "", outcome: "", isDone: true, isLost: false },
   ]);
-  return { seq, version, leaves, entries: new Map(entries) };
+  return { seq, version, leaves: Array.from({ length: count }, () => ""), entries: new Map(entries) };
 };

@@ -71,7 +71,6 @@ const HEADER = { seq: 1, time: 5, epoch: 1, membership: "", firstView: 0, base: 
 
 const textOf = (table: ClientTable): string => {
   for (const batch of table.batches.keys()) table.dirty.add(Math.floor(batch / 32));
-  table.measure();
   return new PageWriter().write(table, HEADER, hashText).core.join("\n");
 };
 
@@ -92,7 +91,6 @@ describe("the client table", () => {
       fc.property(asks, asks, (before, after) => {
         const table = new ClientTable(LIMITS);
         play(table, before, 3);
-        table.measure();
         const pages = new PageWriter().write(table, HEADER, hashText).core;
         const copy = new ClientTable(LIMITS);
         readPages([...pages, "a page of the function"])!.restore(copy);

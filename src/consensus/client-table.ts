@@ -5,11 +5,12 @@
  * Owns: sessions, numbers, results, the sizes that bound them. Does not own: what executes, votes, requests' bodies.
  *
  * I1  It changes only by `admit`, in the order of the sequence numbers, and by `keep`, which fills in what an admitted operation came to. What
- *     `admit` decides depends on earlier `admit`s alone, and on sizes as they were at the last checkpoint: execution may lag behind the order,
- *     by another distance at each replica.
+ *     `admit` decides depends on earlier `admit`s alone: execution may lag behind the order, by another distance at each replica, and what
+ *     operations come to may differ where the function isn't deterministic.
  * I2  A number of a session is admitted once; what is at or below `settled`, of an older session or of one that was not opened, never.
  * I3  An operation's id is admitted once while its result is kept, under whichever request and whichever client it comes again.
- * I4  At most `maxOperations` results are kept, and refusals beyond them, which are bounded by the window of each client's numbers.
+ * I4  At most `maxKeptOperations` results are kept, and refusals beyond them, which are bounded by the window of each client's numbers. Of
+ *     their texts each replica keeps `maxKeptSize` characters, whatever the others do.
  */
 import type { Json } from "../lib/json.ts";
 import { getOrMake } from "../lib/map.ts";
@@ -42,12 +43,16 @@ export interface Kept {
   input: Json;
   /** Before the operation has been executed all three are empty. */
   inputHash: Digest;
+  /** Also where it has been executed and this replica has no result of it; what correct replicas came to may differ. */
   resultHash: Digest;
   outcome: Json;
+  /** It has been executed. */
   isDone: boolean;
+  /** It has no result here, and the peers can't tell, or not now. */
+  isLost: boolean;
 }
 
-/** All results of a number: its leaves are needed while one of them is kept. */
+/** All results of a number: its leaves are needed while one of them is kept. Those that this replica doesn't know are `""`. */
 export interface KeptBatch {
   readonly seq: number;
   /** Whose code has executed it. */
@@ -83,8 +88,6 @@ export class ClientTable {
   readonly clients = new Map<PublicKey, Client>();
   readonly kept = new Map<string, Kept>();
   readonly batches = new Map<number, KeptBatch>();
-  /** Characters of the outcomes kept, as of the last checkpoint: known at all replicas when the next is admitted. */
-  #size = 0;
   /** Groups of batches that have changed since they were last written. */
   readonly dirty = new Set<number>();
 
@@ -156,6 +159,7 @@ export class ClientTable {
         resultHash: "",
         outcome: "",
         isDone: false,
+        isLost: false,
       };
       this.#put(kept);
       ids.push(id);
@@ -165,7 +169,7 @@ export class ClientTable {
   }
 
   #isFull(more: number): boolean {
-    return this.kept.size + more > this.#limits.maxKeptOperations || this.#size > this.#limits.maxKeptSize;
+    return this.kept.size + more > this.#limits.maxKeptOperations;
   }
 
   /** A new session: of the earlier ones only what the client asks for stays. */
@@ -246,15 +250,30 @@ export class ClientTable {
     this.#touch(seq);
   }
 
-  /** At a checkpoint everything admitted has been executed: what is kept is the same everywhere. */
-  measure(): void {
+  /** Lets go of the longest results beyond `maxKeptSize`: no part of what is agreed on, so no replica has to do it alike. @returns of which batches */
+  trim(): Set<KeptBatch> {
+    const trimmed = new Set<KeptBatch>();
     let size = 0;
     for (const { outcome } of this.kept.values()) size += outcome.length;
-    this.#size = size;
+    if (size <= this.#limits.maxKeptSize) return trimmed;
+    for (const kept of [...this.kept.values()].sort((a, b) => b.outcome.length - a.outcome.length)) {
+      if (size <= this.#limits.maxKeptSize) break;
+      if (!kept.isDone) continue;
+      trimmed.add(this.batches.get(kept.seq)!);
+      size -= kept.outcome.length;
+      this.fill(kept, { resultHash: "", outcome: "", leaf: "" });
+      kept.isLost = true;
+    }
+    return trimmed;
   }
 
-  get size(): number {
-    return this.#size;
+  /** What an executed operation came to, as far as this replica knows. */
+  fill(kept: Kept, { resultHash, outcome, leaf }: { resultHash: Digest; outcome: Json; leaf: Digest }): void {
+    kept.resultHash = resultHash;
+    kept.outcome = outcome;
+    kept.isLost = false;
+    const batch = this.batches.get(kept.seq);
+    if (batch !== undefined) batch.leaves[kept.position] = leaf;
   }
 
   /** Puts back what `client-pages.ts` has read. */
@@ -270,7 +289,6 @@ export class ClientTable {
         this.clients.get(kept.client)?.numbers.get(kept.number)?.push(kept.id);
       }
     }
-    this.measure();
   }
 }
 

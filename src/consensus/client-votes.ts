@@ -129,8 +129,12 @@ const stateSame = ({ reply: a, result: x }: Ballot, { reply: b, result: y }: Bal
   x.position === y.position &&
   x.key === y.key;
 
+/** Not so where the replica knows that the operation was executed, and has no result of it. */
+export const hasResult = ({ result }: Ballot): boolean => result.resultHash !== "";
+
 /** Whether votes on this result alone would make a certificate, and those that there are do not. */
-export const wouldAgreeAlone = (ballots: readonly Ballot[], quorum: number): boolean => {
+export const wouldAgreeAlone = (all: readonly Ballot[], quorum: number): boolean => {
+  const ballots = all.filter(hasResult);
   const isQuorum = (same: (a: Ballot, b: Ballot) => boolean): boolean =>
     ballots.some((a) => ballots.filter((b) => same(a, b)).length >= quorum);
   return isQuorum(stateSame) && !isQuorum(agree);
@@ -145,6 +149,8 @@ export class Votes {
 
   /** The last answer of each replica counts; what another has said can't be changed. */
   add(reply: Reply, result: ReplyResult, checks: Checks): void {
+    const earlier = this.#ballots.get(reply.replica);
+    if (result.resultHash === "" && (reply.single === true || (earlier !== undefined && hasResult(earlier)))) return;
     if (reply.single === true) {
       this.#singles ??= new Map();
       this.#singles.set(reply.replica, { reply, result });
@@ -159,6 +165,12 @@ export class Votes {
 
   has(replica: ReplicaIndex): boolean {
     return this.#ballots.has(replica);
+  }
+
+  /** It has not said that it has none. */
+  mayHaveResult(replica: ReplicaIndex): boolean {
+    const ballot = this.#ballots.get(replica);
+    return ballot === undefined || hasResult(ballot);
   }
 
   get size(): number {
@@ -204,8 +216,9 @@ export class Votes {
   ): Certified | undefined {
     const quorum = quorumOf(certified.membership.faults);
     if (ballots.size < quorum) return undefined;
-    let rest = [...ballots.values()];
-    let candidate = ballots.get(replica) ?? rest[0];
+    let rest = [...ballots.values()].filter(hasResult);
+    const last = ballots.get(replica);
+    let candidate = last !== undefined && hasResult(last) ? last : rest[0];
     while (candidate !== undefined && rest.length >= quorum) {
       const wanted: Ballot = candidate;
       const same = rest.filter((ballot) => agree(ballot, wanted));
@@ -256,5 +269,9 @@ const votesOf = (ballots: readonly Ballot[]): Vote[] =>
 /** Whether a ballot is for another result of the same batch than the certified one: no correct replica signs two roots for one number. */
 export const contradicts = ({ reply, result }: Ballot, { membership, statement }: Certificate): boolean => {
   if (reply.epoch !== membership.membership.epoch || reply.seq !== statement.sequence) return false;
-  return result.id === statement.operation && (result.resultHash !== statement.resultHash || result.inputHash !== statement.inputHash);
+  return (
+    result.id === statement.operation &&
+    result.resultHash !== "" &&
+    (result.resultHash !== statement.resultHash || result.inputHash !== statement.inputHash)
+  );
 };

@@ -33,6 +33,17 @@ export interface OwnCheckpoint {
   /** All pages, those of the function last; `undefined` until the executor has written them. */
   pages: Digest[] | undefined;
   digest: Digest;
+  /** What was kept there: its results are this replica's own, and no part of the pages. */
+  kept: readonly Kept[];
+}
+
+/** An executed operation of which this replica has no result: it has the state, and with it the operation, from its peers. */
+export interface LackedResult {
+  readonly kept: Kept;
+  /** Hashes of what each peer says it came to; `""` where it has no result either. */
+  readonly said: Map<ReplicaIndex, Digest>;
+  rounds: number;
+  dueAt: number;
 }
 
 /** State that is being fetched from the peers. */
@@ -50,6 +61,8 @@ export interface Transfer {
   peer: ReplicaIndex;
   /** A peer has not answered in time. */
   isStuck: boolean;
+  /** This replica's own state was another than 2f + 1 replicas': its results are worth nothing either. */
+  readonly isWrong: boolean;
   /** All pages are here, and the executor is putting them in place. */
   installing: boolean;
 }

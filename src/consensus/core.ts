@@ -1,10 +1,10 @@
 import { PageWriter } from "./client-pages.ts";
 import { ClientTable, type Kept, type KeptBatch } from "./client-table.ts";
-import type { Ahead, BatchVote, Ending, Execution, OwnCheckpoint, Pace, Transfer, Views } from "./core-parts.ts";
+import type { Ahead, BatchVote, Ending, Execution, LackedResult, OwnCheckpoint, Pace, Transfer, Views } from "./core-parts.ts";
 import type { Crypto, Digest, PublicKey } from "./crypto.ts";
 import type { DurableRecord, Effect, Evidence, Notice } from "./effects.ts";
 import { type CertifiedMembership, leaderOf, type Membership, quorumOf, type ReplicaIndex, replicasOf, weakOf } from "./membership.ts";
-import type { CheckpointVote, PeerMessage, Reply, Request, StableCheckpoint } from "./messages.ts";
+import type { CheckpointVote, OwnResult, PeerMessage, Reply, Request, StableCheckpoint } from "./messages.ts";
 import { type Flaw, type Limits, type ReplicaOptions, withDefaults } from "./options.ts";
 import { RequestPool } from "./requests.ts";
 import { Log } from "./slots.ts";
@@ -89,6 +89,10 @@ export class Core {
   early: { from: ReplicaIndex; epoch: number; message: PeerMessage }[] = [];
   /** Whom to answer besides the client that asked first, until the operation has been executed. */
   readonly askers = new Map<string, Set<PublicKey>>();
+  /** Operations whose results the peers are asked for, by id. */
+  readonly lacked = new Map<string, LackedResult>();
+  /** Results of an earlier life. */
+  recalled: OwnResult[] = [];
   /** Votes that were made again for results that are kept. */
   readonly repeated = new WeakMap<KeptBatch, BatchVote>();
   /** The same for votes on one result alone, and how many each client was sent lately. */

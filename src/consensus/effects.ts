@@ -1,7 +1,7 @@
 import type { Json } from "../lib/json.ts";
 import type { Digest, PublicKey } from "./crypto.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
-import type { Batch, NewView, Operation, PeerMessage, Reply, Request, StableCheckpoint, ViewChange } from "./messages.ts";
+import type { Batch, NewView, Operation, OwnResult, PeerMessage, Reply, Request, StableCheckpoint, ViewChange } from "./messages.ts";
 
 /**
  * What happens to a replica. Messages come with who sent them, as the connection's keys have proven, and the epoch that the sender was in:
@@ -40,10 +40,12 @@ export type DurableRecord =
   | { t: "prepared"; epoch: number; view: number; seq: number; digest: Digest }
   | { t: "committed"; epoch: number; seq: number; digest: Digest }
   /**
-   * `core` are the contents of the first pages: those of the client table. A state that ends an epoch, or brings the replica into another one,
+   * `core` are the contents of the first pages: those of the client table. `results` are this replica's own, of the operations in it. A state that ends an epoch, or brings the replica into another one,
    * is in one record with what follows from it: with the one and without the other nobody could go on, if all are killed at that moment.
    */
-  | { t: "stable"; checkpoint: StableCheckpoint; pages: Digest[]; core: string[]; entering?: EpochEntry }
+  | { t: "stable"; checkpoint: StableCheckpoint; pages: Digest[]; core: string[]; results: OwnResult[]; entering?: EpochEntry }
+  /** What peers have said of operations of the last `stable`. The next one has these results too. */
+  | { t: "results"; results: OwnResult[] }
   /** `entering` of an earlier `stable`, for a log that is shortened. */
   | ({ t: "membership" } & EpochEntry);
 

@@ -35,6 +35,8 @@ export const enterEpoch = (core: Core, { next, previous, base, firstView }: Epoc
   resetViews(core, firstView);
   for (const votes of core.votes) votes?.clear();
   core.statuses.length = 0;
+  // Behind the same index there may be another replica now.
+  for (const lacked of core.lacked.values()) lacked.said.clear();
   core.notice(core.retired ? { t: "retired", epoch: core.epoch } : { t: "epoch", epoch: core.epoch, version: core.membership.version });
 };
 

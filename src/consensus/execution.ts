@@ -1,6 +1,6 @@
 import type { Json } from "../lib/json.ts";
 import { getOrMake } from "../lib/map.ts";
-import { inputText, leafText, membershipText, outcomeText, voteText } from "./canonical.ts";
+import { fillerText, inputText, leafText, membershipText, outcomeText, voteText } from "./canonical.ts";
 import { type Kept, type KeptBatch, NOBODY } from "./client-table.ts";
 import type { Core } from "./core.ts";
 import type { BatchVote, Execution } from "./core-parts.ts";
@@ -129,10 +129,8 @@ const completeBatch = (core: Core, { seq, fresh }: Execution): void => {
   }
 };
 
-const leafOf = (core: Core, { seq, position, id, key, inputHash, resultHash }: Kept): Digest =>
-  core.crypto.hash(
-    leafText(core.set, { operation: id, version: core.membership.version, key, inputHash, resultHash, sequence: seq, position }),
-  );
+const leafOf = (core: Core, { seq, position, id, key, inputHash, resultHash }: Kept, version = core.membership.version): Digest =>
+  core.crypto.hash(leafText(core.set, { operation: id, version, key, inputHash, resultHash, sequence: seq, position }));
 
 const makeVote = (core: Core, { seq, version, leaves }: Omit<KeptBatch, "entries">): BatchVote => {
   const { epoch, view } = core;
@@ -164,8 +162,8 @@ const reply = (core: Core, client: PublicKey, seq: number, vote: BatchVote, resu
 export const answerKnown = (core: Core, client: PublicKey, known: readonly Kept[]): void => {
   const batches = new Map<number, Kept[]>();
   for (const kept of known) {
-    if (kept.isDone) getOrMake(batches, kept.seq, () => []).push(kept);
-    else if (kept.client !== client) getOrMake(core.askers, kept.id, () => new Set()).add(client);
+    if (kept.isDone && (kept.resultHash !== "" || kept.isLost)) getOrMake(batches, kept.seq, () => []).push(kept);
+    else if (kept.isDone || kept.client !== client) getOrMake(core.askers, kept.id, () => new Set()).add(client);
   }
   for (const [seq, kept] of batches) {
     const batch = core.table.batches.get(seq);
@@ -181,11 +179,29 @@ export const answerKnown = (core: Core, client: PublicKey, known: readonly Kept[
   }
 };
 
-/** The signature is of the epoch in which it is made: votes of different epochs are of different members, and don't add up. */
+/**
+ * Where this replica doesn't know a result of the batch, its root is another than the others', and votes on the rest add up only alone. The
+ * signature is of the epoch in which it is made: votes of different epochs are of different members, and don't add up.
+ */
 const repeatedVote = (core: Core, batch: KeptBatch): BatchVote => {
   const known = core.repeated.get(batch);
   if (known !== undefined && known.epoch === core.epoch) return known;
-  const vote = makeVote(core, batch);
+  const { seq, version, entries } = batch;
+  const filler = core.crypto.hash(fillerText());
+  const leaves = batch.leaves.map((leaf, position) => {
+    const kept = entries.get(position);
+    if (leaf !== "") return leaf;
+    return kept === undefined ? filler : leafOf(core, kept, version);
+  });
+  const vote = makeVote(core, { seq, version, leaves });
   core.repeated.set(batch, vote);
   return vote;
+};
+
+/** Whoever has asked for an operation whose result has come from the peers now, or won't. */
+export const answerAskers = (core: Core, kept: Kept): void => {
+  const askers = core.askers.get(kept.id);
+  if (askers === undefined) return;
+  core.askers.delete(kept.id);
+  for (const client of askers) answerKnown(core, client, [kept]);
 };

@@ -32,6 +32,7 @@ import { advanceOrder, propose, takeCommit, takeDecided, takePrePrepare, takePre
 import { answerFetchCheckpoint, isOfAnyEpoch, takeOtherEpoch } from "./other-epochs.ts";
 import { armProgress, takeProgressTimer, watchHead } from "./pace.ts";
 import { recover, resume, takeMissing, takeRestored } from "./recovery.ts";
+import { answerFetchResults, fetchResults, takeResults } from "./results.ts";
 import { isPeerMessage, isRequest } from "./shape.ts";
 import { answerSingle } from "./single-votes.ts";
 import { armStatus, takeStatus, takeStatusTimer } from "./status.ts";
@@ -51,6 +52,8 @@ export interface ReplicaSummary {
   committed: number;
   executed: number;
   transferring: boolean;
+  /** Executed operations whose results it asks its peers for. */
+  lacking: number;
   retired: boolean;
   /** What is held in memory, for checks of the bounds. */
   held: { slots: number; requests: number; pending: number; keptOperations: number; votes: number; parked: number };
@@ -170,6 +173,10 @@ export class Replica {
         return answerFetchPage(core, from, message);
       case "page":
         return takePage(core, from, message);
+      case "fetch-results":
+        return answerFetchResults(core, from, message);
+      case "results":
+        return takeResults(core, from, message);
     }
   }
 
@@ -204,6 +211,7 @@ export class Replica {
       tryNewView(core);
       watchHead(core);
       propose(core);
+      fetchResults(core);
       armFetch(core);
       armProgress(core);
       armStatus(core);
@@ -262,6 +270,7 @@ export class Replica {
       committed: log.ordered,
       executed: log.executed,
       transferring: core.transfer !== undefined,
+      lacking: core.lacked.size,
       retired: core.retired,
       held: {
         slots: log.size,

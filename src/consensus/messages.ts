@@ -115,7 +115,19 @@ export type PeerMessage =
   /** With `membership`, that of the votes, for whoever is in another epoch; with `next` where the checkpoint is the last of its epoch. */
   | { t: "checkpoint-proof"; stable: StableCheckpoint; pages: Digest[]; membership?: CertifiedMembership; next?: CertifiedMembership }
   | { t: "fetch-page"; seq: number; page: number }
-  | { t: "page"; seq: number; page: number; data: string };
+  | { t: "page"; seq: number; page: number; data: string }
+  /** Asks what these operations came to at the peer: the state says that they were executed, and no more. */
+  | { t: "fetch-results"; operations: { seq: number; position: number }[] }
+  | { t: "results"; results: OwnResult[] };
+
+/** What a replica says an operation came to: its own word, which is true if f + 1 say it. */
+export interface OwnResult {
+  seq: number;
+  position: number;
+  /** `""` where it has none. */
+  resultHash: Digest;
+  outcome: Json;
+}
 
 /** A replica's vote on what a batch came to: one signature for all results (`voteText`), each with its way to the root. */
 export interface Reply {
@@ -141,6 +153,7 @@ export interface ReplyResult {
   path: Digest[];
   key: string;
   inputHash: Digest;
+  /** `""`: it was executed, and this replica has no result of it, and can't have one. */
   resultHash: Digest;
   /** The outcome's canonical JSON: `{"value":…}` or `{"failure":…}`. Empty where another replica sends it. */
   outcome: Json;

@@ -33,7 +33,7 @@ export interface Limits {
   maxRequestSize: number;
   /** Operations whose results are kept. Default 65,536. */
   maxKeptOperations: number;
-  /** Characters of the results that are kept. Default 67,108,864. */
+  /** Characters of the results that are kept: beyond them a replica lets go of its longest at each checkpoint. Default 67,108,864. */
   maxKeptSize: number;
   /** A leader is slow when requests take longer than this and eight times longer than they have taken before. Default 100. */
   slowLeaderMs: number;

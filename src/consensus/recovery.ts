@@ -24,6 +24,9 @@ const recall = (core: Core, record: DurableRecord): void => {
       return recallMembership(core, record);
     case "stable":
       return recallStable(core, record);
+    case "results":
+      core.recalled.push(...record.results);
+      return;
     case "view":
       return recallView(core, record);
     case "requests":
@@ -60,12 +63,13 @@ const recallMembership = (core: Core, { next, previous, base, firstView }: Epoch
   views.changes.length = 0;
 };
 
-const recallStable = (core: Core, { checkpoint, pages, core: texts, entering }: Record<"stable">): void => {
+const recallStable = (core: Core, { checkpoint, pages, core: texts, results, entering }: Record<"stable">): void => {
   const { log } = core;
   const { seq, digest } = checkpoint;
   core.stable = checkpoint;
   core.checkpoints.clear();
-  core.checkpoints.set(seq, { seq, core: texts, coreDigests: pages.slice(0, texts.length), pages, digest });
+  core.checkpoints.set(seq, { seq, core: texts, coreDigests: pages.slice(0, texts.length), pages, digest, kept: [] });
+  core.recalled = [...results];
   log.low = seq;
   for (const batch of log.drop((other) => other <= seq)) for (const request of batch.requests) core.pool.unname(request);
   core.state = "restoring";

@@ -119,6 +119,8 @@ const messages: Record<PeerMessage["t"], Check> = {
   "checkpoint-proof": object({ stable, pages: list(digest, PAGES), membership: optional(certified), next: optional(certified) }),
   "fetch-page": object({ seq: count, page: count }),
   page: object({ seq: count, page: count, data: long }),
+  "fetch-results": object({ operations: list(object({ seq: count, position: count }), 512) }),
+  results: object({ results: list(object({ seq: count, position: count, resultHash: digest, outcome: long }), 512) }),
 };
 
 const message = tagged(messages);

@@ -24,7 +24,7 @@ export const answerSingle = (core: Core, request: Request, operations: readonly 
   budget.count++;
   for (const id of new Set(operations)) {
     const kept = core.table.kept.get(id);
-    if (kept?.isDone !== true) continue;
+    if (kept?.isDone !== true || kept.resultHash === "") continue;
     if (budget.count >= MOST_IN_A_WHILE) return;
     budget.count++;
     const vote = voteOn(core, kept);

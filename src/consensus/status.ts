@@ -19,6 +19,8 @@ const isWaiting = (core: Core): boolean => {
   if (core.retired) return false;
   if (pool.pending > 0 || !views.active || core.ahead !== undefined || core.state === "missing" || core.isLate) return true;
   if (log.top > log.ordered) return true;
+  // The peers don't have the rest either, and are asked seldom.
+  for (const { kept } of core.lacked.values()) if (!kept.isLost) return true;
   for (const own of core.checkpoints.values()) if (own.seq > log.low && own.pages !== undefined) return true;
   return false;
 };

@@ -7,7 +7,9 @@ import type { Ahead, OwnCheckpoint, Transfer } from "./core-parts.ts";
 import type { EpochEntry } from "./effects.ts";
 import { enterEpoch } from "./epochs.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
-import type { PeerMessage } from "./messages.ts";
+import type { PeerMessage, StableCheckpoint } from "./messages.ts";
+import { keptOf, resultsOf } from "./own-results.ts";
+import { recallResults } from "./results.ts";
 
 // State transfer (TOCS 2002, §5.3), for a replica that can't reach a stable checkpoint by the log: one that was away, is new, has lost its
 // state, or has come to a state of its own. The checkpoint's proof lists the digests of its pages, so no peer needs to be trusted.
@@ -107,6 +109,11 @@ const mustFetch = (core: Core, { stable, since }: Ahead): boolean => {
   return core.log.ordered < stable.seq && core.now - since >= core.limits.statusEveryMs;
 };
 
+const isWrong = ({ checkpoints, state }: Core, { seq, digest }: StableCheckpoint): boolean => {
+  const own = checkpoints.get(seq);
+  return state === "present" && own?.pages !== undefined && own.digest !== digest;
+};
+
 const startTransfer = (core: Core, { stable, membership, next }: Ahead, pages: string[]): void => {
   const known = new Map<string, string>();
   core.transfer?.pages.forEach((digest, i) => {
@@ -128,6 +135,7 @@ const startTransfer = (core: Core, { stable, membership, next }: Ahead, pages: s
     peer,
     installing: false,
     isStuck: false,
+    isWrong: core.transfer?.isWrong === true || isWrong(core, stable),
   };
   core.notice({ t: "transferring", seq: stable.seq });
   askPages(core, core.transfer);
@@ -236,11 +244,15 @@ export const takeInstalled = (core: Core, seq: number): void => {
     coreDigests: pages.slice(0, count),
     pages,
     digest: target.digest,
+    kept: [],
   };
+  // What this replica has come to itself stays its word, if its state was not found wrong.
+  if (!transfer.isWrong) core.recalled.push(...resultsOf([...core.table.kept.values()]));
   adoptState(core, own, read);
   core.stable = target;
   const entering = entryOf(core, transfer, read.header);
-  core.persist({ t: "stable", checkpoint: target, pages, core: own.core, ...(entering === undefined ? {} : { entering }) });
+  const results = resultsOf(own.kept);
+  core.persist({ t: "stable", checkpoint: target, pages, core: own.core, results, ...(entering === undefined ? {} : { entering }) });
   core.effects.push({ t: "discard", seq });
   core.notice({ t: "transferred", seq });
   if (entering !== undefined) enterEpoch(core, entering);
@@ -262,6 +274,8 @@ export const adoptState = (core: Core, own: OwnCheckpoint, read: NonNullable<Ret
   const { log } = core;
   core.table = core.emptyTable();
   read.restore(core.table);
+  recallResults(core);
+  own.kept = keptOf(core.table);
   core.writer = new PageWriter();
   core.time = read.header.time;
   core.state = "present";

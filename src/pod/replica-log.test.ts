@@ -31,6 +31,7 @@ const stable = (seq: number, pages: string[] = []): DurableRecord => ({
   checkpoint: { epoch: 1, seq, digest, votes: [] },
   pages,
   core: [],
+  results: [],
 });
 
 const page = (text: string): Page => ({ text, digest: digestOf(text) });
@@ -62,7 +63,7 @@ describe("the log of a durable replica", () => {
     const of = (epoch: number) => ({ membership: { ...membership, epoch }, signature: "" });
     const entering: EpochEntry = { next: of(2), previous: of(1), base: { seq: 4, digest }, firstView: 0 };
     const log = await open(directory);
-    await log.append([{ t: "stable", checkpoint: { epoch: 1, seq: 4, digest, votes: [] }, pages: [], core: [], entering }]);
+    await log.append([{ t: "stable", checkpoint: { epoch: 1, seq: 4, digest, votes: [] }, pages: [], core: [], results: [], entering }]);
     await log.append([stable(8)]);
     await log.close();
     const later = await open(directory);
