@@ -58,7 +58,7 @@ export interface Call {
   outcome: string | undefined;
   endedMs?: number;
   /** What it came to at each replica, where no 2f + 1 have come to the same. */
-  diverged?: readonly { replica: ReplicaIndex; outcome: string }[];
+  diverged?: readonly { replica: ReplicaIndex; resultHash: Digest; outcome: string }[];
 }
 
 /** What correct replicas and clients have done so far, and whether it fits together. Liars' deeds never come here. */
@@ -166,10 +166,12 @@ export class Ledger {
   }
 
   /** All have answered, and no 2f + 1 the same: only where that is so, and what each is said to have come to is what it has come to. */
-  diverged(call: Call, outcomes: readonly { replica: ReplicaIndex; outcome: string }[], nowMs: number): void {
+  diverged(call: Call, outcomes: readonly { replica: ReplicaIndex; resultHash: Digest; outcome: string }[], nowMs: number): void {
     const { id } = call.operation;
     const counts = this.#diverging === undefined ? [this.#nodes] : [...shiftsOf(this.#diverging, id, this.#nodes).values()];
-    if (Math.max(...counts) >= quorumOf((this.#nodes - 1) / 3))
+    // Where some differ, it takes few that were away, or have lost their results, for the others to be too few.
+    const isLost = counts.length > 1 && outcomes.some(({ resultHash }) => resultHash === "");
+    if (!isLost && Math.max(...counts) >= quorumOf((this.#nodes - 1) / 3))
       violated("divergence", `${id}, in which 2f + 1 agree: ${JSON.stringify(outcomes)}`);
     if (call.statement !== undefined) violated("divergence", `${id} is certified, and is said to have diverged`);
     call.diverged = outcomes;
@@ -237,10 +239,10 @@ export class Ledger {
 
   #checkResult(id: string, seq: number, position: number, outcome: string): void {
     const call = this.calls.get(id)!;
-    for (const { replica, outcome: said } of call.diverged ?? []) {
+    for (const { replica, resultHash, outcome: said } of call.diverged ?? []) {
       const wanted = shifted(outcome, shiftOf(this.#diverging!, id, replica, this.#nodes));
       // Who was away for long after its vote may not have told.
-      if (said === "" && this.#isDisturbed) continue;
+      if (said === "" && (this.#isDisturbed || resultHash === "")) continue;
       if (said !== wanted && !this.#mayBeTaken(id, said, outcome))
         violated("divergence", `${id}: replica ${replica} is said to have come to ${said}, and it was ${wanted}`);
     }
@@ -261,9 +263,9 @@ export class Ledger {
     return isAgreed || this.#mayBeTaken(id, certified, truth);
   }
 
-  /** Who has lost its results takes those that f + 1 others have come to. */
+  /** Who was behind, or has lost its results, takes those that f + 1 others have come to. */
   #mayBeTaken(id: string, said: string, truth: string): boolean {
-    if (!this.#isDisturbed || this.#diverging === undefined) return false;
+    if (this.#diverging === undefined) return false;
     const weak = weakOf((this.#nodes - 1) / 3);
     return [...shiftsOf(this.#diverging, id, this.#nodes)].some(([by, count]) => count >= weak && said === shifted(truth, by));
   }

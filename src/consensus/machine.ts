@@ -270,7 +270,7 @@ export class Replica {
       committed: log.ordered,
       executed: log.executed,
       transferring: core.transfer !== undefined,
-      lacking: core.lacked.size,
+      lacking: lackingOf(core),
       retired: core.retired,
       held: {
         slots: log.size,
@@ -283,6 +283,9 @@ export class Replica {
     };
   }
 }
+
+/** Without those that the peers can't tell, or not now. */
+const lackingOf = ({ lacked }: Core): number => [...lacked.values()].filter(({ kept }) => !kept.isLost).length;
 
 const isReady = ({ dispatched, ordered }: Core["log"], { transfer }: Core): boolean =>
   dispatched < ordered && transfer?.installing !== true;

@@ -15,6 +15,16 @@ describe("a divergence", () => {
     expect(failure.message).toContain("replicas 2 and 3");
   });
 
+  it("names those that have no result apart from those that differ", () => {
+    const failure = divergence("quote", [told(0, "1"), told(1, "1"), told(2, "2"), told(3, "")]);
+    expect(failure.details).toMatchObject({ replicas: [2] });
+    expect(failure.message).toContain("2 different results");
+    expect(failure.message).toContain("replica 3 has no result of it");
+    expect(divergence("quote", [told(0, "1"), told(1, "1"), told(2, ""), told(3, "")]).message).toContain(
+      "replicas 2 and 3 have no result of it",
+    );
+  });
+
   it("says nothing of the field when only hashes are known", () => {
     expect(divergence("quote", [told(0, "", "a"), told(1, "", "b")]).details).toEqual({ replicas: [1] });
   });

@@ -7,6 +7,7 @@ import type { Json } from "../lib/json.ts";
 
 export interface ReplicaOutcome {
   replica: ReplicaIndex;
+  /** Empty where the replica knows that the call was executed, and has no result of it. */
   resultHash: string;
   /** Empty where the replica has only told its hash. */
   outcome: Json;
@@ -19,14 +20,21 @@ const LONGEST_PATH = 256;
 /** The failure of a call whose replicas disagree: it names those that differ from the most, and the first field in which they do. */
 export const divergence = (fn: string, outcomes: readonly ReplicaOutcome[]): Failure => {
   const groups = new Map<string, ReplicaOutcome[]>();
-  for (const each of outcomes) groups.set(each.resultHash, [...(groups.get(each.resultHash) ?? []), each]);
+  const without = outcomes.filter(({ resultHash }) => resultHash === "").map(({ replica }) => replica);
+  for (const each of outcomes.filter(({ resultHash }) => resultHash !== ""))
+    groups.set(each.resultHash, [...(groups.get(each.resultHash) ?? []), each]);
   const [most, ...others] = [...groups.values()].sort((a, b) => b.length - a.length);
   const differing = others.flat().map(({ replica }) => replica);
   const field = firstDifference(textOf(most), textOf(others.find((group) => textOf(group) !== "")));
   const where = field === undefined ? "" : `; they first differ at ${field}`;
+  const none = without.length === 0 ? "" : `; ${listOf(without)} ${without.length === 1 ? "has" : "have"} no result of it`;
+  const how =
+    differing.length === 0
+      ? `too few replicas of "${fn}" have a result of it`
+      : `the replicas of "${fn}" came to ${groups.size} different results: those of ${listOf(differing)} differ from the others'${where}`;
   return {
     code: "REPLICAS_DIVERGED",
-    message: `the replicas of "${fn}" came to ${groups.size} different results: those of ${listOf(differing)} differ from the others'${where}`,
+    message: `${how}${none}`,
     terminal: true,
     details: { replicas: differing, ...(field === undefined ? {} : { field }) },
   };

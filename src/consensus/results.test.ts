@@ -1,0 +1,145 @@
+import { describe, expect, test } from "vitest";
+import { certify, hashText } from "../testing/replica-keys.ts";
+import { ReplicaSet, type ReplicaSetOptions } from "../testing/replica-set.ts";
+import { outcomeText } from "./canonical.ts";
+import type { Reply } from "./messages.ts";
+
+const LIMITS = { checkpointEvery: 8 };
+
+/** Each replica comes to another result of what `differs` says. */
+const differing = (options: ReplicaSetOptions = {}, differs = (_id: string): boolean => true): ReplicaSet => {
+  const set = new ReplicaSet({ limits: LIMITS, durable: true, ...options });
+  for (const { worker, index } of set.members) worker.lie = (id, outcome) => (differs(id) ? JSON.stringify({ value: index }) : outcome);
+  return set;
+};
+
+const diverged = (set: ReplicaSet): Map<string, string[]> =>
+  new Map(
+    set.clientEffects.flatMap((each) => (each.t === "diverged" ? [[each.operation, each.outcomes.map(({ outcome }) => outcome)]] : [])),
+  );
+
+const repliesOn = (set: ReplicaSet, index: number, id: string): Reply[] =>
+  set
+    .at(index)
+    .effects.flatMap((each) => (each.t === "reply" && each.reply.results.some((result) => result.id === id) ? [each.reply] : []));
+
+const hashesOf = (replies: readonly Reply[], id: string): string[] =>
+  replies.flatMap(({ results }) => results.filter((each) => each.id === id).map(({ resultHash }) => resultHash));
+
+/** r3 is away, `ids` are executed by the others and nobody hears of it, and the log is forgotten: r3 has the state and no results. */
+const takeAway = (set: ReplicaSet, ...ids: string[]): void => {
+  set.certifyAll("first");
+  set.autoSettle = false;
+  set.filter = (from, to, message) => (from === "r3" || to === "r3" ? [] : [message]);
+  set.filterReplies = (_from, reply) => (reply.results.some(({ id }) => ids.includes(id)) ? undefined : reply);
+  set.submit(...ids);
+  set.run(20);
+  for (let i = 0; i < 40; i++) set.certifyAll(`on/${i}`);
+};
+
+const comeBack = (set: ReplicaSet): void => {
+  set.filter = (_from, _to, message) => [message];
+  set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferred"));
+};
+
+describe("a set whose function differs in every call", () => {
+  test("goes on, says of each call that it has diverged, and changes its members", () => {
+    const set = differing();
+    set.autoSettle = false;
+    for (let i = 0; i < 40; i++) {
+      set.submit(`a/${i}`);
+      set.runUntil(() => diverged(set).has(`a/${i}`));
+    }
+    expect(set.members.every(({ replica }) => replica.inspect().stable >= 32)).toBe(true);
+    expect(set.evidence()).toEqual([]);
+    const { membership } = set.certified;
+    set.tell({
+      t: "reconfigure",
+      next: certify({ ...membership, epoch: 2, replicas: membership.replicas.map((key, i) => (i === 3 ? "new" : key)) }),
+    });
+    set.runUntil(() => set.members.slice(0, 3).every(({ replica }) => replica.epoch === 2));
+  });
+});
+
+describe("results that the client has not settled", () => {
+  test("are answered when all replicas were killed after the checkpoint and have come back", () => {
+    const set = differing({}, (id) => id === "b");
+    set.certifyAll("first");
+    set.autoSettle = false;
+    set.filterReplies = (_from, reply) => (reply.results.some(({ id }) => id === "a" || id === "b") ? undefined : reply);
+    set.submit("a", "b");
+    set.run(20);
+    for (let i = 0; i < 20; i++) set.certifyAll(`on/${i}`);
+    expect(set.members.every(({ replica }) => replica.inspect().stable >= 16)).toBe(true);
+    for (const member of set.members) member.down = true;
+    set.run(50);
+    for (const member of set.members) set.restart(member);
+    set.filterReplies = (_from, reply) => reply;
+    set.runUntil(() => set.certificates.has("a") && diverged(set).has("b"));
+    expect(diverged(set).get("b")).toEqual([0, 1, 2, 3].map((value) => JSON.stringify({ value })));
+    for (const { worker } of set.members) expect(worker.log.flatMap(({ ids }) => ids)).not.toContain("a");
+  });
+
+  test("are taken from f + 1 peers by a replica that has the state from them, and voted on", () => {
+    const set = differing({}, () => false);
+    takeAway(set, "a");
+    comeBack(set);
+    set.runUntil(() => set.at(3).replica.inspect().lacking === 0);
+    expect(set.at(3).worker.log.flatMap(({ ids }) => ids)).not.toContain("a");
+    set.at(0).down = true;
+    set.filterReplies = (_from, reply) => reply;
+    set.runUntil(() => set.certificates.has("a"));
+    expect(set.certificates.get("a")!.certificate.votes.map(({ replica }) => replica)).toEqual([1, 2, 3]);
+    expect(set.clientEvidence.filter(({ kind }) => kind !== "silent")).toEqual([]);
+  });
+
+  test("and were taken from the peers are there when the replica is killed and comes back", () => {
+    const set = differing({}, () => false);
+    takeAway(set, "a");
+    comeBack(set);
+    set.runUntil(() => set.at(3).replica.inspect().lacking === 0);
+    set.at(3).down = true;
+    set.run(10);
+    set.filter = (from, _to, message) => (from !== "r3" && message.t === "results" ? [] : [message]);
+    set.restart(set.at(3));
+    set.run(100);
+    expect(set.at(3).replica.inspect()).toMatchObject({ lacking: 0 });
+  });
+
+  test("are believed of no peer alone, whatever it says and how often", () => {
+    const set = differing({}, () => false);
+    takeAway(set, "a");
+    const outcome = '{"value":"lie"}';
+    const resultHash = hashText(outcomeText(outcome));
+    set.filter = (from, _to, message) => {
+      if (message.t !== "results") return [message];
+      const lie = { ...message, results: message.results.map((each) => ({ ...each, resultHash, outcome })) };
+      return from === "r0" ? [lie, lie, lie] : [];
+    };
+    set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferred"));
+    set.run(8_000);
+    expect(hashesOf(repliesOn(set, 3, "a"), "a")).toEqual([]);
+    expect(set.at(3).replica.inspect().lacking).toBeGreaterThan(0);
+    set.filter = (_from, _to, message) => [message];
+    set.runUntil(() => hashesOf(repliesOn(set, 3, "a"), "a").some((hash) => hash !== ""));
+  });
+
+  test("and that differ at all peers are none of a replica that has not executed them, and the client hears of it", () => {
+    const set = differing({}, (id) => id === "b");
+    takeAway(set, "a", "b", "c");
+    comeBack(set);
+    set.filterReplies = (_from, reply) => reply;
+    set.runUntil(() => diverged(set).has("b") && set.certificates.has("a") && set.certificates.has("c"));
+    expect(diverged(set).get("b")).toEqual([...[0, 1, 2].map((value) => JSON.stringify({ value })), ""]);
+    expect(new Set(hashesOf(repliesOn(set, 3, "b"), "b"))).toEqual(new Set([""]));
+    expect(set.clientEvidence.filter(({ kind }) => kind !== "silent")).toEqual([]);
+  });
+
+  test("beyond what a replica may keep are let go, and no call of a later one is refused because of it", () => {
+    const set = differing({ limits: { ...LIMITS, maxKeptSize: 200 } }, () => false);
+    set.autoSettle = false;
+    for (let i = 0; i < 40; i++) set.certifyAll(`a/${i}`);
+    expect(set.members.every(({ replica }) => replica.inspect().stable >= 32)).toBe(true);
+    expect([...set.certificates.values()].some(({ outcome }) => outcome.includes("OVERLOADED"))).toBe(false);
+  });
+});
