@@ -217,7 +217,7 @@ const LEADERS: Theme = {
 
 /** State is fetched again and again, of liars too. */
 const TRANSFERS: Theme = {
-  tactics: ["corrupt-pages", "corrupt-pages", "false-proofs", "no-content", "wrong-checkpoints"],
+  tactics: ["corrupt-pages", "corrupt-pages", "false-proofs", "no-content", "wrong-checkpoints", "false-results", "false-results"],
   behaviours: 1,
   checkpointEvery: [2],
   liars: 1,

@@ -1,4 +1,4 @@
-import { checkpointText } from "../../../src/consensus/canonical.ts";
+import { checkpointText, outcomeText } from "../../../src/consensus/canonical.ts";
 import type { Stage, Tactic } from "./tactic.ts";
 import { chance, randomDigest } from "./tactic.ts";
 
@@ -55,8 +55,22 @@ export const stateTactics = {
     },
   }),
 
+  /** Tells whoever has no results of its own others than it has come to, to all of them the same, or that it has none. */
+  "false-results": (stage: Stage): Tactic => ({
+    outgoing: (_, message) => {
+      if (message.t !== "results" || chance(stage, 0.1)) return [message];
+      const results = message.results.map(({ seq, position }) => {
+        if (chance(stage, 0.2)) return { seq, position, resultHash: "", outcome: "" };
+        const outcome = JSON.stringify({ value: `made up at ${seq}/${position}` });
+        return { seq, position, resultHash: stage.crypto.hash(outcomeText(outcome)), outcome };
+      });
+      const told = { ...message, results };
+      return chance(stage, 0.3) ? [told, told, told] : [told];
+    },
+  }),
+
   /** Never gives what it is asked for. */
   "no-content": (): Tactic => ({
-    outgoing: (_, message) => (["content", "page", "checkpoint-proof"].includes(message.t) ? [] : [message]),
+    outgoing: (_, message) => (["content", "page", "checkpoint-proof", "results"].includes(message.t) ? [] : [message]),
   }),
 } satisfies Record<string, (stage: Stage) => Tactic>;
