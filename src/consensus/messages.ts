@@ -122,6 +122,7 @@ export type PeerMessage =
 
 /** What a replica says an operation came to: its own word, which is true if f + 1 say it. */
 export interface OwnResult {
+  id: string;
   seq: number;
   position: number;
   /** `""` where it has none. */

@@ -7,4 +7,4 @@ import type { OwnResult } from "./messages.ts";
 export const keptOf = (table: ClientTable): Kept[] => [...table.kept.values()];
 
 export const resultsOf = (kept: readonly Kept[]): OwnResult[] =>
-  kept.flatMap(({ seq, position, resultHash, outcome }) => (resultHash === "" ? [] : [{ seq, position, resultHash, outcome }]));
+  kept.flatMap(({ id, seq, position, resultHash, outcome }) => (resultHash === "" ? [] : [{ id, seq, position, resultHash, outcome }]));

@@ -23,9 +23,10 @@ const MOST_BACKOFF = 20;
 /** Puts back what this replica knew of the operations in the table; the peers are asked for the rest. */
 export const recallResults = (core: Core): void => {
   const { table, recalled, lacked } = core;
-  for (const { seq, position, resultHash, outcome } of recalled) {
+  for (const { id, seq, position, resultHash, outcome } of recalled) {
     const kept = table.batches.get(seq)?.entries.get(position);
-    if (kept !== undefined && kept.resultHash === "") know(core, kept, resultHash, outcome);
+    // A set that was founded anew counts its numbers anew.
+    if (kept?.id === id && kept.resultHash === "") know(core, kept, resultHash, outcome);
   }
   core.recalled = [];
   lacked.clear();
@@ -85,9 +86,9 @@ export const answerFetchResults = (core: Core, to: ReplicaIndex, { operations }:
     const kept = core.table.batches.get(seq)?.entries.get(position);
     if (kept?.isDone !== true || (kept.resultHash === "" && !kept.isLost)) continue;
     if (size > 0 && size + kept.outcome.length > MOST_SENT) break;
-    const { resultHash, outcome } = kept;
+    const { id, resultHash, outcome } = kept;
     size += 200 + outcome.length;
-    results.push({ seq, position, resultHash, outcome });
+    results.push({ id, seq, position, resultHash, outcome });
   }
   countSent(core, to, size);
   if (results.length > 0) core.send(to, { t: "results", results });
@@ -97,7 +98,7 @@ export const takeResults = (core: Core, from: ReplicaIndex, { results }: Message
   const known: OwnResult[] = [];
   for (const result of results) {
     const kept = core.table.batches.get(result.seq)?.entries.get(result.position);
-    const lacked = kept === undefined ? undefined : core.lacked.get(kept.id);
+    const lacked = kept?.id === result.id ? core.lacked.get(result.id) : undefined;
     if (lacked !== undefined && lacked.kept === kept && hear(core, from, lacked, result)) known.push(result);
   }
   if (known.length > 0) core.persist({ t: "results", results: known });

@@ -120,7 +120,7 @@ const messages: Record<PeerMessage["t"], Check> = {
   "fetch-page": object({ seq: count, page: count }),
   page: object({ seq: count, page: count, data: long }),
   "fetch-results": object({ operations: list(object({ seq: count, position: count }), 512) }),
-  results: object({ results: list(object({ seq: count, position: count, resultHash: digest, outcome: long }), 512) }),
+  results: object({ results: list(object({ id: name, seq: count, position: count, resultHash: digest, outcome: long }), 512) }),
 };
 
 const message = tagged(messages);

@@ -59,10 +59,10 @@ export const stateTactics = {
   "false-results": (stage: Stage): Tactic => ({
     outgoing: (_, message) => {
       if (message.t !== "results" || chance(stage, 0.1)) return [message];
-      const results = message.results.map(({ seq, position }) => {
-        if (chance(stage, 0.2)) return { seq, position, resultHash: "", outcome: "" };
+      const results = message.results.map(({ id, seq, position }) => {
+        if (chance(stage, 0.2)) return { id, seq, position, resultHash: "", outcome: "" };
         const outcome = JSON.stringify({ value: `made up at ${seq}/${position}` });
-        return { seq, position, resultHash: stage.crypto.hash(outcomeText(outcome)), outcome };
+        return { id, seq, position, resultHash: stage.crypto.hash(outcomeText(outcome)), outcome };
       });
       const told = { ...message, results };
       return chance(stage, 0.3) ? [told, told, told] : [told];
