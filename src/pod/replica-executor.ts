@@ -225,7 +225,8 @@ export class ReplicaExecutor {
       return;
     }
     const [task] = this.#outstanding;
-    if (task === undefined || !isReportOf(report, task)) throw new TypeError("a report of nothing that was asked for");
+    // Nothing that was asked for: user code has sent it.
+    if (task === undefined || !isReportOf(report, task)) return;
     this.#outstanding.shift();
     this.#vainStarts = 0;
     if (report.t === "executed") {
@@ -340,8 +341,8 @@ export class ReplicaExecutor {
 
 const isReportOf = (report: Exclude<Report, { t: "lines" }>, task: Outstanding): boolean => {
   if (report.seq !== task.seq) return false;
-  if (report.t !== "executed") return task.t === (report.t === "snapshotted" ? "snapshot" : "install") && Array.isArray(report.pages);
-  return task.t === "execute" && Array.isArray(report.outcomes) && report.outcomes.length === task.operations.length;
+  if (report.t !== "executed") return task.t === (report.t === "snapshotted" ? "snapshot" : "install");
+  return task.t === "execute" && report.outcomes.length === task.operations.length;
 };
 
 /** The same words at each replica, whatever has ended the process there: what it was is in the log. */

@@ -11,10 +11,11 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Marks } from "./replica-marker.ts";
+import { isFromWorker } from "./replica-report.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./replica-worker.ts";
 
 export interface ProcessListener {
-  /** @throws when it is none that the program sends: it is ignored then */
+  /** Of the right shape; it may still be one that nobody has asked for. */
   message(message: FromWorker): void;
   /** It has ended by itself; all that it had sent was told. */
   ended(reason: string): void;
@@ -98,7 +99,7 @@ export class ReplicaProcess {
     child.stderr?.on("data", (chunk: Buffer) => {
       this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_KEPT);
     });
-    child.on("message", (message) => this.#take(message as FromWorker));
+    child.on("message", (message) => this.#take(message));
     child.once("error", (error) => this.#ended(error.message));
     child.once("exit", (code, signal) => {
       const reason = signal === null ? `exit code ${code}` : `signal ${signal}`;
@@ -112,13 +113,8 @@ export class ReplicaProcess {
     child.once("disconnect", () => child.kill("SIGKILL"));
   }
 
-  #take(message: FromWorker): void {
-    if (this.#isOver) return;
-    try {
-      this.#on?.message(message);
-    } catch {
-      // User code can send by the same channel, what it likes: that is nothing that was asked for.
-    }
+  #take(message: unknown): void {
+    if (!this.#isOver && isFromWorker(message)) this.#on?.message(message);
   }
 
   #ended(reason: string): void {
