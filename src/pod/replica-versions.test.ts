@@ -6,7 +6,7 @@ import { verifyCertificate } from "../consensus/verify.ts";
 import type { FromPod } from "../protocol/pod.ts";
 import type { ToReplica } from "../protocol/replica.ts";
 import { nodeVerifier } from "../replicas/node-crypto.ts";
-import { type Certified, type HarnessOptions, type Heard, ReplicaHarness, type Seat } from "../testing/replica-harness.ts";
+import { type Certified, type HarnessOptions, ReplicaHarness, type Seat } from "../testing/replica-harness.ts";
 import { ReplicaHost } from "./replica-host.ts";
 
 /** Pays in, and from the second version on with interest. */
@@ -36,10 +36,6 @@ const versions = {
   stateless: bundle("stateless", 'const { fn } = require("lockstep"); exports.account = fn("account", () => 1);'),
 };
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
-
-/** That somebody was late may be true on a machine that is busy; that somebody did wrong may not. */
-const isAccusation = (heard: Heard): boolean =>
-  (heard.t === "evidence" || heard.t === "client-evidence") && !["silent", "silent-leader", "slow-leader"].includes(heard.evidence.kind);
 
 let sockets = 0;
 const hosts: ReplicaHost[] = [];
@@ -115,7 +111,8 @@ describe("a deployment under a stateful function", () => {
   });
 
   test("changes the code of all replicas at one number, in the midst of calls", async () => {
-    const { set } = await form();
+    // On a machine that does much else replicas are late, and that is not what this is about.
+    const { set } = await form({ limits: { progressTimeoutMs: 60_000, slowLeaderMs: 60_000 }, silenceMs: 60_000 });
     const calls = Array.from({ length: 40 }, () => pay(set, 1));
     await pay(set, 1, "b");
     const deployed = deploy(set, "2");
@@ -129,7 +126,7 @@ describe("a deployment under a stateful function", () => {
       expect([1, 1_001]).toContain(gained);
       balance += gained;
     }
-    expect(set.heard.filter(isAccusation)).toEqual([]);
+    expect(set.heard.filter(({ t }) => t === "evidence" || t === "client-evidence")).toEqual([]);
     const states = await Promise.all([0, 1, 2, 3].map((index) => set.inspect(index)));
     expect(states.map(({ machine }) => (machine as { epoch: number }).epoch)).toEqual([2, 2, 2, 2]);
   });

@@ -29,6 +29,8 @@ export interface HarnessOptions {
   versions?: Readonly<Record<string, string>>;
   timeoutMs?: number;
   limits?: Partial<Limits>;
+  /** How late votes may be before the client calls their replica silent. Default 1,000. */
+  silenceMs?: number;
   /** Where each replica keeps its log. Absent: nowhere. */
   directories?: readonly string[];
 }
@@ -137,7 +139,8 @@ export class ReplicaHarness {
 
   /** A client that begins: with a new session. */
   open(): void {
-    const options = { membership: this.membership, key: publicKeyOf(this.#client), session: ++this.#session };
+    const { silenceMs = 1_000 } = this.#options;
+    const options = { membership: this.membership, key: publicKeyOf(this.#client), session: ++this.#session, limits: { silenceMs } };
     this.#machine = new ReplicaClient(options, this.#crypto);
     this.#carryOut(this.#machine.start(Date.now()));
   }
