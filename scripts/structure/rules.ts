@@ -34,6 +34,7 @@ export const rules: StructureRules = {
     "src/queue/{load,pace,turns}.ts",
     "src/scheduler/{callees,heartbeats,leases,silence,warm-pool}.ts",
     "src/consensus/**",
+    "src/pod/replica-report.ts",
     "src/replicas/{compared-outcome,divergence,newcomers,seats}.ts",
     "src/autoscaler/{arrivals,decide,hpa,kalman,kpa,predictive,queueing,returns,scale,season,service-time,threshold}.ts",
     "src/triggers/match.ts",
