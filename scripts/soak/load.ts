@@ -83,7 +83,7 @@ export class Load {
       try {
         const run = await this.#accepted(task, random.below(2) === 0 ? `${lane}/${i}` : undefined);
         if (run === undefined) continue;
-        if (task.signal !== undefined) await this.#tell(random, 2_500, () => run.signal("go", task.signal));
+        if (task.signal !== undefined) await this.#tell(random, 2_500, () => run.signal("go", task.signal), true);
         if (task.status === "cancelled") await this.#tell(random, 200, () => run.cancel("by chance"));
         await this.#observe(run, task);
         if (random.below(4) === 0) await this.#lookAgain(random);
@@ -112,15 +112,16 @@ export class Load {
     }
   }
 
-  /** Tells the platform something after a while, again and again until it has answered. */
-  async #tell(random: Random, longestMs: number, tell: () => Promise<void>): Promise<void> {
+  /** Tells the platform something after a while, again and again until it has answered. @param goesOn whether the run ends by it */
+  async #tell(random: Random, longestMs: number, tell: () => Promise<void>, goesOn = false): Promise<void> {
     await delay(random.below(random.below(3) === 0 ? longestMs : 100));
-    for (;;) {
+    for (let mayHaveCome = false; ; mayHaveCome = true) {
       try {
         return await tell();
       } catch (error) {
+        // It may have arrived: a second cancellation changes nothing, a second signal waits in vain, or finds that the run has gone on to its end.
+        if (mayHaveCome && goesOn && (error as { code?: string }).code === "RUN_FINISHED") return;
         if (!isLost(error)) throw error;
-        // It may have arrived: a second signal waits in vain, and a second cancellation changes nothing.
         await delay(RECONNECT_MS);
       }
     }

@@ -20,7 +20,10 @@ export interface ClientRun<Output = unknown> {
   outcome(options?: WaitOptions): Promise<RunOutcome<Output>>;
   /** Sends a value to whom waits, or will wait, for this signal. */
   signal(name: string, value?: unknown): Promise<void>;
-  /** Asks the run to stop; `force` ends it even if its coordinator catches the cancellation. */
+  /**
+   * Asks the run to stop; `force` ends it even if its coordinator catches the cancellation. A run that is cancelled already is left as it is.
+   * @throws {ClientError} RUN_FINISHED when it has ended in another way
+   */
   cancel(reason?: string, options?: { force?: boolean }): Promise<void>;
   /** Gives a suspended run a fresh set of attempts. */
   resume(): Promise<void>;

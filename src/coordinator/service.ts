@@ -144,7 +144,8 @@ export class RunService {
   }
 
   async cancel(id: RunId, reason: string, force: boolean): Promise<void> {
-    await this.#tell(id, (live) => this.#feeder.feed(live, { t: "cancel", reason, force }));
+    // Whoever has lost the first answer asks again.
+    await this.#tell(id, (live) => this.#feeder.feed(live, { t: "cancel", reason, force }), "cancelled");
   }
 
   /** @throws {LockstepError} RUN_NOT_SUSPENDED */
@@ -228,11 +229,19 @@ export class RunService {
 
   // ---------------------------------------------------------------- helpers
 
-  /** Does `change` to a run that must exist and be unfinished, and makes it durable. @throws {LockstepError} UNKNOWN_RUN, RUN_FINISHED */
-  async #tell(id: RunId, change: (live: Live) => void): Promise<void> {
+  /**
+   * Does `change` to a run that must exist and be unfinished, and makes it durable.
+   * @param wanted how a run may have ended, so that nothing is left to do
+   * @throws {LockstepError} UNKNOWN_RUN, RUN_FINISHED
+   */
+  async #tell(id: RunId, change: (live: Live) => void, wanted?: RunStatus): Promise<void> {
     for (;;) {
       const live = await this.#memory.find(id);
-      if (live === undefined || live.state.finished !== undefined) return this.#refuseFinished(id, live);
+      if (live === undefined || live.state.finished !== undefined) {
+        const status = await this.#statusOfFinished(id, live);
+        if (status !== wanted) throw new LockstepError("RUN_FINISHED", `run ${id} is ${status}`);
+        return this.#parts.turn.durable();
+      }
       // Its eviction may have become durable while it was looked up: then what is held here is no longer the run.
       if (this.#memory.get(id) !== live) continue;
       change(live);
@@ -240,10 +249,10 @@ export class RunService {
     }
   }
 
-  async #refuseFinished(id: RunId, live: Live | undefined): Promise<never> {
+  async #statusOfFinished(id: RunId, live: Live | undefined): Promise<RunStatus> {
     const status = live?.state.finished ?? (await this.#parts.journal.load(id))?.status;
     if (status === undefined) throw unknownRun(id);
-    throw new LockstepError("RUN_FINISHED", `run ${id} is ${status}`);
+    return status;
   }
 
   #retire(live: Live, wakeAt: number | undefined, durable: () => void): void {

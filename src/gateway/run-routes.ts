@@ -137,7 +137,11 @@ const actingRoutes = (context: RouteContext): Route[] => [
     params: RunParams,
     body: CancelBody,
     responses: {
-      202: { description: "The cancellation is durable; the run ends when its coordinator has cleaned up.", schema: ref("Standing") },
+      202: {
+        description:
+          "The cancellation is durable; the run ends when its coordinator has cleaned up. A run that is cancelled already is left as it is.",
+        schema: ref("Standing"),
+      },
     },
     errors: ["UNKNOWN_RUN", "RUN_FINISHED"],
     handle: async (request, reply) => {

@@ -310,6 +310,20 @@ describe("cancellation", () => {
     expect(await run.status()).toBe("waiting");
     await run.cancel("enough", { force: true });
     expect(await run.status()).toBe("cancelled");
+  });
+
+  test("is done already where the run is cancelled, whether it is still in memory or not", async () => {
+    const run = await t.start(stubborn);
+    await run.cancel("enough", { force: true });
+    await run.cancel("once more");
+    await t.crash();
+    await run.cancel("once more");
+    expect(await run.outcome()).toMatchObject({ status: "cancelled", failure: { message: "enough" } });
+  });
+
+  test("of a run that has ended otherwise is refused", async () => {
+    const run = await t.start(chain, 1);
+    await run.outcome();
     await expect(run.cancel()).rejects.toMatchObject({ code: "RUN_FINISHED" });
   });
 });
