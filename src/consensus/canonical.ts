@@ -38,11 +38,17 @@ export const batchText = (set: string, seq: number, batch: Batch): string =>
 export const seedText = (set: string, seq: number, time: number, requests: readonly Digest[]): string =>
   text("seed", set, seq, time, requests);
 
-export const checkpointText = (set: string, epoch: number, seq: number, digest: Digest): string =>
-  text("checkpoint", set, epoch, seq, digest);
+/** @param results digest of the results that the voter has come to; left out where it does not know them all */
+export const checkpointText = (set: string, epoch: number, seq: number, digest: Digest, results?: Digest): string =>
+  text("checkpoint", set, epoch, seq, digest, ...given(results));
+
+const given = (value: Value | undefined): Value[] => (value === undefined ? [] : [value]);
 
 /** Of the state after `seq`: its hash is what a checkpoint's votes are for. Of a page's text it is the plain hash that is listed. */
 export const stateText = (set: string, seq: number, pages: readonly Digest[]): string => text("state", set, seq, pages);
+
+/** Of the pages with the hashes of what is kept after `seq`: its hash stands beside that of the state in a checkpoint's votes. */
+export const resultsText = (set: string, seq: number, pages: readonly Digest[]): string => text("results", set, seq, pages);
 
 export const viewChangeText = (set: string, v: Omit<ViewChange, "signature">): string =>
   text(
@@ -51,7 +57,12 @@ export const viewChangeText = (set: string, v: Omit<ViewChange, "signature">): s
     v.epoch,
     v.replica,
     v.view,
-    [v.stable.epoch, v.stable.seq, v.stable.digest, v.stable.votes.map(({ replica, signature }) => [replica, signature])],
+    [
+      v.stable.epoch,
+      v.stable.seq,
+      v.stable.digest,
+      v.stable.votes.map(({ replica, signature, results }) => [replica, signature, ...given(results)]),
+    ],
     v.checkpoints.map(({ seq, digest }) => [seq, digest]),
     v.prepared.map(({ seq, digest, view }) => [seq, digest, view]),
     v.preprepared.map(({ seq, digest, view }) => [seq, digest, view]),

@@ -6,6 +6,7 @@ import type { EpochEntry } from "./effects.ts";
 import { leaderOf, type Membership, quorumOf, type ReplicaIndex } from "./membership.ts";
 import type { CheckpointVote, PeerMessage, StableCheckpoint } from "./messages.ts";
 import { keptOf, resultsOf } from "./own-results.ts";
+import { writeResultPages } from "./result-pages.ts";
 
 // Checkpoints (TOCS 2002, §4.3, "garbage collection"): the state after every K numbers, and after each change of the members. What 2f + 1
 // replicas have signed is stable: it can be shown to anyone, and everything below it is forgotten.
@@ -20,11 +21,19 @@ export const captureState = (core: Core): void => {
   core.barrier = undefined;
   for (const batch of core.table.trim()) core.repeated.delete(batch);
   const { core: pages, digests } = core.writer.write(core.table, headerAt(core, barrier), core.crypto.hash);
-  const own: OwnCheckpoint = { seq: barrier, core: pages, coreDigests: digests, pages: undefined, digest: "", kept: keptOf(core.table) };
+  const kept = keptOf(core.table);
+  const results = lacksResults(core) ? undefined : writeResultPages(core, barrier, kept);
+  const own: OwnCheckpoint = { seq: barrier, core: pages, coreDigests: digests, pages: undefined, digest: "", kept, results };
   core.checkpoints.set(barrier, own);
   const early = core.snapshots.get(barrier);
   core.snapshots.delete(barrier);
   if (early !== undefined) completeCheckpoint(core, own, early);
+};
+
+/** Whether of anything that is kept the hash of its result is not known here, other than where the replica has let it go. */
+const lacksResults = ({ lacked, table }: Core): boolean => {
+  for (const [id, { kept }] of lacked) if (kept.resultHash === "" && table.kept.get(id) === kept) return true;
+  return false;
 };
 
 const headerAt = (core: Core, seq: number): Parameters<Core["writer"]["write"]>[1] => {
@@ -74,30 +83,38 @@ export const takeSnapshot = (core: Core, seq: number, pages: readonly Digest[]):
 const completeCheckpoint = (core: Core, own: OwnCheckpoint, pages: readonly Digest[]): void => {
   own.pages = [...own.coreDigests, ...pages];
   own.digest = core.crypto.hash(stateText(core.set, own.seq, own.pages));
-  const signature = core.crypto.sign(checkpointText(core.set, core.epoch, own.seq, own.digest));
-  noteVote(core, own.seq, { replica: core.index, signature, digest: own.digest });
-  core.broadcast({ t: "checkpoint", seq: own.seq, digest: own.digest, signature });
+  const results = own.results?.digest;
+  const signature = core.crypto.sign(checkpointText(core.set, core.epoch, own.seq, own.digest, results));
+  const vote: Vote = { replica: core.index, signature, digest: own.digest, ...(results === undefined ? {} : { results }) };
+  noteVote(core, own.seq, vote);
+  core.broadcast(messageOf(own.seq, vote));
 };
 
 type Vote = CheckpointVote & { digest: Digest };
 
+export const messageOf = (seq: number, { replica: _, ...vote }: Vote): Extract<PeerMessage, { t: "checkpoint" }> => ({
+  t: "checkpoint",
+  seq,
+  ...vote,
+});
+
 export const takeCheckpoint = (core: Core, from: ReplicaIndex, message: Extract<PeerMessage, { t: "checkpoint" }>): void => {
-  const { seq, digest, signature } = message;
+  const { seq, digest, signature, results } = message;
   if (seq <= core.log.low) {
     refute(core, from, message);
     return;
   }
   if (core.votes[from]?.has(seq)) return;
-  if (!core.crypto.verify(core.membership.replicas[from]!, checkpointText(core.set, core.epoch, seq, digest), signature)) return;
-  noteVote(core, seq, { replica: from, signature, digest });
+  if (!core.crypto.verify(core.membership.replicas[from]!, checkpointText(core.set, core.epoch, seq, digest, results), signature)) return;
+  noteVote(core, seq, { replica: from, signature, digest, ...(results === undefined ? {} : { results }) });
 };
 
 /** A signed vote for another state than the stable one is its own proof. */
-const refute = (core: Core, from: ReplicaIndex, { seq, digest, signature }: Extract<PeerMessage, { t: "checkpoint" }>): void => {
+const refute = (core: Core, from: ReplicaIndex, { seq, digest, signature, results }: Extract<PeerMessage, { t: "checkpoint" }>): void => {
   const { stable } = core;
   if (seq !== stable.seq || digest === stable.digest || stable.epoch !== core.epoch) return;
-  if (!core.crypto.verify(core.membership.replicas[from]!, checkpointText(core.set, core.epoch, seq, digest), signature)) return;
-  accuseOfVote(core, { replica: from, signature, digest }, stable);
+  if (!core.crypto.verify(core.membership.replicas[from]!, checkpointText(core.set, core.epoch, seq, digest, results), signature)) return;
+  accuseOfVote(core, { replica: from, signature, digest, ...(results === undefined ? {} : { results }) }, stable);
 };
 
 const accuseOfVote = (core: Core, vote: Vote, stable: StableCheckpoint): void => {
@@ -113,14 +130,20 @@ const noteVote = (core: Core, seq: number, vote: Vote): void => {
   if (votes.size > MOST_VOTES) votes.delete(votes.keys().next().value!);
   const same = core.votes.flatMap((of) => {
     const other = of?.get(seq);
-    return other !== undefined && other.digest === vote.digest ? [{ replica: other.replica, signature: other.signature }] : [];
+    if (other === undefined || other.digest !== vote.digest) return [];
+    const { digest: _, ...same } = other;
+    return [same];
   });
   if (same.length < core.quorum) return;
   learnStable(core, { epoch: core.epoch, seq, digest: vote.digest, votes: same });
 };
 
 /** 2f + 1 have proven this state. It is stable here once this replica has it too; else it must catch up, or fetch it. */
-export const learnStable = (core: Core, stable: StableCheckpoint, more?: Pick<Ahead, "pages" | "membership" | "next">): void => {
+export const learnStable = (
+  core: Core,
+  stable: StableCheckpoint,
+  more?: Pick<Ahead, "pages" | "results" | "membership" | "next">,
+): void => {
   const { ahead, certified, log, now } = core;
   // Who has lost the state needs it even where nothing is new.
   if (stable.seq < log.low || (stable.seq === log.low && core.state !== "missing") || stable.seq === 0) return;
@@ -129,7 +152,15 @@ export const learnStable = (core: Core, stable: StableCheckpoint, more?: Pick<Ah
   if (ahead !== undefined && !isNearer && ahead.stable.seq >= stable.seq && (ahead.stable.seq > stable.seq || ahead.pages !== undefined))
     return;
   // The time since which this replica has lagged: where checkpoints follow each other quickly, no single one of them is known for long.
-  core.ahead = { stable, pages: undefined, membership: certified, next: undefined, since: ahead?.since ?? now, ...more };
+  core.ahead = {
+    stable,
+    pages: undefined,
+    results: undefined,
+    membership: certified,
+    next: undefined,
+    since: ahead?.since ?? now,
+    ...more,
+  };
 };
 
 /** Makes stable what is proven and reached. */
@@ -183,11 +214,11 @@ export const forget = (core: Core, fits: (seq: number) => boolean): void => {
 
 /** Whether 2f + 1 members have signed this state. */
 export const isProven = (core: Core, stable: StableCheckpoint, members: Membership): boolean => {
-  const text = checkpointText(core.set, stable.epoch, stable.seq, stable.digest);
   const voters = new Set(stable.votes.map(({ replica }) => replica));
   if (voters.size !== stable.votes.length || voters.size < quorumOf(members.faults)) return false;
-  return stable.votes.every(({ replica, signature }) => {
+  return stable.votes.every(({ replica, signature, results }) => {
     const key = members.replicas[replica];
+    const text = checkpointText(core.set, stable.epoch, stable.seq, stable.digest, results);
     return key !== undefined && core.crypto.verify(key, text, signature);
   });
 };

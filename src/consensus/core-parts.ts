@@ -3,6 +3,7 @@ import type { Digest, Signature } from "./crypto.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
 import type { MerkleTree } from "./merkle.ts";
 import type { NewView, StableCheckpoint, ViewChange } from "./messages.ts";
+import type { ResultPages } from "./result-pages.ts";
 
 // What a replica remembers of each thing that it does; `core.ts` has one of each.
 
@@ -35,9 +36,14 @@ export interface OwnCheckpoint {
   digest: Digest;
   /** What was kept there: its results are this replica's own, and no part of the pages. */
   kept: readonly Kept[];
+  /** `undefined` where this replica does not know all of them. */
+  results: ResultPages | undefined;
 }
 
-/** An executed operation of which this replica has no result: it has the state, and with it the operation, from its peers. */
+/**
+ * An executed operation of which this replica has no result, or its hash and not its text: it has the state, and with it the operation, from
+ * its peers.
+ */
 export interface LackedResult {
   readonly kept: Kept;
   /** Hashes of what each peer says it came to; `""` where it has no result either. */
@@ -48,8 +54,11 @@ export interface LackedResult {
 
 /** State that is being fetched from the peers. */
 export interface Transfer {
-  readonly target: StableCheckpoint;
+  /** With the votes that its pages follow from. */
+  target: StableCheckpoint;
+  /** Those of the state, and after them those of the results, once they are known. */
   readonly pages: Digest[];
+  readonly states: number;
   readonly got: (string | undefined)[];
   /** Pages asked for and not here: of whom, and when. */
   readonly asked: Map<number, { of: ReplicaIndex; at: number }>;
@@ -58,6 +67,8 @@ export interface Transfer {
   readonly membership: CertifiedMembership;
   readonly next: CertifiedMembership | undefined;
   missing: number;
+  /** How often more it may be asked in vain for the pages of results that the votes promise. */
+  patience: number;
   peer: ReplicaIndex;
   /** A peer has not answered in time. */
   isStuck: boolean;
@@ -72,6 +83,8 @@ export interface Ahead {
   readonly stable: StableCheckpoint;
   /** Without them they are asked for, if they are needed. */
   readonly pages: Digest[] | undefined;
+  /** Of the pages of results. */
+  readonly results: Digest[] | undefined;
   /** Of the votes. */
   readonly membership: CertifiedMembership;
   readonly next: CertifiedMembership | undefined;

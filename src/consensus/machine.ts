@@ -32,7 +32,7 @@ import { advanceOrder, propose, takeCommit, takeDecided, takePrePrepare, takePre
 import { answerFetchCheckpoint, isOfAnyEpoch, takeOtherEpoch } from "./other-epochs.ts";
 import { armProgress, takeProgressTimer, watchHead } from "./pace.ts";
 import { recover, resume, takeMissing, takeRestored } from "./recovery.ts";
-import { answerFetchResults, fetchResults, takeResults } from "./results.ts";
+import { answerFetchResults, fetchResults, isSought, takeResults } from "./results.ts";
 import { isPeerMessage, isRequest } from "./shape.ts";
 import { answerSingle } from "./single-votes.ts";
 import { armStatus, takeStatus, takeStatusTimer } from "./status.ts";
@@ -285,7 +285,7 @@ export class Replica {
 }
 
 /** Without those that the peers can't tell, or not now. */
-const lackingOf = ({ lacked }: Core): number => [...lacked.values()].filter(({ kept }) => !kept.isLost).length;
+const lackingOf = ({ lacked }: Core): number => [...lacked.values()].filter(isSought).length;
 
 const isReady = ({ dispatched, ordered }: Core["log"], { transfer }: Core): boolean =>
   dispatched < ordered && transfer?.installing !== true;

@@ -60,6 +60,8 @@ export interface SlotClaim {
 export interface CheckpointVote {
   replica: ReplicaIndex;
   signature: Signature;
+  /** Digest of the results that it has come to (`result-pages.ts`), if it knows them all: signed with the state's, and no part of that. */
+  results?: Digest;
 }
 
 /** 2f + 1 votes make a checkpoint stable: with them it can be shown to anyone. */
@@ -100,7 +102,7 @@ export type PeerMessage =
   | { t: "pre-prepare"; view: number; seq: number; batch: Batch }
   | { t: "prepare"; view: number; seq: number; digest: Digest }
   | { t: "commit"; view: number; seq: number; digest: Digest }
-  | { t: "checkpoint"; seq: number; digest: Digest; signature: Signature }
+  | { t: "checkpoint"; seq: number; digest: Digest; signature: Signature; results?: Digest }
   | { t: "view-change"; viewChange: ViewChange }
   | { t: "new-view"; newView: NewView }
   /** What the sender has, so that the others can send what it lacks (TOCS 2002, §5.2). */
@@ -112,13 +114,25 @@ export type PeerMessage =
   | { t: "content"; requests: Request[]; batches: { seq: number; batch: Batch }[] }
   /** Asks for a stable checkpoint later than `above`, with the list of its pages. */
   | { t: "fetch-checkpoint"; above: number }
-  /** With `membership`, that of the votes, for whoever is in another epoch; with `next` where the checkpoint is the last of its epoch. */
-  | { t: "checkpoint-proof"; stable: StableCheckpoint; pages: Digest[]; membership?: CertifiedMembership; next?: CertifiedMembership }
-  | { t: "fetch-page"; seq: number; page: number }
+  | CheckpointProof
+  /** Whose page is another one has no answer. Those of the results come after those of the state. */
+  | { t: "fetch-page"; seq: number; page: number; digest: Digest }
   | { t: "page"; seq: number; page: number; data: string }
   /** Asks what these operations came to at the peer: the state says that they were executed, and no more. */
   | { t: "fetch-results"; operations: { seq: number; position: number }[] }
   | { t: "results"; results: OwnResult[] };
+
+export interface CheckpointProof {
+  t: "checkpoint-proof";
+  stable: StableCheckpoint;
+  pages: Digest[];
+  /** Of the pages with the hashes of results, if f + 1 of the voters have signed that they are these. */
+  results?: Digest[];
+  /** That of the votes, for whoever is in another epoch. */
+  membership?: CertifiedMembership;
+  /** Where the checkpoint is the last of its epoch. */
+  next?: CertifiedMembership;
+}
 
 /** What a replica says an operation came to: its own word, which is true if f + 1 say it. */
 export interface OwnResult {

@@ -68,7 +68,7 @@ const recallStable = (core: Core, { checkpoint, pages, core: texts, results, ent
   const { seq, digest } = checkpoint;
   core.stable = checkpoint;
   core.checkpoints.clear();
-  core.checkpoints.set(seq, { seq, core: texts, coreDigests: pages.slice(0, texts.length), pages, digest, kept: [] });
+  core.checkpoints.set(seq, { seq, core: texts, coreDigests: pages.slice(0, texts.length), pages, digest, kept: [], results: undefined });
   core.recalled = [...results];
   log.low = seq;
   for (const batch of log.drop((other) => other <= seq)) for (const request of batch.requests) core.pool.unname(request);

@@ -106,9 +106,9 @@ describe("results that the client has not settled", () => {
     expect(set.at(3).replica.inspect()).toMatchObject({ lacking: 0 });
   });
 
-  test("are believed of no peer alone, whatever it says and how often", () => {
-    const set = differing({}, () => false);
-    takeAway(set, "a");
+  test("are believed of no peer alone, whatever it says and how often, where the voters had come to different ones", () => {
+    const set = differing({}, (id) => id === "x");
+    takeAway(set, "a", "x");
     const outcome = '{"value":"lie"}';
     const resultHash = hashText(outcomeText(outcome));
     set.filter = (from, _to, message) => {
@@ -141,5 +141,96 @@ describe("results that the client has not settled", () => {
     for (let i = 0; i < 40; i++) set.certifyAll(`a/${i}`);
     expect(set.members.every(({ replica }) => replica.inspect().stable >= 32)).toBe(true);
     expect([...set.certificates.values()].some(({ outcome }) => outcome.includes("OVERLOADED"))).toBe(false);
+  });
+});
+
+describe("results that a replica has from a checkpoint's votes", () => {
+  const isTold = (set: ReplicaSet): boolean => set.certificates.has("a");
+
+  /** What r1 said it had come to goes with it; r0 tells its peers lies, and the client the truth. */
+  const leaveOneWord = (set: ReplicaSet): void => {
+    takeAway(set, "a");
+    set.at(1).down = true;
+    const outcome = '{"value":"lie"}';
+    const lie = { resultHash: hashText(outcomeText(outcome)), outcome };
+    set.filter = (from, _to, message) =>
+      from === "r0" && message.t === "results"
+        ? [{ ...message, results: message.results.map((each) => ({ ...each, ...lie })) }]
+        : [message];
+    set.filterReplies = (_from, reply) => reply;
+  };
+
+  test("are voted on, though of the two that are left and know them one lies", () => {
+    const set = differing({}, () => false);
+    leaveOneWord(set);
+    set.runUntil(() => isTold(set));
+    expect(set.certificates.get("a")!.certificate.votes.map(({ replica }) => replica)).toEqual([0, 2, 3]);
+    expect(diverged(set).size).toBe(0);
+  });
+
+  test("are still known when it is killed and has their hashes only", () => {
+    const set = differing({}, () => false);
+    leaveOneWord(set);
+    const { filter } = set;
+    set.filter = (from, to, message) => (message.t === "results" ? [] : filter(from, to, message));
+    set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferred"));
+    set.at(3).down = true;
+    set.run(10);
+    set.filter = (from, _to, message) => (from === "r3" ? [message] : []);
+    set.restart(set.at(3));
+    set.runUntil(() => hashesOf(repliesOn(set, 3, "a"), "a").some((hash) => hash !== ""));
+  });
+
+  test("are waited for, where the first that has shown the state withholds them", () => {
+    const set = differing({}, () => false);
+    leaveOneWord(set);
+    const { filter } = set;
+    let withheld = 0;
+    set.filter = (from, to, message) => {
+      if (message.t !== "checkpoint-proof" || withheld >= 3) return filter(from, to, message);
+      withheld++;
+      const { results: _, ...rest } = message;
+      return [rest];
+    };
+    set.runUntil(() => isTold(set));
+    expect(withheld).toBe(3);
+  });
+
+  test("are done without after a while, where nobody has them any more", () => {
+    const set = differing({}, () => false);
+    takeAway(set, "a");
+    set.filter = (_from, _to, message) => {
+      if (message.t !== "checkpoint-proof") return [message];
+      const { results: _, ...rest } = message;
+      return [rest];
+    };
+    set.filterReplies = (_from, reply) => reply;
+    const tookMs = set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferred"));
+    expect(tookMs).toBeGreaterThan(1_000);
+    set.runUntil(() => set.at(3).replica.inspect().lacking === 0);
+  });
+
+  test("are those of f + 1, and whose own are others is neither asked in vain for ever nor accused", () => {
+    const set = new ReplicaSet({ limits: LIMITS, durable: true });
+    for (const index of [2, 3])
+      set.at(index).worker.lie = (id, outcome) => (id === "a" ? JSON.stringify({ value: `other ${index}` }) : outcome);
+    takeAway(set, "a");
+    comeBack(set);
+    const right = hashesOf(repliesOn(set, 0, "a"), "a")[0];
+    set.filterReplies = (_from, reply) => reply;
+    set.runUntil(() => isTold(set));
+    expect(set.certificates.get("a")!.certificate.votes.map(({ replica }) => replica)).toEqual([0, 1, 3]);
+    expect(new Set(hashesOf(repliesOn(set, 3, "a"), "a"))).toEqual(new Set([right]));
+    expect(set.evidence()).toEqual([]);
+  });
+
+  test("can't be changed in a vote without its signature becoming void", () => {
+    const set = new ReplicaSet({ limits: LIMITS });
+    set.at(3).down = true;
+    set.filter = (_from, to, message) =>
+      to === "r2" && message.t === "checkpoint" ? [{ ...message, results: hashText("others") }] : [message];
+    for (let i = 0; i < 12; i++) set.certifyAll(`a/${i}`);
+    expect(set.at(1).replica.inspect().stable).toBe(8);
+    expect(set.at(2).replica.inspect().stable).toBe(0);
   });
 });

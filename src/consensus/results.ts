@@ -3,13 +3,16 @@ import type { Kept } from "./client-table.ts";
 import { countSent, maySend } from "./contents.ts";
 import type { Core } from "./core.ts";
 import type { LackedResult } from "./core-parts.ts";
+import type { Digest } from "./crypto.ts";
 import { answerAskers } from "./execution.ts";
 import type { ReplicaIndex } from "./membership.ts";
 import type { OwnResult, PeerMessage } from "./messages.ts";
+import type { KnownHashes } from "./result-pages.ts";
 
 // What operations came to is no part of the state that 2f + 1 sign: where the function isn't deterministic, correct replicas differ in it. Who
-// has the state from its peers, and has not executed those operations itself, asks them all. What f + 1 say is what a correct replica came to,
-// and is voted on; of anything else the replica says that it has none, once it is clear that waiting doesn't help.
+// has the state from its peers, and has not executed those operations itself, has the hashes that f + 1 have signed beside it, and asks for
+// their texts. Where there are none it asks all peers what they say. What f + 1 say is what a correct replica came to, and is voted on; of
+// anything else the replica says that it has none, once it is clear that waiting doesn't help.
 
 type Message<T extends PeerMessage["t"]> = Extract<PeerMessage, { t: T }>;
 
@@ -20,18 +23,32 @@ const MOST_SENT = 1_048_576;
 const ROUNDS = 8;
 const MOST_BACKOFF = 20;
 
-/** Puts back what this replica knew of the operations in the table; the peers are asked for the rest. */
-export const recallResults = (core: Core): void => {
+/** Puts back what this replica knew of the operations in the table, and what is proven; the peers are asked for the rest. */
+export const recallResults = (core: Core, proven?: KnownHashes): void => {
   const { table, recalled, lacked } = core;
   for (const { id, seq, position, resultHash, outcome } of recalled) {
     const kept = table.batches.get(seq)?.entries.get(position);
-    // A set that was founded anew counts its numbers anew.
-    if (kept?.id === id && kept.resultHash === "") know(core, kept, resultHash, outcome);
+    // A set that was founded anew counts its numbers anew. The text may have come after the hash.
+    if (kept?.id === id && (kept.resultHash === "" || (kept.resultHash === resultHash && kept.outcome === ""))) {
+      know(core, kept, resultHash, outcome);
+    }
   }
   core.recalled = [];
   lacked.clear();
-  for (const kept of table.kept.values()) if (kept.resultHash === "") lacked.set(kept.id, { kept, said: new Map(), rounds: 0, dueAt: 0 });
+  for (const kept of table.kept.values()) {
+    if (kept.resultHash === "") believe(core, kept, proven?.get(kept.seq)?.get(kept.position));
+    if (kept.outcome === "" && !kept.isLost) lacked.set(kept.id, { kept, said: new Map(), rounds: 0, dueAt: 0 });
+  }
 };
+
+/** @param proven `""` where correct replicas have let it go */
+const believe = (core: Core, kept: Kept, proven: Digest | undefined): void => {
+  if (proven === "") kept.isLost = true;
+  else if (proven !== undefined) know(core, kept, proven, "");
+};
+
+/** Whether it is asked for often: the text alone is needed by nobody but a client that has it from no other replica. */
+export const isSought = ({ kept, rounds }: LackedResult): boolean => !kept.isLost && (kept.resultHash === "" || rounds <= ROUNDS);
 
 const know = (core: Core, kept: Kept, resultHash: string, outcome: string): void => {
   const { id, key, inputHash, seq, position } = kept;
@@ -54,7 +71,14 @@ export const fetchResults = (core: Core): void => {
     } else if (each.dueAt <= now && due.length < MOST_ASKED) due.push(each);
   }
   if (due.length === 0) return;
-  for (const to of core.others) ask(core, to, due);
+  core.others.forEach((to, i) => {
+    // A text whose hash is known can be had from any of them.
+    ask(
+      core,
+      to,
+      due.filter(({ kept, rounds }) => kept.resultHash === "" || (rounds + core.index) % core.others.length === i),
+    );
+  });
   for (const each of due) {
     each.rounds++;
     each.dueAt = now + limits.statusEveryMs * Math.min(2 ** Math.floor((each.rounds - 1) / 2), MOST_BACKOFF);
@@ -69,7 +93,7 @@ const ask = (core: Core, to: ReplicaIndex, due: readonly LackedResult[]): void =
 
 /** What a client hears of it then isn't the last word: as long as it is kept the peers are asked. */
 const giveUp = (core: Core, { kept, said, rounds }: LackedResult): void => {
-  if (kept.isLost) return;
+  if (kept.isLost || kept.resultHash !== "") return;
   const { others, membership } = core;
   if (said.size < others.length && (rounds <= ROUNDS || said.size < 2 * membership.faults)) return;
   kept.isLost = true;
@@ -84,7 +108,7 @@ export const answerFetchResults = (core: Core, to: ReplicaIndex, { operations }:
   let size = 0;
   for (const { seq, position } of operations) {
     const kept = core.table.batches.get(seq)?.entries.get(position);
-    if (kept?.isDone !== true || (kept.resultHash === "" && !kept.isLost)) continue;
+    if (kept?.isDone !== true || (kept.outcome === "" && !kept.isLost)) continue;
     if (size > 0 && size + kept.outcome.length > MOST_SENT) break;
     const { id, resultHash, outcome } = kept;
     size += 200 + outcome.length;
@@ -110,12 +134,16 @@ const hear = (core: Core, from: ReplicaIndex, lacked: LackedResult, { resultHash
   const { kept, said } = lacked;
   if (resultHash !== "" && core.crypto.hash(outcomeText(outcome)) !== resultHash) return false;
   said.set(from, resultHash);
-  const same = [...said.values()].filter((hash) => hash === resultHash).length;
-  if (resultHash === "" || same < core.weak) {
+  if (!isBelieved(core, lacked, resultHash)) {
     giveUp(core, lacked);
     return false;
   }
   core.lacked.delete(kept.id);
   know(core, kept, resultHash, outcome);
   return true;
+};
+
+const isBelieved = ({ weak }: Core, { kept, said }: LackedResult, resultHash: Digest): boolean => {
+  if (kept.resultHash !== "") return kept.resultHash === resultHash;
+  return resultHash !== "" && [...said.values()].filter((hash) => hash === resultHash).length >= weak;
 };

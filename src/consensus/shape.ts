@@ -82,7 +82,8 @@ const request = object({ client: key, session: positive, number: positive, settl
 const batch = object({ time: count, seed: digest, requests: list(digest, 4_096) });
 const claims = list(object({ seq: count, digest, view: count }), CLAIMS);
 const points = list(object({ seq: count, digest }), CLAIMS);
-const stable = object({ epoch: count, seq: count, digest, votes: list(object({ replica: count, signature }), REPLICAS) });
+const vote = object({ replica: count, signature, results: optional(digest) });
+const stable = object({ epoch: count, seq: count, digest, votes: list(vote, REPLICAS) });
 const viewChange = object({
   replica: count,
   epoch: count,
@@ -108,7 +109,7 @@ const messages: Record<PeerMessage["t"], Check> = {
   "pre-prepare": object({ view: count, seq: count, batch }),
   prepare: round,
   commit: round,
-  checkpoint: object({ seq: count, digest, signature }),
+  checkpoint: object({ seq: count, digest, signature, results: optional(digest) }),
   "view-change": object({ viewChange }),
   "new-view": object({ newView }),
   status: object({ view: count, active: flag, stable: count, committed: count, executed: count }),
@@ -116,8 +117,14 @@ const messages: Record<PeerMessage["t"], Check> = {
   fetch: object({ requests: list(digest, 4_096), batches: list(digest, 4_096) }),
   content: object({ requests: list(request, 4_096), batches: list(object({ seq: count, batch }), 4_096) }),
   "fetch-checkpoint": object({ above: count }),
-  "checkpoint-proof": object({ stable, pages: list(digest, PAGES), membership: optional(certified), next: optional(certified) }),
-  "fetch-page": object({ seq: count, page: count }),
+  "checkpoint-proof": object({
+    stable,
+    pages: list(digest, PAGES),
+    results: optional(list(digest, PAGES)),
+    membership: optional(certified),
+    next: optional(certified),
+  }),
+  "fetch-page": object({ seq: count, page: count, digest }),
   page: object({ seq: count, page: count, data: long }),
   "fetch-results": object({ operations: list(object({ seq: count, position: count }), 512) }),
   results: object({ results: list(object({ id: name, seq: count, position: count, resultHash: digest, outcome: long }), 512) }),

@@ -1,6 +1,8 @@
+import { messageOf } from "./checkpoints.ts";
 import type { Core } from "./core.ts";
 import type { ReplicaIndex } from "./membership.ts";
 import type { PeerMessage } from "./messages.ts";
+import { isSought } from "./results.ts";
 import { sendProof } from "./transfer.ts";
 
 // Retransmission (TOCS 2002, §5.2). Nothing is acknowledged: a replica that gets no further says what it has, and the others send what it
@@ -20,7 +22,7 @@ const isWaiting = (core: Core): boolean => {
   if (pool.pending > 0 || !views.active || core.ahead !== undefined || core.state === "missing" || core.isLate) return true;
   if (log.top > log.ordered) return true;
   // The peers don't have the rest either, and are asked seldom.
-  for (const { kept } of core.lacked.values()) if (!kept.isLost) return true;
+  for (const lacked of core.lacked.values()) if (isSought(lacked)) return true;
   for (const own of core.checkpoints.values()) if (own.seq > log.low && own.pages !== undefined) return true;
   return false;
 };
@@ -88,7 +90,7 @@ const sendVotes = (core: Core, from: ReplicaIndex, stable: number): void => {
   for (const { seq, digest, pages } of core.checkpoints.values()) {
     const vote = core.votes[core.index]?.get(seq);
     if (seq > stable && pages !== undefined && vote?.digest === digest) {
-      core.send(from, { t: "checkpoint", seq, digest, signature: vote.signature });
+      core.send(from, messageOf(seq, vote));
     }
   }
 };

@@ -1,14 +1,16 @@
 import { membershipText, stateText } from "./canonical.ts";
 import { forget, isProven, learnStable } from "./checkpoints.ts";
-import { PageWriter, readPages, type StateHeader } from "./client-pages.ts";
+import { PageWriter, type ReadPages, readPages, type StateHeader } from "./client-pages.ts";
 import { countSent, maySend } from "./contents.ts";
 import type { Core } from "./core.ts";
 import type { Ahead, OwnCheckpoint, Transfer } from "./core-parts.ts";
+import type { Digest } from "./crypto.ts";
 import type { EpochEntry } from "./effects.ts";
 import { enterEpoch } from "./epochs.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
-import type { PeerMessage, StableCheckpoint } from "./messages.ts";
+import type { CheckpointProof, PeerMessage, StableCheckpoint } from "./messages.ts";
 import { keptOf, resultsOf } from "./own-results.ts";
+import { areProven, type KnownHashes, provenResults, readResultPages, writeResultPages } from "./result-pages.ts";
 import { recallResults } from "./results.ts";
 
 // State transfer (TOCS 2002, §5.3), for a replica that can't reach a stable checkpoint by the log: one that was away, is new, has lost its
@@ -18,6 +20,8 @@ type Message<T extends PeerMessage["t"]> = Extract<PeerMessage, { t: T }>;
 
 /** Pages under way at a time. */
 const PAGES_AT_ONCE = 4;
+/** How often the pages of results are asked for in vain, while all of the state is here: 2 s by default. */
+const PATIENCE = 4;
 /** What a page of the function is taken to cost, in characters. */
 const PAGE_COST = 65_536;
 
@@ -26,19 +30,24 @@ const PAGE_COST = 65_536;
 /** Shows the last stable checkpoint; with the members that have signed it, for a peer that may not know them. */
 export const sendProof = (core: Core, to: ReplicaIndex, withMembers = false): void => {
   const { stable, certified, previous } = core;
-  const pages = core.checkpoints.get(stable.seq)?.pages;
+  const own = core.checkpoints.get(stable.seq);
+  const pages = own?.pages;
   if (pages === undefined || core.state !== "present") return;
   const isOld = stable.epoch < core.epoch;
-  const proof: Message<"checkpoint-proof"> = { t: "checkpoint-proof", stable, pages };
+  const proof: CheckpointProof = { t: "checkpoint-proof", stable, pages };
+  if (own?.results !== undefined && areProven(core, stable, own.results.digests)) proof.results = own.results.digests;
   if (isOld) proof.next = certified;
   if (withMembers || isOld) proof.membership = isOld ? previous! : certified;
   core.send(to, proof);
 };
 
-export const answerFetchPage = (core: Core, to: ReplicaIndex, { seq, page }: Message<"fetch-page">): void => {
+export const answerFetchPage = (core: Core, to: ReplicaIndex, { seq, page, digest }: Message<"fetch-page">): void => {
   const own = core.checkpoints.get(seq);
-  if (own?.pages === undefined || page >= own.pages.length || core.state !== "present" || !maySend(core, to)) return;
-  const data = own.core[page];
+  if (own?.pages === undefined || core.state !== "present") return;
+  const ofResults = page - own.pages.length;
+  // Results differ among correct replicas where the function isn't deterministic.
+  if ((own.pages[page] ?? own.results?.digests[ofResults]) !== digest || !maySend(core, to)) return;
+  const data = own.core[page] ?? own.results?.pages[ofResults];
   countSent(core, to, data?.length ?? PAGE_COST);
   if (data !== undefined) core.send(to, { t: "page", seq, page, data });
   else core.effects.push({ t: "read-page", seq, page: page - own.core.length, to });
@@ -53,17 +62,25 @@ export const sendPage = (core: Core, seq: number, page: number, to: ReplicaIndex
 // ---------------------------------------------------------------- those who need it
 
 /** A proof from anyone: it proves itself. */
-export const takeProof = (core: Core, message: Message<"checkpoint-proof">): void => {
+export const takeProof = (core: Core, message: CheckpointProof): void => {
+  const { ahead } = core;
   const { stable, pages } = message;
   if (core.retired || stable.seq < core.log.low || core.transfer?.installing === true) return;
-  if (core.ahead !== undefined && core.ahead.stable.seq >= stable.seq && core.ahead.pages !== undefined) return;
+  const results = message.results !== undefined && areProven(core, stable, message.results) ? message.results : undefined;
+  const isKnown = ahead?.pages !== undefined && ahead.stable.seq >= stable.seq;
+  if (isKnown && !addsResults(ahead, stable, results)) return;
   const found = membersOf(core, message);
   if (found === undefined || core.crypto.hash(stateText(core.set, stable.seq, pages)) !== stable.digest) return;
-  if (isProven(core, stable, found.membership.membership)) learnStable(core, stable, { pages, ...found });
+  if (!isProven(core, stable, found.membership.membership)) return;
+  if (isKnown) core.ahead = { ...ahead, stable, results };
+  else learnStable(core, stable, { pages, results, ...found });
 };
 
+const addsResults = (ahead: Ahead, stable: StableCheckpoint, results: Digest[] | undefined): boolean =>
+  results !== undefined && ahead.results === undefined && ahead.stable.seq === stable.seq && ahead.stable.epoch === stable.epoch;
+
 /** Whose votes they must be, and who goes on after them; `undefined` where it leads to no epoch that this replica can go to. */
-const membersOf = (core: Core, message: Message<"checkpoint-proof">): Pick<Ahead, "membership" | "next"> | undefined => {
+const membersOf = (core: Core, message: CheckpointProof): Pick<Ahead, "membership" | "next"> | undefined => {
   const { stable, next } = message;
   // What an earlier epoch has come to above this one's beginning is void, and would stand before what this one comes to.
   if (stable.epoch < core.epoch && !core.joining && stable.seq !== core.base.seq) return undefined;
@@ -92,11 +109,22 @@ export const pursue = (core: Core): void => {
   const { ahead, transfer } = core;
   if (ahead === undefined || transfer?.installing === true || !mustFetch(core, ahead)) return;
   if (transfer !== undefined) {
+    addResults(core, transfer, ahead);
     // The peers go on, and forget the pages of earlier checkpoints.
     if (ahead.pages !== undefined && ahead.stable.seq > transfer.target.seq && transfer.isStuck) startTransfer(core, ahead, ahead.pages);
     return;
   }
   if (ahead.pages !== undefined) startTransfer(core, ahead, ahead.pages);
+};
+
+/** Their list may come later than that of the state's pages, from another peer. */
+const addResults = (core: Core, transfer: Transfer, { stable, results }: Ahead): void => {
+  if (results === undefined || transfer.pages.length > transfer.states || stable.seq !== transfer.target.seq) return;
+  transfer.target = stable;
+  transfer.pages.push(...results);
+  transfer.got.push(...results.map(() => undefined));
+  transfer.missing += results.length;
+  askPages(core, transfer);
 };
 
 const mustFetch = (core: Core, { stable, since }: Ahead): boolean => {
@@ -114,7 +142,8 @@ const isWrong = ({ checkpoints, state }: Core, { seq, digest }: StableCheckpoint
   return state === "present" && own?.pages !== undefined && own.digest !== digest;
 };
 
-const startTransfer = (core: Core, { stable, membership, next }: Ahead, pages: string[]): void => {
+const startTransfer = (core: Core, { stable, results = [], membership, next }: Ahead, states: Digest[]): void => {
+  const pages = [...states, ...results];
   const known = new Map<string, string>();
   core.transfer?.pages.forEach((digest, i) => {
     const data = core.transfer?.got[i];
@@ -126,12 +155,14 @@ const startTransfer = (core: Core, { stable, membership, next }: Ahead, pages: s
   core.transfer = {
     target: stable,
     pages,
+    states: states.length,
     got,
     asked: new Map(),
     slow,
     membership,
     next,
     missing,
+    patience: core.transfer?.patience ?? PATIENCE,
     peer,
     installing: false,
     isStuck: false,
@@ -140,7 +171,14 @@ const startTransfer = (core: Core, { stable, membership, next }: Ahead, pages: s
   core.notice({ t: "transferring", seq: stable.seq });
   askPages(core, core.transfer);
   armTransfer(core);
-  if (missing === 0) install(core, core.transfer);
+  if (isComplete(core, core.transfer)) install(core, core.transfer);
+};
+
+/** What the votes promise of results is waited for: what f + 1 have signed can be had as long as those that have the state live. */
+const isComplete = (core: Core, transfer: Transfer): boolean => {
+  const { got, missing, pages, states, patience, target } = transfer;
+  if (patience > 0) return missing === 0 && (pages.length > states || provenResults(target, core.weak) === undefined);
+  return got.every((data, page) => page >= states || data !== undefined);
 };
 
 const askPages = (core: Core, transfer: Transfer): void => {
@@ -148,7 +186,7 @@ const askPages = (core: Core, transfer: Transfer): void => {
     if (transfer.got[page] !== undefined || transfer.asked.has(page)) continue;
     transfer.peer = nextPeer(core, transfer);
     transfer.asked.set(page, { of: transfer.peer, at: core.now });
-    core.send(transfer.peer, { t: "fetch-page", seq: transfer.target.seq, page });
+    core.send(transfer.peer, { t: "fetch-page", seq: transfer.target.seq, page, digest: transfer.pages[page]! });
   }
 };
 
@@ -177,7 +215,13 @@ export const takeTransferTimer = (core: Core): void => {
     avoid(core, transfer, of);
   }
   transfer.isStuck = true;
-  core.broadcast({ t: "fetch-checkpoint", above: transfer.target.seq });
+  if (transfer.got.every((data, page) => page >= transfer.states || data !== undefined)) transfer.patience--;
+  if (isComplete(core, transfer)) {
+    install(core, transfer);
+    return;
+  }
+  const lacksList = transfer.pages.length === transfer.states && provenResults(transfer.target, core.weak) !== undefined;
+  core.broadcast({ t: "fetch-checkpoint", above: transfer.target.seq - (lacksList ? 1 : 0) });
   askPages(core, transfer);
   armTransfer(core);
 };
@@ -198,7 +242,7 @@ export const takePage = (core: Core, from: ReplicaIndex, { seq, page, data }: Me
     transfer.isStuck = false;
   }
   askPages(core, transfer);
-  if (transfer.missing === 0) install(core, transfer);
+  if (isComplete(core, transfer)) install(core, transfer);
 };
 
 const install = (core: Core, transfer: Transfer): void => {
@@ -217,7 +261,7 @@ const install = (core: Core, transfer: Transfer): void => {
   core.ending = undefined;
   core.snapshots.clear();
   core.askers.clear();
-  core.effects.push({ t: "install", seq: transfer.target.seq, pages: transfer.got.slice(read.count) as string[] });
+  core.effects.push({ t: "install", seq: transfer.target.seq, pages: transfer.got.slice(read.count, transfer.states) as string[] });
 };
 
 /** The members of the epoch after the checkpoint, which the state names by their digest. */
@@ -233,7 +277,8 @@ const membersAfter = (core: Core, { membership, next }: Transfer, epoch: number)
 export const takeInstalled = (core: Core, seq: number): void => {
   const { transfer } = core;
   if (transfer === undefined || !transfer.installing || transfer.target.seq !== seq) return;
-  const { target, pages } = transfer;
+  const { target, states, missing } = transfer;
+  const pages = transfer.pages.slice(0, states);
   const read = readPages(transfer.got as string[])!;
   core.transfer = undefined;
   core.ahead = undefined;
@@ -245,10 +290,11 @@ export const takeInstalled = (core: Core, seq: number): void => {
     pages,
     digest: target.digest,
     kept: [],
+    results: undefined,
   };
   // What this replica has come to itself stays its word, if its state was not found wrong.
   if (!transfer.isWrong) core.recalled.push(...resultsOf([...core.table.kept.values()]));
-  adoptState(core, own, read);
+  adoptState(core, own, read, missing === 0 ? readResultPages(transfer.got.slice(states) as string[]) : undefined);
   core.stable = target;
   const entering = entryOf(core, transfer, read.header);
   const results = resultsOf(own.kept);
@@ -269,13 +315,14 @@ const entryOf = (core: Core, transfer: Transfer, { epoch, base, firstView }: Sta
 };
 
 /** The state of a checkpoint is this replica's state now. */
-export const adoptState = (core: Core, own: OwnCheckpoint, read: NonNullable<ReturnType<typeof readPages>>): void => {
+export const adoptState = (core: Core, own: OwnCheckpoint, read: ReadPages, proven?: KnownHashes): void => {
   const { seq } = own;
   const { log } = core;
   core.table = core.emptyTable();
   read.restore(core.table);
-  recallResults(core);
+  recallResults(core, proven);
   own.kept = keptOf(core.table);
+  own.results = writeResultPages(core, seq, own.kept);
   core.writer = new PageWriter();
   core.time = read.header.time;
   core.state = "present";

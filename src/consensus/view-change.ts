@@ -135,7 +135,7 @@ const isKnownStable = (core: Core, stable: ViewChange["stable"]): boolean => {
 
 /** The same proof comes in many messages: it is verified once. */
 const isProvenOnce = (core: Core, stable: ViewChange["stable"]): boolean => {
-  const name = `${stable.seq} ${stable.digest} ${stable.votes.map(({ replica, signature }) => `${replica}:${signature}`).join(" ")}`;
+  const name = `${stable.seq} ${stable.digest} ${stable.votes.map(({ replica, signature, results = "" }) => `${replica}:${signature}:${results}`).join(" ")}`;
   if (core.proven.has(name)) return true;
   if (!isProven(core, stable, core.membership)) return false;
   if (core.proven.size >= 64) core.proven.clear();

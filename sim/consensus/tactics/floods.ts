@@ -66,7 +66,7 @@ export const floodTactics = {
         const some = digests.filter(() => chance(stage, 0.1));
         toAll(stage, { t: "fetch", requests: some, batches: [randomDigest(stage)] });
         toAll(stage, { t: "fetch-checkpoint", above: stage.random.below(3) });
-        toAll(stage, { t: "fetch-page", seq: 4 * stage.random.below(20), page: stage.random.below(5) });
+        toAll(stage, { t: "fetch-page", seq: 4 * stage.random.below(20), page: stage.random.below(5), digest: randomDigest(stage) });
         toAll(stage, { t: "status", view: stage.random.below(5), active: chance(stage, 0.5), stable: 0, committed: 0, executed: 0 });
       },
     };

@@ -40,6 +40,8 @@ export const stateTactics = {
         { ...message, pages: message.pages.slice(1) },
         { ...message, pages: [...message.pages, digest] },
         { ...message, pages: message.pages.map(() => digest) },
+        { ...message, results: [digest] },
+        { ...message, stable: { ...stable, votes: stable.votes.map((vote) => ({ ...vote, results: digest })) }, results: [] },
       ];
       return [lies[stage.random.below(lies.length)]!];
     },
@@ -66,6 +68,21 @@ export const stateTactics = {
       });
       const told = { ...message, results };
       return chance(stage, 0.3) ? [told, told, told] : [told];
+    },
+  }),
+
+  /** Signs other results than it has come to beside a checkpoint, to all of them the same or not, or that it knows none; and shows nobody the list. */
+  "false-words": (stage: Stage): Tactic => ({
+    outgoing: (_, message) => {
+      if (message.t === "checkpoint-proof") {
+        const { results: _results, ...rest } = message;
+        return [chance(stage, 0.7) ? rest : message];
+      }
+      if (message.t !== "checkpoint" || chance(stage, 0.1)) return [message];
+      const { seq, digest, t } = message;
+      const results = chance(stage, 0.3) ? undefined : stage.crypto.hash(`made up at ${chance(stage, 0.5) ? seq : stage.random.next()}`);
+      const signature = stage.crypto.sign(checkpointText(stage.set, stage.epoch(), seq, digest, results));
+      return [{ t, seq, digest, signature, ...(results === undefined ? {} : { results }) }];
     },
   }),
 
