@@ -32,6 +32,8 @@ export interface Judged {
 export class Checks {
   readonly #crypto: Crypto;
   readonly #known = new Map<string, boolean>();
+  /** The same by reply: each of its results asks. */
+  readonly #signed = new WeakMap<Reply, { membership: CertifiedMembership; isGood: boolean }>();
   /** Of whole replies; `undefined` where it is another root's. */
   readonly #trees = new WeakMap<Reply, { tree: MerkleTree | undefined }>();
   readonly #batches = new WeakMap<Reply, { membership: CertifiedMembership; replies: Reply[]; batch: BatchCertificate }>();
@@ -41,7 +43,15 @@ export class Checks {
   }
 
   /** Whether the replica has signed that root. */
-  isSigned({ membership }: CertifiedMembership, { replica, epoch, view, seq, root, signature }: Reply): boolean {
+  isSigned(membership: CertifiedMembership, reply: Reply): boolean {
+    const known = this.#signed.get(reply);
+    if (known?.membership === membership) return known.isGood;
+    const isGood = this.#verify(membership, reply);
+    this.#signed.set(reply, { membership, isGood });
+    return isGood;
+  }
+
+  #verify({ membership }: CertifiedMembership, { replica, epoch, view, seq, root, signature }: Reply): boolean {
     const name = `${replica} ${epoch} ${view} ${seq} ${root} ${signature}`;
     const known = this.#known.get(name);
     if (known !== undefined) return known;
