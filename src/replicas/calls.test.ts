@@ -7,6 +7,7 @@ import type { CertifiedAnswer } from "../scheduler/service.ts";
 import { cryptoOf, hashText, membersOf, signAs } from "../testing/replica-keys.ts";
 import { createStepClock } from "../testing/step-clock.ts";
 import { SetCalls } from "./calls.ts";
+import { GATHER_MS, MANY_UNDER_WAY } from "./gathering.ts";
 
 const NAME = "bank/apply@1";
 
@@ -158,5 +159,29 @@ describe("the calls of a replica set", () => {
     expect(body.t === "call" && body.operations.map(({ id }) => id)).toEqual([again]);
     world.certify(again);
     expect(world.answers.map(({ lease }) => lease)).toEqual([3]);
+  });
+
+  test("wait for one another while many are under way, and leave as one request", () => {
+    const world = new World().open();
+    for (let lease = 1; lease <= MANY_UNDER_WAY; lease++) world.submit(lease);
+    const before = world.requests.length;
+    const ids = [1_001, 1_002, 1_003].map((lease) => world.submit(lease));
+    expect(world.requests.length).toBe(before);
+    world.clock.advance(GATHER_MS);
+    const { body } = world.last;
+    expect(world.requests.length).toBe(before + 1);
+    expect(body.t === "call" && body.operations.map(({ id }) => id)).toEqual(ids);
+  });
+
+  test("that waited for others when the set closed go to those who come next", () => {
+    const world = new World().open();
+    for (let lease = 1; lease <= MANY_UNDER_WAY; lease++) world.submit(lease);
+    const waited = world.submit(1_001);
+    world.calls.close();
+    world.requests.length = 0;
+    world.clock.advance(GATHER_MS);
+    expect(world.requests).toEqual([]);
+    world.open();
+    expect(JSON.stringify(world.requests)).toContain(waited);
   });
 });

@@ -23,6 +23,7 @@ import type { LogLine } from "../protocol/run.ts";
 import { undoInput } from "../protocol/undo.ts";
 import type { CertifiedAnswer } from "../scheduler/service.ts";
 import { divergence } from "./divergence.ts";
+import { Gathering } from "./gathering.ts";
 import { Proofs } from "./proofs.ts";
 import { Timers } from "./timers.ts";
 
@@ -69,6 +70,7 @@ export class SetCalls {
   readonly #pending = new Map<string, Pending>();
   readonly #byLease = new Map<number, Pending>();
   readonly #timers: Timers<ClientTimer>;
+  readonly #gathering: Gathering;
   readonly #proofs: Proofs;
   /** Names of calls that were answered in this step. */
   #answered: string[] = [];
@@ -78,6 +80,8 @@ export class SetCalls {
   constructor(parts: CallParts) {
     this.#parts = parts;
     this.#timers = new Timers(parts.clock);
+    const flush = (): void => this.#step({ t: "timer", timer: "flush" });
+    this.#gathering = new Gathering(this.#timers, () => this.#pending.size, flush);
     this.#proofs = new Proofs(parts.crypto);
   }
 
@@ -103,6 +107,7 @@ export class SetCalls {
   close(): void {
     this.#client = undefined;
     this.#timers.clear();
+    this.#gathering.clear();
     for (const [id, pending] of this.#pending) {
       pending.isSubmitted = false;
       if (pending.lease === undefined) this.#pending.delete(id);
@@ -124,8 +129,7 @@ export class SetCalls {
     if (known !== undefined) return;
     this.#pending.set(operation.id, pending);
     if (this.#client === undefined || this.#isFull) return;
-    pending.isSubmitted = true;
-    this.#step({ t: "submit", operations: [operation] });
+    this.#submit([pending]);
   }
 
   /** Nobody waits for it any more. It may be executed all the same: what is ordered can't be called back. */
@@ -152,8 +156,13 @@ export class SetCalls {
 
   #submitWaiting(): void {
     const waiting = [...this.#pending.values()].filter(({ isSubmitted }) => !isSubmitted);
-    for (const pending of waiting) pending.isSubmitted = true;
-    if (waiting.length > 0) this.#step({ t: "submit", operations: waiting.map(({ operation }) => operation) });
+    if (waiting.length > 0) this.#submit(waiting);
+  }
+
+  #submit(pending: readonly Pending[]): void {
+    for (const each of pending) each.isSubmitted = true;
+    this.#gathering.add(pending.length);
+    this.#step({ t: "submit", operations: pending.map(({ operation }) => operation) });
   }
 
   heard(from: ReplicaIndex, reply: Reply): void {
@@ -213,6 +222,7 @@ export class SetCalls {
       }
     }
     this.#settleAnswered();
+    this.#gathering.look();
   }
 
   #answer(id: string, outcome: Pick<CertifiedAnswer, "value" | "failure" | "certificate">): void {
@@ -237,9 +247,8 @@ export class SetCalls {
 
   #timer(timer: ClientTimer, afterMs: number | undefined): void {
     if (afterMs === undefined) return this.#timers.cancel(timer);
-    const fire = (): void => this.#step({ t: "timer", timer });
-    if (afterMs === 0) this.#timers.atEndOfTurn(timer, fire);
-    else this.#timers.after(timer, afterMs, fire);
+    if (timer === "flush") return this.#gathering.begin();
+    this.#timers.after(timer, afterMs, () => this.#step({ t: "timer", timer }));
   }
 }
 
