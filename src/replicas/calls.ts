@@ -22,6 +22,7 @@ import type { ToPod } from "../protocol/pod.ts";
 import type { LogLine } from "../protocol/run.ts";
 import { undoInput } from "../protocol/undo.ts";
 import type { CertifiedAnswer } from "../scheduler/service.ts";
+import { type CallLog, CallLogs, newLog } from "./call-logs.ts";
 import { divergence } from "./divergence.ts";
 import { Gathering } from "./gathering.ts";
 import { Proofs } from "./proofs.ts";
@@ -54,11 +55,7 @@ interface Pending {
   lease: number | undefined;
   /** The client has it. */
   isSubmitted: boolean;
-  readonly lines: LogLine[];
-  /** Characters of the lines. */
-  size: number;
-  /** The seat whose lines these are: each replica has logged them. */
-  linesOf: ReplicaIndex | undefined;
+  readonly log: CallLog;
 }
 
 /** Calls that nobody waits for any more and that are not certified, and characters of their inputs. */
@@ -72,6 +69,7 @@ export class SetCalls {
   readonly #timers: Timers<ClientTimer>;
   readonly #gathering: Gathering;
   readonly #proofs: Proofs;
+  readonly #logs: CallLogs;
   /** Names of calls that were answered in this step. */
   #answered: string[] = [];
   readonly #abandoned = { calls: 0, characters: 0 };
@@ -83,6 +81,7 @@ export class SetCalls {
     const flush = (): void => this.#step({ t: "timer", timer: "flush" });
     this.#gathering = new Gathering(this.#timers, () => this.#pending.size, flush);
     this.#proofs = new Proofs(parts.crypto);
+    this.#logs = new CallLogs(parts.maxLogBytes);
   }
 
   /** Calls that are not certified yet. */
@@ -138,7 +137,7 @@ export class SetCalls {
     if (pending === undefined) return;
     this.#byLease.delete(lease);
     pending.lease = undefined;
-    pending.lines.length = 0;
+    this.#logs.end(pending.log);
     if (pending.isSubmitted) this.#abandon(pending, 1);
     else this.#pending.delete(pending.operation.id);
   }
@@ -169,16 +168,9 @@ export class SetCalls {
     this.#step({ t: "reply", from, reply });
   }
 
-  /** Of the first replica that tells any. One that lies must not fill this process's memory while a call waits. */
   logged(from: ReplicaIndex, id: string, lines: readonly LogLine[]): void {
     const pending = this.#pending.get(id);
-    if (pending?.lease === undefined || (pending.linesOf ?? from) !== from) return;
-    pending.linesOf = from;
-    for (const line of lines) {
-      if (pending.size > LOG_ROOM * this.#parts.maxLogBytes) return;
-      pending.size += line.text.length + 1;
-      pending.lines.push(line);
-    }
+    if (pending?.lease !== undefined) this.#logs.take(pending.log, from, lines);
   }
 
   reconfigure(next: CertifiedMembership): void {
@@ -232,7 +224,7 @@ export class SetCalls {
     if (pending?.lease !== undefined) {
       this.#byLease.delete(pending.lease);
       const durationMs = this.#parts.clock.now() - pending.submittedAt;
-      this.#parts.answer({ lease: pending.lease, durationMs, lines: pending.lines, ...outcome });
+      this.#parts.answer({ lease: pending.lease, durationMs, lines: this.#logs.end(pending.log), ...outcome });
     }
     this.#answered.push(id);
   }
@@ -257,15 +249,10 @@ const newPending = (operation: Operation, submittedAt: number): Pending => ({
   submittedAt,
   lease: undefined,
   isSubmitted: false,
-  lines: [],
-  size: 0,
-  linesOf: undefined,
+  log: newLog(),
 });
 
 const VALUE = '{"value":';
-
-/** A replica bounds a log itself, and then says that it has. */
-const LOG_ROOM = 2;
 
 const outcomeOf = (outcome: Json): { value: Json } | { failure: Failure } => {
   // Canonical, so that the value's text needs no parsing.
