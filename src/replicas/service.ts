@@ -13,8 +13,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Admin } from "../admin/service.ts";
 import type { PodExit } from "../cluster/port.ts";
-import { membershipText } from "../consensus/canonical.ts";
-import { type CertifiedMembership, type Membership, setNameOf } from "../consensus/membership.ts";
+import { setNameOf } from "../consensus/membership.ts";
 import type { StateRows } from "../journal/port.ts";
 import type { Clock } from "../lib/clock.ts";
 import { LockstepError } from "../lib/errors.ts";
@@ -27,6 +26,7 @@ import type { StateChange } from "../protocol/state.ts";
 import type { Fleet } from "../scheduler/fleet.ts";
 import type { Pod, Tenant } from "../scheduler/pod.ts";
 import type { FunctionHome, PodSource } from "../scheduler/service.ts";
+import { Certifier } from "./certifier.ts";
 import { directoryOf, removeEarlier } from "./directories.ts";
 import { provokeReplica } from "./drills.ts";
 import { openKeys, type PlatformKeys } from "./keys.ts";
@@ -80,7 +80,7 @@ export class ReplicaSets implements PodSource {
   readonly #sets = new Map<string, Work>();
   readonly #byPod = new Map<Pod, Work>();
   readonly #stored = new Map<string, StoredSet>();
-  readonly #certified = new Map<string, CertifiedMembership>();
+  readonly #certifier = new Certifier((text) => nodeCrypto(this.#openKeys().admin).sign(text));
   #keys: PlatformKeys | undefined;
   #session = 0;
   #isReady = false;
@@ -265,7 +265,7 @@ export class ReplicaSets implements PodSource {
       clock,
       crypto: nodeCrypto(keys.client),
       adminKey: keys.adminKey,
-      certify: (membership) => this.#certify(membership),
+      certify: (membership) => this.#certifier.certify(membership),
       clientKey: keys.clientKey,
       nextSession: () => this.#options.epoch * SESSIONS + ++this.#session,
       pending: () => pending(role, durable ? undefined : version),
@@ -333,15 +333,6 @@ export class ReplicaSets implements PodSource {
     this.#stored.set(name, stored);
     const { turn, nextVersion } = this.#parts;
     turn.state([{ space: SPACE, key: name, version: nextVersion(), value: JSON.stringify(stored) }]);
-  }
-
-  #certify(membership: Membership): CertifiedMembership {
-    const text = membershipText(membership);
-    const known = this.#certified.get(text);
-    if (known !== undefined) return known;
-    const certified = { membership, signature: nodeCrypto(this.#openKeys().admin).sign(text) };
-    this.#certified.set(text, certified);
-    return certified;
   }
 
   /** When the first set is made: most platforms have none. */
