@@ -223,6 +223,17 @@ describe("a replica set", () => {
     expect(set.find("reconfigure")).toHaveLength(1);
   });
 
+  it("takes no view from a pod that is no replica, however many of them come and go", () => {
+    const set = new Harness().found();
+    for (let times = 0; times < 3; times++) {
+      set.step({ t: "gone", pod: set.podOf(3), detail: "killed" });
+      set.step({ t: "view", pod: set.podOf(3), view: 7 });
+      // That of another seat: it is refused.
+      set.step({ t: "ready", pod: set.podOf(3), key: set.keys.get(set.podOf(0))!, address: "" });
+    }
+    expect(set.machine.view).toBe(0);
+  });
+
   it("counts views anew in each epoch, so that it is known who leads", () => {
     const set = new Harness(new ReplicaSetMachine(spec(true))).found();
     for (const index of [1, 2, 3]) set.step({ t: "view", pod: set.podOf(index), view: 6 });

@@ -94,7 +94,7 @@ export class ReplicaSetMachine {
         this.#epoch(input.pod, input.epoch, effects);
         break;
       case "view":
-        this.#views.set(input.pod, input.view);
+        if (this.seatOf(input.pod)?.state === "serving") this.#views.set(input.pod, input.view);
         break;
       case "version":
         this.#version = this.spec.durable ? input.version : this.#version;
