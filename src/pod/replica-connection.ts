@@ -7,24 +7,23 @@
 import type { Socket } from "node:net";
 import { Handshake, type HandshakeMessage, type HandshakeOptions, type PeerSession, SEAL_BYTES } from "../replicas/session-keys.ts";
 import { FrameReader, framed, HEADER_BYTES } from "./replica-frames.ts";
-import { Allowance, hasAtMost } from "./replica-intake.ts";
+import { hasAtMost, type Intake, MAX_PEER_FRAME_BYTES } from "./replica-intake.ts";
 
 /** Of a handshake's messages. */
 const GREETING_BYTES = 2_048;
 const HANDSHAKE_MS = 3_000;
-export const MAX_PEER_FRAME_BYTES = 64 * 1024 * 1024;
-/** What a peer may send in a second, after as much at once as one frame may have. */
-const BYTES_PER_SECOND = 64 * 1024 * 1024;
-const BYTES_AT_ONCE = 2 * MAX_PEER_FRAME_BYTES;
 /** Of one frame's JSON. Frames that can't have more than this are not counted. */
 const MOST_VALUES = 1_048_576;
 
 export interface ConnectionListener {
   /** The options of the epoch that a `hello` names; undefined when it is not known, or over. */
   optionsOf(epoch: number): HandshakeOptions | undefined;
-  opened(connection: ReplicaConnection): void;
+  /** @returns what the peer may still cost; `undefined` when the connection was closed instead */
+  opened(connection: ReplicaConnection): Intake | undefined;
   frame(connection: ReplicaConnection, bytes: Buffer): void;
   closed(connection: ReplicaConnection, reason: string): void;
+  /** In ms. */
+  now(): number;
 }
 
 export class ReplicaConnection {
@@ -32,7 +31,8 @@ export class ReplicaConnection {
   readonly #on: ConnectionListener;
   readonly #reader = new FrameReader(GREETING_BYTES);
   readonly #deadline: NodeJS.Timeout;
-  readonly #allowance = new Allowance(BYTES_PER_SECOND, BYTES_AT_ONCE, performance.now());
+  #intake: Intake | undefined;
+  #isResting = false;
   #handshake: Handshake | undefined;
   #reason = "the connection closed";
   session: PeerSession | undefined;
@@ -80,21 +80,34 @@ export class ReplicaConnection {
   }
 
   #read(chunk: Buffer): void {
-    const pauseMs = this.#allowance.take(chunk.length, performance.now());
-    if (pauseMs > 0) this.#rest(pauseMs);
     this.#reader.push(chunk);
-    // One by one: behind the last frame of a handshake there may be one that only the session allows to be so large.
-    for (let frame = this.#next(); frame !== undefined; frame = this.#next()) this.#take(frame);
+    this.#handle(chunk.length);
   }
 
-  /** The rest waits with whoever has sent it. */
-  #rest(ms: number): void {
+  #handle(bytes: number): void {
+    const startedAt = this.#on.now();
+    // One by one: behind the last frame of a handshake there may be one that only the session allows to be so large.
+    for (let frame = this.#next(); frame !== undefined; frame = this.#next()) this.#take(frame);
+    this.#charge(bytes, this.#on.now() - startedAt);
+  }
+
+  #charge(bytes: number, ms: number): void {
+    const restMs = this.#intake?.take(bytes, ms, this.#on.now()) ?? 0;
+    if (restMs === 0 || this.#isResting || this.#socket.destroyed) return;
+    this.#isResting = true;
     this.#socket.pause();
-    setTimeout(() => this.#socket.resume(), ms).unref();
+    setTimeout(() => this.#goOn(), restMs).unref();
+  }
+
+  /** What came meanwhile waits with whoever has sent it. */
+  #goOn(): void {
+    this.#isResting = false;
+    this.#handle(0);
+    if (!this.#isResting) this.#socket.resume();
   }
 
   #next(): Buffer | undefined {
-    if (this.#socket.destroyed) return undefined;
+    if (this.#isResting || this.#socket.destroyed) return undefined;
     try {
       return this.#reader.next();
     } catch (error) {
@@ -122,7 +135,9 @@ export class ReplicaConnection {
     this.session = step.session;
     this.key = this.#options?.replicas[step.session.peer];
     this.#reader.limit = MAX_PEER_FRAME_BYTES + SEAL_BYTES;
-    this.#on.opened(this);
+    this.#intake = this.#on.opened(this);
+    // It may have cost too much by an earlier connection.
+    this.#charge(0, 0);
   }
 
   #greeted(message: unknown): Handshake | undefined {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Allowance, hasAtMost } from "./replica-intake.ts";
+import { Allowance, hasAtMost, Intake, MAX_PEER_FRAME_BYTES } from "./replica-intake.ts";
 
 describe("what a peer may send", () => {
   test("is so much at once, and so much more with time; what exceeds it is read later", () => {
@@ -11,6 +11,30 @@ describe("what a peer may send", () => {
     expect(allowance.take(2_000, 1_500)).toBe(1_000);
     expect(allowance.take(0, 100_000)).toBe(0);
     expect(allowance.take(5_001, 100_000)).toBe(1);
+  });
+});
+
+describe("what a peer may cost", () => {
+  test("is the bytes of two frames at once, and those of one each second", () => {
+    const intake = new Intake(1, 0);
+    expect(intake.take(2 * MAX_PEER_FRAME_BYTES, 0, 0)).toBe(0);
+    expect(intake.take(MAX_PEER_FRAME_BYTES, 0, 0)).toBe(1_000);
+    expect(intake.take(0, 0, 1_000)).toBe(0);
+  });
+
+  test("is time that leaves the others a quarter, however many of its peers may be faulty", () => {
+    for (const faults of [1, 2, 5]) {
+      const seconds = 100;
+      let [now, spent] = [0, 0];
+      const intake = new Intake(faults, now);
+      while (now < seconds * 1_000) {
+        now += 10;
+        spent += 10;
+        now += intake.take(100, 10, now);
+      }
+      expect((spent * faults) / now).toBeLessThan(0.77);
+      expect((spent * faults) / now).toBeGreaterThan(0.7);
+    }
   });
 });
 

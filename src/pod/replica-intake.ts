@@ -2,7 +2,7 @@
  * What one peer may make a replica take in: members of the set may lie, and their frames are read before anything is known of their sense.
  */
 
-/** Bytes that may come at any time, and those that come beside them in each second. */
+/** So much at any time, and so much beside it in each second. */
 export class Allowance {
   readonly #perSecond: number;
   readonly #most: number;
@@ -16,11 +16,39 @@ export class Allowance {
     this.#at = now;
   }
 
-  /** Counts what has come. @returns how long nothing more is to be read, in ms */
-  take(bytes: number, now: number): number {
-    this.#left = Math.min(this.#most, this.#left + ((now - this.#at) * this.#perSecond) / 1_000) - bytes;
+  /** Counts what was used. @returns how long nothing more is to be, in ms */
+  take(amount: number, now: number): number {
+    this.#left = Math.min(this.#most, this.#left + ((now - this.#at) * this.#perSecond) / 1_000) - amount;
     this.#at = now;
     return this.#left >= 0 ? 0 : Math.ceil((-this.#left * 1_000) / this.#perSecond);
+  }
+}
+
+export const MAX_PEER_FRAME_BYTES = 64 * 1024 * 1024;
+/** Of one peer: after as much at once as two frames may have. */
+const BYTES_PER_SECOND = 64 * 1024 * 1024;
+/** In each second, of all faulty peers together: what is left is enough for the others. */
+const FAULTY_MS = 750;
+const SECONDS_AT_ONCE = 2;
+
+/**
+ * What a peer may cost, whatever connections it makes for that: the bytes that are read of it, and the time in which they are handled. A frame of
+ * signatures that are none costs a hundred times as long as it took to send.
+ */
+export class Intake {
+  readonly #bytes: Allowance;
+  readonly #ms: Allowance;
+
+  /** @param faults how many of the peers may do all they are allowed to, at the same time */
+  constructor(faults: number, now: number) {
+    const ms = FAULTY_MS / Math.max(1, faults);
+    this.#bytes = new Allowance(BYTES_PER_SECOND, 2 * MAX_PEER_FRAME_BYTES, now);
+    this.#ms = new Allowance(ms, SECONDS_AT_ONCE * ms, now);
+  }
+
+  /** Counts what was read and handled. @returns how long nothing more is to be read, in ms */
+  take(bytes: number, ms: number, now: number): number {
+    return Math.max(this.#bytes.take(bytes, now), this.#ms.take(ms, now));
   }
 }
 

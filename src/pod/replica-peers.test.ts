@@ -23,14 +23,17 @@ afterEach(() => Promise.all(open.splice(0).map((peers) => peers.close())));
 
 let sockets = 0;
 
-const peer = async (secret = generateSecretKey()) => {
+/** @param costMs what each message takes to be handled, on a clock that goes by nothing else */
+const peer = async (secret = generateSecretKey(), costMs?: number) => {
+  let now = 0;
   const key = publicKeyOf(secret);
   const told: Told[] = [];
   const waiting: (() => void)[] = [];
   const peers = new ReplicaPeers(
-    { set: "s", key, crypto: nodeCrypto(secret), meter: new Meter() },
+    { set: "s", key, crypto: nodeCrypto(secret), meter: new Meter(), ...(costMs === undefined ? {} : { now: () => now }) },
     {
       message: (from, epoch, message) => {
+        now += costMs ?? 0;
         told.push({ from, epoch, message });
         for (const wake of waiting.splice(0)) wake();
       },
@@ -164,6 +167,40 @@ describe("connections between replicas", () => {
     zero.peers.flush();
     const [told] = (await one.received(1)) as [Told];
     expect((told.message as PeerMessage & { t: "page" }).data === data).toBe(true);
+  });
+
+  test("one whose messages cost too much waits, also when it connects anew, and the others don't", async () => {
+    const one = await peer(generateSecretKey(), 60_000);
+    const [zero, two, three] = (await Promise.all([peer(), peer(), peer()])) as [Peer, Peer, Peer];
+    const all = [zero, one, two, three];
+    for (const { peers } of all) peers.add(membership(all), addresses(all));
+    say(zero, [1], 1);
+    await one.received(1);
+    say(zero, [1], 2);
+    await zero.peers.close();
+    const again = await peer(zero.secret);
+    again.peers.add(membership(all), addresses(all));
+    say(again, [1, 2], 3);
+    await two.received(1);
+    say(two, [1], 4);
+    expect((await one.received(2)).map(({ from, message }) => [from, message])).toEqual([
+      [0, status(1)],
+      [2, status(4)],
+    ]);
+  });
+
+  test("a frame with more messages than are sent together is not handled, and costs its sender the connection", async () => {
+    const all = await four();
+    const [zero, one] = all as [Peer, Peer];
+    for (const { peers } of all) peers.add(membership(all), addresses(all));
+    const many = Array.from({ length: 50_000 }, () => JSON.stringify(status(1))).join(",");
+    zero.peers.send(1, [1], many);
+    zero.peers.flush();
+    while (one.told.length < 1) {
+      say(zero, [1], 2);
+      await new Promise(setImmediate);
+    }
+    expect(one.told[0]?.message).toEqual(status(2));
   });
 
   test("a drill cuts a peer off in both directions", async () => {

@@ -8,13 +8,16 @@
  *     not over: with the beginning of an epoch those of the replaced replicas are closed, and they can't connect again.
  * P2  Each frame says the epoch that its sender is in. Its `from` is the index of the connection's key in that epoch's membership.
  * P3  What waits is bounded for each peer, and the oldest is dropped: whoever misses it is told again (TOCS 2002, §5.2).
+ * P4  What a peer may cost, in bytes and in the time that its messages take, is bounded by its key: f of them leave the others a quarter of the
+ *     time, whatever they send and however often they connect.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Crypto, PublicKey } from "../consensus/crypto.ts";
 import type { Membership, ReplicaIndex } from "../consensus/membership.ts";
 import type { PeerMessage } from "../consensus/messages.ts";
 import type { HandshakeOptions } from "../replicas/session-keys.ts";
-import { MAX_PEER_FRAME_BYTES, parsed, ReplicaConnection } from "./replica-connection.ts";
+import { parsed, ReplicaConnection } from "./replica-connection.ts";
+import { Intake, MAX_PEER_FRAME_BYTES } from "./replica-intake.ts";
 import type { Meter } from "./replica-meter.ts";
 
 export interface PeersOptions {
@@ -22,6 +25,8 @@ export interface PeersOptions {
   key: PublicKey;
   crypto: Pick<Crypto, "sign" | "verify">;
   meter: Meter;
+  /** In ms. Default: this process's clock. */
+  now?: () => number;
 }
 
 export interface PeersListener {
@@ -36,6 +41,8 @@ const MOST_WAITING = 4_096;
 const MOST_WAITING_CHARACTERS = 32 * 1024 * 1024;
 /** A frame is closed once it has so many characters. */
 const FRAME_CHARACTERS = 1024 * 1024;
+/** More than one message: the longest characters take three bytes. */
+const TOGETHER_BYTES = 3 * FRAME_CHARACTERS + 64;
 /** While so much of what was sent has not left yet, the rest waits here, where the oldest can be dropped. */
 const BACKLOG_BYTES = 4 * 1024 * 1024;
 const LOOK_AGAIN_MS = 5;
@@ -49,6 +56,7 @@ interface Peer {
   epoch: number;
   address: string;
   connection: ReplicaConnection | undefined;
+  readonly intake: Intake;
   isDialling: boolean;
   retryMs: number;
   retry: NodeJS.Timeout | undefined;
@@ -61,6 +69,7 @@ interface Peer {
 export class ReplicaPeers {
   readonly #options: PeersOptions;
   readonly #on: PeersListener;
+  readonly #now: () => number;
   /** By epoch; of those that are over the last few, for replicas that lag. */
   readonly #memberships = new Map<number, Membership>();
   #epoch = 0;
@@ -75,6 +84,7 @@ export class ReplicaPeers {
   constructor(options: PeersOptions, on: PeersListener) {
     this.#options = options;
     this.#on = on;
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** @param at a socket's path, or `host:port`, with port 0 for any. Resolves to where it listens. */
@@ -180,6 +190,10 @@ export class ReplicaPeers {
     }, LOOK_AGAIN_MS);
   }
 
+  get #faults(): number {
+    return Math.max(0, ...[...this.#memberships.values()].map(({ faults }) => faults));
+  }
+
   /** Brings the peers in line with the memberships that are not over. */
   #arrange(): void {
     const members = new Map<PublicKey, { index: ReplicaIndex; epoch: number }>();
@@ -193,6 +207,7 @@ export class ReplicaPeers {
       this.#peers.delete(key);
     }
     for (const [key, { index, epoch }] of members) this.#place(key, index, epoch);
+    for (const key of this.#addresses.keys()) if (!members.has(key)) this.#addresses.delete(key);
   }
 
   #place(key: PublicKey, index: ReplicaIndex, epoch: number): void {
@@ -200,7 +215,7 @@ export class ReplicaPeers {
     const known = this.#peers.get(key);
     const peer = known ?? {
       ...{ key, index, epoch, address, connection: undefined, isDialling: false, retryMs: RETRY_MS.least },
-      ...{ retry: undefined, waiting: [], characters: 0, dropped: 0 },
+      ...{ retry: undefined, waiting: [], characters: 0, dropped: 0, intake: new Intake(this.#faults, this.#now()) },
     };
     peer.index = index;
     peer.epoch = epoch;
@@ -238,6 +253,7 @@ export class ReplicaPeers {
       opened: (connection: ReplicaConnection) => this.#opened(connection, dialled),
       frame: (connection: ReplicaConnection, bytes: Buffer) => this.#take(connection, bytes),
       closed: (connection: ReplicaConnection) => this.#closed(connection, dialled),
+      now: this.#now,
     };
   }
 
@@ -246,13 +262,16 @@ export class ReplicaPeers {
     const { set, key, crypto } = this.#options;
     const self = membership?.replicas.indexOf(key) ?? -1;
     if (membership === undefined || self < 0) return undefined;
-    return { set, epoch, replicas: membership.replicas, self, crypto, now: () => performance.now() };
+    return { set, epoch, replicas: membership.replicas, self, crypto, now: this.#now };
   }
 
-  #opened(connection: ReplicaConnection, dialled: Peer | undefined): void {
+  #opened(connection: ReplicaConnection, dialled: Peer | undefined): Intake | undefined {
     this.#strangers.delete(connection);
     const peer = this.#peers.get(connection.key ?? "");
-    if (peer === undefined || (dialled !== undefined && peer !== dialled)) return connection.close("the replica is no member any more");
+    if (peer === undefined || (dialled !== undefined && peer !== dialled)) {
+      connection.close("the replica is no member any more");
+      return undefined;
+    }
     // The peer has begun anew, and its old connection has not been noticed to be dead.
     const old = peer.connection;
     peer.connection = connection;
@@ -260,6 +279,7 @@ export class ReplicaPeers {
     peer.retryMs = RETRY_MS.least;
     if (old !== undefined) old.close("the peer has connected anew");
     this.#flush(peer);
+    return peer.intake;
   }
 
   #closed(connection: ReplicaConnection, dialled: Peer | undefined): void {
@@ -281,6 +301,8 @@ export class ReplicaPeers {
     const membership = typeof epoch === "number" ? this.#memberships.get(epoch) : undefined;
     const from = membership?.replicas.indexOf(connection.key as string) ?? -1;
     if (from < 0 || this.#isCutOff(from)) return;
+    // Each may be work: what comes at once is handled at once, and nothing else is meanwhile.
+    if (messages.length > 1 && bytes.length > TOGETHER_BYTES) return connection.close("a frame has more messages than are sent together");
     // Their shape is checked by the machine.
     for (const message of messages) this.#on.message(from, epoch as number, message as PeerMessage);
   }
