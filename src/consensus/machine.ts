@@ -51,6 +51,8 @@ export interface ReplicaSummary {
   /** All numbers up to this one have been committed here. */
   committed: number;
   executed: number;
+  /** Whether it has a state to go on from; else it waits for its own disk, or for its peers. */
+  present: boolean;
   transferring: boolean;
   /** Executed operations whose results it asks its peers for. */
   lacking: number;
@@ -269,6 +271,7 @@ export class Replica {
       stable: log.low,
       committed: log.ordered,
       executed: log.executed,
+      present: core.state === "present" && !core.joining,
       transferring: core.transfer !== undefined,
       lacking: lackingOf(core),
       retired: core.retired,

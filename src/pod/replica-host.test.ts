@@ -136,6 +136,26 @@ describe("four replicas over their sockets", () => {
     expect(views.filter(({ view, leader }) => view > 0 && leader === view % 4).length).toBeGreaterThan(1);
   });
 
+  test("tell when they lack nothing that the others have: at once when the set begins, and after the transfer when they come anew", async () => {
+    const { set } = await form({ function: "bank" });
+    const isTold = async (from: number) => set.once((heard) => heard.t === "behind" && heard.from === from);
+    expect(await Promise.all([0, 1, 2, 3].map(isTold))).toEqual([0, 1, 2, 3].map((from) => ({ t: "behind", from, isBehind: false })));
+    await Promise.all([1, 2, 3].map((amount) => pay(set, amount)));
+    await set.prepare(3, seat());
+    const next = set.reconfigure();
+    await Promise.all([0, 1].map((from) => set.once((heard) => heard.t === "notice" && heard.from === from && heard.notice.t === "epoch")));
+    set.entered(next);
+    const before = set.heard.length;
+    await set.begin(3);
+    await set.next((heard) => heard.t === "behind" && heard.from === 3);
+    const told = set.heard.slice(before).flatMap((heard) => {
+      if (heard.t === "behind") return heard.from === 3 ? [`behind: ${heard.isBehind}`] : [];
+      return heard.t === "notice" && heard.from === 3 ? [heard.notice.t] : [];
+    });
+    expect(told.filter((each) => /behind|transferred/.test(each))).toEqual(["transferred", "behind: false"]);
+    expect((await set.inspect(3)).machine).toMatchObject({ present: true, lacking: 0 });
+  });
+
   test("say nothing of what their disks have not confirmed", async () => {
     const open = Promise.withResolvers<void>();
     let gate: Promise<void> = Promise.resolve();

@@ -84,6 +84,9 @@ export class ReplicaHost {
   #isScheduled = false;
   #isPersisting = false;
   #isOver = false;
+  /** As the control plane knows it. */
+  #isBehind = true;
+  #isTransferring = false;
   #now = 0;
   /** Requests and memberships that came while the bundle was loading. */
   #early: (() => void)[] | undefined = [];
@@ -199,6 +202,7 @@ export class ReplicaHost {
     this.#port.send({ t: "replica-running", epoch, ms: performance.now() - startedAt });
     // Whoever begins it knows of no earlier life, and not who leads.
     if (view > 0) this.#port.send({ t: "replica-notice", notice: { t: "view", view, leader } });
+    this.#tellBehind(this.#replica);
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const work of early) work();
@@ -257,7 +261,7 @@ export class ReplicaHost {
     const effects = this.#effects;
     this.#effects = [];
     const first = this.#log === undefined ? -1 : effects.findIndex(({ t }) => t === "persist");
-    this.#carryOut(first < 0 ? effects : effects.slice(0, first));
+    this.#carryOut(first < 0 ? effects : effects.slice(0, first), first < 0);
     if (first >= 0) this.#async(this.#persist(effects.slice(first)));
   }
 
@@ -269,13 +273,15 @@ export class ReplicaHost {
     this.#meter.spent.persistMs += performance.now() - startedAt;
     this.#meter.counts.persists++;
     this.#isPersisting = false;
-    this.#carryOut(effects);
+    this.#carryOut(effects, true);
     this.#flush();
   }
 
-  #carryOut(effects: readonly Effect[]): void {
+  /** @param isDurable whether these are all that there were */
+  #carryOut(effects: readonly Effect[], isDurable: boolean): void {
     if (effects.length === 0) return;
     for (const effect of effects) this.#carry(effect);
+    if (isDurable && (this.#isBehind || this.#isTransferring) && this.#replica !== undefined) this.#tellBehind(this.#replica);
     this.#meter.time("sendMs", () => this.#peers.flush());
     this.#port.flush();
   }
@@ -302,11 +308,22 @@ export class ReplicaHost {
         return this.#port.send({ t: "evidence", evidence: bounded(effect.evidence) });
       case "notice":
         if (effect.notice.t === "epoch") this.#begun(effect.notice);
+        if (effect.notice.t === "transferring") this.#isTransferring = true;
         return this.#port.send({ t: "replica-notice", notice: effect.notice });
       case "persist":
       case "timer":
         return;
     }
+  }
+
+  /** Who lacks what the others have must not be all that is left of those who had it. */
+  #tellBehind(replica: Replica): void {
+    const { present, transferring, lacking, committed, executed } = replica.inspect();
+    const isBehind = !present || transferring || lacking > 0 || (this.#isBehind && executed < committed);
+    this.#isTransferring = transferring;
+    if (isBehind === this.#isBehind) return;
+    this.#isBehind = isBehind;
+    this.#port.send({ t: "replica-behind", isBehind });
   }
 
   #begun({ epoch, version }: Notice & { t: "epoch" }): void {

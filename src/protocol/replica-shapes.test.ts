@@ -12,6 +12,7 @@ const told: FromReplica[] = [
   { t: "replica-ready", key, address: "/tmp/x.sock", restored: false },
   { t: "replica-running", epoch: 1, ms: 3.5 },
   { t: "replica-lacks", version: "3f2a" },
+  { t: "replica-behind", isBehind: true },
   { t: "votes", reply },
   // Beside the last leaf of an odd number there is nothing.
   { t: "votes", reply: { ...reply, results: [{ ...result, path: ["", digest] }] } },

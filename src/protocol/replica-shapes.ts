@@ -90,6 +90,8 @@ export const isFromReplica = (m: { t?: unknown } & Shape): boolean | undefined =
       return isCount(m.epoch) && Number.isFinite(m.ms);
     case "replica-lacks":
       return isText(m.version);
+    case "replica-behind":
+      return typeof m.isBehind === "boolean";
     case "votes":
       return isReply(m.reply);
     case "replica-notice":

@@ -69,6 +69,8 @@ export type FromReplica =
   | { t: "replica-running"; epoch: number; ms: number }
   /** It is in an epoch of this version, and was never told what that executes. */
   | { t: "replica-lacks"; version: string }
+  /** Whether it lacks something of what its peers have executed: the state, or results that are kept. Told when it changes. */
+  | { t: "replica-behind"; isBehind: boolean }
   | { t: "votes"; reply: Reply }
   | { t: "replica-notice"; notice: Notice }
   | { t: "evidence"; evidence: Evidence }

@@ -90,6 +90,8 @@ const inputOf = (set: Harness, { t, index = 0, accusation = "lie", version = "v1
       return { t, pod, epoch: set.machine.next?.epoch ?? 1 };
     case "accuse":
       return { t, index, accusation, detail: "" };
+    case "behind":
+      return { t, pod, isBehind: accusation === "silence" };
     case "version":
       return { t, version };
     default:
@@ -282,6 +284,94 @@ describe("a replica set", () => {
       expect(set.find("reconfigure")).toEqual([]);
     },
   );
+
+  describe("with a replica that has come anew and lacks what the others have", () => {
+    const silent = (index: number): SetInput => ({ t: "accuse", index, accusation: "silence", detail: "no votes" });
+    const whole = (set: Harness, index: number): SetInput => ({ t: "behind", pod: set.podOf(index), isBehind: false });
+    const newcomerIn = (index: number, faults = 1): Harness => {
+      const set = new Harness(new ReplicaSetMachine({ ...spec(), faults }));
+      set.step({ t: "want" });
+      set.ready(...set.machine.seats.map((seat) => seat.index));
+      set.step({ t: "gone", pod: set.podOf(index), detail: "killed" });
+      set.ready(index);
+      for (let other = 0; other <= faults; other++) set.step({ t: "epoch", pod: set.podOf(other), epoch: 2 });
+      expect(set.machine.seats[index]).toMatchObject({ state: "serving", isBehind: true });
+      set.effects.length = 0;
+      return set;
+    };
+
+    it.each(["silence", "slow", "recovery", "doubtful equivocation"] as const)("keeps one on of which no more is known than %s", (what) => {
+      const set = newcomerIn(3);
+      const accused = set.podOf(1);
+      const isDoubtful = what === "doubtful equivocation";
+      set.step({ t: "accuse", index: 1, accusation: isDoubtful ? "equivocation" : what, detail: "", isDoubtful });
+      expect(set.types()).toEqual(["postponed"]);
+      set.step({ t: "behind", pod: set.podOf(2), isBehind: false });
+      expect(set.types()).not.toContain("end");
+      set.step(whole(set, 3));
+      expect(set.find("end")).toEqual([{ t: "end", pod: accused }]);
+    });
+
+    it("gives up one after the other, each when the one before has been made up for", () => {
+      const set = newcomerIn(3);
+      const accused = [set.podOf(1), set.podOf(2)];
+      for (const index of [1, 2]) set.step({ t: "accuse", index, accusation: "recovery", detail: "" });
+      set.step(whole(set, 3));
+      expect(set.find("end").map(({ pod }) => pod)).toEqual([accused[0]]);
+      expect(set.machine.serving).toBe(3);
+    });
+
+    it("does not wait for it any longer than for a while", () => {
+      const set = newcomerIn(3);
+      const accused = set.podOf(1);
+      set.step(silent(1));
+      set.step({ t: "insist" });
+      expect(set.find("end")).toEqual([{ t: "end", pod: accused }]);
+      set.step(whole(set, 3));
+      expect(set.find("end")).toHaveLength(1);
+    });
+
+    it("keeps one that is heard again while it is waited for", () => {
+      const set = newcomerIn(3);
+      set.step(silent(1));
+      expect(set.machine.isWaitedFor(1)).toBe(true);
+      set.step({ t: "works", pod: set.podOf(1) });
+      set.step(whole(set, 3));
+      expect(set.find("end")).toEqual([]);
+    });
+
+    it("gives up at once who has lied, and the newcomer itself", () => {
+      for (const input of [{ t: "accuse", index: 1, accusation: "lie", detail: "" } as const, silent(3)]) {
+        const set = newcomerIn(3);
+        set.step(input);
+        expect(set.find("end")).toHaveLength(1);
+      }
+    });
+
+    it("does not take what was said of a replica for said of the next one in its seat", () => {
+      const set = newcomerIn(3);
+      set.step(silent(1));
+      set.step({ t: "gone", pod: set.podOf(1), detail: "killed" });
+      set.ready(1);
+      for (const index of [0, 2]) set.step({ t: "epoch", pod: set.podOf(index), epoch: 3 });
+      set.step(whole(set, 1));
+      set.step(whole(set, 3));
+      expect(set.find("end")).toEqual([]);
+    });
+
+    it("waits for nobody while a quorum of others lack nothing", () => {
+      const set = newcomerIn(6, 2);
+      set.step(silent(1));
+      expect(set.find("end")).toHaveLength(1);
+    });
+
+    it("waits, too, for one that falls behind later", () => {
+      const set = new Harness().found();
+      set.step({ t: "behind", pod: set.podOf(0), isBehind: true });
+      set.step(silent(1));
+      expect(set.types()).toEqual(["postponed"]);
+    });
+  });
 
   describe("whose replicas differ in their first results after they have begun anew", () => {
     const ofResult = { t: "accuse", index: 1, accusation: "lie", detail: "another result" } as const;
@@ -506,6 +596,8 @@ describe("a replica set", () => {
       fc.record({ t: fc.constant("ready" as const), index: fc.nat(3) }),
       fc.record({ t: fc.constant("gone" as const), index: fc.nat(3) }),
       fc.record({ t: fc.constant("epoch" as const), index: fc.nat(3) }),
+      fc.record({ t: fc.constant("behind" as const), index: fc.nat(3) }),
+      fc.record({ t: fc.constant("insist" as const) }),
       fc.record({ t: fc.constant("version" as const), version: fc.constantFrom("v1", "v2", "v3") }),
       fc.record({ t: fc.constant("accuse" as const), index: fc.nat(3), accusation: fc.constantFrom("lie" as const, "silence" as const) }),
     );

@@ -15,6 +15,8 @@
  * R4  The version changes with the epoch only, so that one code executes an epoch, at each replica. A set without state has one version.
  * R5  Where those who begin anew differ in their first results, one after the other, nobody is given up for a result any more; without state
  *     on disk all begin anew together then, whenever one has to.
+ * R6  A replica that only may be faulty, or has done nothing wrong, is given up when a quorum of others have all results that are kept, or have had
+ *     the time to get them: who has come anew has those of calls that are under way from the others alone.
  */
 import { firstViewOf } from "../consensus/checkpoints.ts";
 import type { PublicKey } from "../consensus/crypto.ts";
@@ -57,6 +59,8 @@ export class ReplicaSetMachine {
   #firstView = 0;
   readonly #told = new Map<ReplicaIndex, number>();
   readonly #newcomers: Newcomers;
+  /** Accusations of those that are kept on for the sake of the others (R6). */
+  readonly #postponed = new Map<ReplicaIndex, SetInput & { t: "accuse" }>();
 
   /** @param membership the last one of an earlier life @param next one that was being ordered then */
   constructor(spec: SetSpec, membership?: Membership, next?: Membership) {
@@ -95,6 +99,12 @@ export class ReplicaSetMachine {
         break;
       case "view":
         if (this.seatOf(input.pod)?.state === "serving") this.#views.set(input.pod, input.view);
+        break;
+      case "behind":
+        this.#behind(input.pod, input.isBehind, effects);
+        break;
+      case "insist":
+        this.#accusePostponed(true, effects);
         break;
       case "version":
         this.#version = this.spec.durable ? input.version : this.#version;
@@ -232,6 +242,7 @@ export class ReplicaSetMachine {
 
   #admit(seat: Seat, membership: Membership, effects: SetEffect[]): void {
     seat.isNewcomer = true;
+    seat.isBehind = true;
     this.#serve(seat, membership, effects);
   }
 
@@ -269,9 +280,16 @@ export class ReplicaSetMachine {
     this.#changeNext(effects);
   }
 
+  /** Whether it is kept on although it is accused of silence: that it is heard speaks for it. */
+  isWaitedFor(index: ReplicaIndex): boolean {
+    return this.#postponed.get(index)?.accusation === "silence";
+  }
+
   #works(pod: string, effects: SetEffect[]): void {
     const seat = this.seatOf(pod);
-    if (seat === undefined || !seat.isFaulty || seat.state !== "serving") return;
+    if (seat?.state !== "serving") return;
+    if (this.isWaitedFor(seat.index)) this.#postponed.delete(seat.index);
+    if (!seat.isFaulty) return;
     seat.isFaulty = false;
     effects.push({ t: "repaired", index: seat.index, pod, did: `seat ${seat.index} is ${pod}'s; the set is ${this.#strength()}` });
   }
@@ -291,16 +309,14 @@ export class ReplicaSetMachine {
     this.#refill(seat, effects);
   }
 
-  #accuse(
-    seat: Seat | undefined,
-    { accusation, detail, isDoubtful, isFirstResult, forMs }: SetInput & { t: "accuse" },
-    effects: SetEffect[],
-  ): void {
+  #accuse(seat: Seat | undefined, input: SetInput & { t: "accuse" }, effects: SetEffect[], isInsisted = false): void {
+    const { accusation, detail, isDoubtful, isFirstResult, forMs } = input;
     if (seat?.state !== "serving" || this.phase !== "serving") return;
     // One that only may be faulty must not cost the quorum; one that has lied is no part of it.
     const isProven = isDoubtful !== true && (accusation === "lie" || accusation === "equivocation");
     if (!isProven && this.serving <= quorumOf(this.spec.faults)) return;
     if (isFirstResult !== undefined && this.#newcomers.areDoubted) return;
+    if (!isProven && !isInsisted && this.#isNeededBy(seat)) return this.#postpone(seat, input, effects);
     if (isFirstResult === true && seat.isNewcomer) this.#newcomers.differed();
     const pod = seat.pod!;
     if (accusation !== "recovery") this.#tell(seat, pod, { what: accusation, detail, forMs: forMs ?? 0 }, effects);
@@ -313,6 +329,31 @@ export class ReplicaSetMachine {
     this.#refill(seat, effects);
   }
 
+  /** Without it, fewer than a quorum would have all results that are kept (R6). */
+  #isNeededBy(seat: Seat): boolean {
+    const whole = this.seats.filter((other) => other !== seat && other.state === "serving" && !other.isBehind);
+    return whole.length < quorumOf(this.spec.faults);
+  }
+
+  #postpone({ index }: Seat, input: SetInput & { t: "accuse" }, effects: SetEffect[]): void {
+    this.#postponed.set(index, input);
+    effects.push({ t: "postponed" });
+  }
+
+  #accusePostponed(isInsisted: boolean, effects: SetEffect[]): void {
+    for (const [index, input] of [...this.#postponed]) {
+      this.#postponed.delete(index);
+      this.#accuse(this.seats[index], input, effects, isInsisted);
+    }
+  }
+
+  #behind(pod: string, isBehind: boolean, effects: SetEffect[]): void {
+    const seat = this.seatOf(pod);
+    if (seat?.state !== "serving") return;
+    seat.isBehind = isBehind;
+    if (!isBehind) this.#accusePostponed(false, effects);
+  }
+
   #tell(seat: Seat, pod: string, fault: Pick<SetEffect & { t: "fault" }, "what" | "detail" | "forMs">, effects: SetEffect[]): void {
     seat.isFaulty = true;
     const isLeader = leaderOf(this.view, this.spec.faults) === seat.index;
@@ -321,6 +362,7 @@ export class ReplicaSetMachine {
 
   #empty(seat: Seat): void {
     if (seat.pod !== undefined) this.#views.delete(seat.pod);
+    this.#postponed.delete(seat.index);
     vacate(seat);
   }
 

@@ -31,6 +31,8 @@ export interface Seat {
   isFaulty: boolean;
   /** It has begun when the others had executed calls before. */
   isNewcomer: boolean;
+  /** It may lack results that the others have, of calls that are not certified yet. */
+  isBehind: boolean;
 }
 
 export type SetPhase = "down" | "forming" | "serving";
@@ -63,10 +65,13 @@ export type SetInput =
   /** The replica says that this epoch has begun for it. */
   | { t: "epoch"; pod: string; epoch: number }
   | { t: "view"; pod: string; view: number }
+  | { t: "behind"; pod: string; isBehind: boolean }
   /** The code of this version is to be executed, as soon as may be. */
   | { t: "version"; version: string }
   /** The replica has voted, or has the state that it had missed. */
   | { t: "works"; pod: string }
+  /** The time for which those that may be faulty are kept on is over. */
+  | { t: "insist" }
   /** Nobody needs the set now. */
   | { t: "release" }
   /** Asks again for the pods that there was no room for. */
@@ -88,6 +93,8 @@ export type SetEffect =
   | { t: "end"; pod: string }
   /** `isLeader`: a fault of type II, otherwise III. `forMs`: how long there has been a sign of it. */
   | { t: "fault"; index: ReplicaIndex; pod: string; what: Accusation | "crash"; isLeader: boolean; detail: string; forMs: number }
+  /** One that only may be faulty is kept on until those that are behind have what it has: `insist` comes after a while. */
+  | { t: "postponed" }
   | { t: "repaired"; index: ReplicaIndex; pod: string; did: string }
   /** Those who begin anew differ (R5). */
   | { t: "doubted" }
@@ -103,6 +110,7 @@ export const emptySeat = (index: ReplicaIndex): Seat => ({
   mustBeNew: false,
   isFaulty: false,
   isNewcomer: false,
+  isBehind: false,
 });
 
 export const vacate = (seat: Seat): void => {
@@ -111,4 +119,5 @@ export const vacate = (seat: Seat): void => {
   seat.key = undefined;
   seat.address = "";
   seat.isNewcomer = false;
+  seat.isBehind = false;
 };

@@ -169,7 +169,7 @@ class World {
     }
   }
 
-  /** The replicas in the seats 0 to 2 vote for it; that in seat 3 does if there is an outcome of it. */
+  /** The replicas in the seats 0 to 2, or others, vote for it; that in seat 3 does, too, if there is an outcome of it. */
   certify(id: string, input: string, last?: string, voters = [0, 1, 2]): void {
     const seq = ++this.#sequence;
     for (const replica of voters) this.#vote(replica, seq, id, input, '{"value":1}');
@@ -255,6 +255,26 @@ describe("a replica set", () => {
     world.certify("run-1/2/1", "1");
     world.clock.advance(2_000);
     expect(world.told).toContain("silence 3");
+  });
+
+  test("keeps a silent replica on until a newcomer has what the others have, but not for ever", () => {
+    for (const isEarly of [true, false]) {
+      const world = new World().open();
+      world.accuse(3);
+      world.run();
+      world.begin(2);
+      const seat = world.podAt(3);
+      const isSilent = () => world.told.includes("silence 2");
+      for (const index of [0, 1, 2, 3]) world.say(world.podAt(index), { t: "replica-running", epoch: 2, ms: 1 });
+      world.invoke(1);
+      world.certify("run-1/1/1", "1", undefined, [0, 1, 3]);
+      world.clock.advance(2_000);
+      expect(isSilent()).toBe(false);
+      if (isEarly) world.say(seat, { t: "replica-behind", isBehind: false });
+      expect(isSilent()).toBe(isEarly);
+      world.clock.advance(30_000);
+      expect(isSilent()).toBe(true);
+    }
   });
 
   test("has the change of its members ordered that was under way when the control plane ended", () => {

@@ -84,6 +84,8 @@ const RETRY_MS = 100;
 const MOST_RETRY_MS = 5_000;
 /** A replica that begins is not silent before this time: on a busy machine its process and its bundle take their time. */
 const BEGIN_MS = 10_000;
+/** So long one that may be faulty is kept on for the sake of replicas that have not got what it has. */
+const INSIST_MS = 30_000;
 
 export class ReplicaSet {
   readonly spec: SetSpec;
@@ -100,7 +102,7 @@ export class ReplicaSet {
   readonly #generations: number[];
   /** By seat: whether its replica has come to a certified result. */
   readonly #hasAgreed: boolean[] = [];
-  readonly #timers: Timers<"acquire" | "idle" | "recovery">;
+  readonly #timers: Timers<"acquire" | "idle" | "recovery" | "insist">;
   /** Replicas in a row that ended before they worked. */
   #failures = 0;
   #recoverNext = 0;
@@ -229,6 +231,9 @@ export class ReplicaSet {
         return this.#endPod(effect.pod);
       case "fault":
         return this.#parts.told.fault(this, effect);
+      case "postponed":
+        if (!this.#timers.has("insist")) this.#timers.after("insist", INSIST_MS, () => this.#step({ t: "insist" }));
+        return;
       case "repaired":
         return this.#parts.told.repaired(this, effect);
       case "doubted":
@@ -412,6 +417,8 @@ export class ReplicaSet {
       case "replica-running":
         this.#begun(seat, pod, "running");
         return this.#step({ t: "epoch", pod: pod.id, epoch: message.epoch });
+      case "replica-behind":
+        return this.#step({ t: "behind", pod: pod.id, isBehind: message.isBehind });
       case "replica-lacks":
         return this.#teach(seat.index, message.version);
       case "replica-notice":
@@ -434,7 +441,7 @@ export class ReplicaSet {
 
   #works(seat: Seat, pod: Pod): void {
     this.#failures = 0;
-    if (seat.isFaulty) this.#step({ t: "works", pod: pod.id });
+    if (seat.isFaulty || this.machine.isWaitedFor(seat.index)) this.#step({ t: "works", pod: pod.id });
   }
 
   #notice(seat: Seat, pod: Pod, notice: Notice): void {

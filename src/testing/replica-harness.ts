@@ -47,6 +47,7 @@ export type Heard =
   | { t: "client-evidence"; evidence: ClientEvidence }
   | { t: "lines"; from: ReplicaIndex; id: string; lines: LogLine[] }
   | { t: "running"; from: ReplicaIndex; epoch: number }
+  | { t: "behind"; from: ReplicaIndex; isBehind: boolean }
   | { t: "refused"; from: ReplicaIndex; failure: string };
 
 export class ReplicaHarness {
@@ -228,6 +229,8 @@ export class ReplicaHarness {
         const code = { path: this.#pathOf(message.version), timeoutMs: this.#options.timeoutMs ?? 5_000 };
         return this.#seats[from]?.send({ t: "replica-code", version: message.version, code });
       }
+      case "replica-behind":
+        return this.#tell({ t: "behind", from, isBehind: message.isBehind });
       case "replica-running":
         return this.#tell({ t: "running", from, epoch: message.epoch });
       case "refused":
