@@ -31,6 +31,8 @@ const WHOLE_WITHIN_MS = 60_000;
 const FOUND_WITHIN_MS = 30_000;
 /** A leader that loses its office before it has told two things is none that anybody could find out. */
 const IN_OFFICE_MS = 4_000;
+/** How often it is looked whether one can still be found out. */
+const LOOK_MS = 1_000;
 const LONGEST_PAUSE_MS = 400;
 const LONGEST_START_MS = 400;
 /** A pod's name is used again in the next life of the control plane. Who lies may do so long after it was told to. */
@@ -178,17 +180,17 @@ export class Harms {
   /** Whether what was done was found and repaired in this life of the control plane. */
   async #isHealed(fn: string, victims: readonly Victim[], life: number): Promise<boolean> {
     const giveUpAt = performance.now() + FOUND_WITHIN_MS;
-    const isDeposedAt = performance.now() + IN_OFFICE_MS;
-    let isEnded = victims[0]?.harm !== "leader-equivocate";
+    let lookAt = performance.now() + IN_OFFICE_MS;
     for (;;) {
       const faults = await this.#world.client.faults(1_000).catch(() => []);
       const left = victims.filter(({ pod, at }) => !faults.some((fault) => fault.pod === pod && fault.detectedAt >= at));
       if (this.#world.lives !== life || this.#world.pid === undefined) return false;
       // A set that keeps nothing is founded anew once it has no quorum: nobody asks then who else has failed.
       if (left.length === 0 || (victims.length > 1 && left.length < victims.length)) break;
-      if (!isEnded && performance.now() > isDeposedAt) {
-        isEnded = true;
-        await this.#endEquivocator(left[0]!.pod);
+      if (performance.now() > lookAt) {
+        const isOver =
+          left[0]!.harm === "leader-equivocate" ? await this.#endEquivocator(left[0]!.pod) : await this.#endUncalled(fn, left[0]!);
+        lookAt = isOver ? Number.POSITIVE_INFINITY : performance.now() + LOOK_MS;
       }
       if (performance.now() > giveUpAt) {
         const { pod, harm } = left[0]!;
@@ -201,15 +203,29 @@ export class Harms {
     return this.#world.lives === life;
   }
 
-  /** Unless it leads still: then it should have been found. */
-  async #endEquivocator(pod: string): Promise<void> {
-    const { client } = this.#world;
-    const [sets, pods] = await Promise.all([client.replicaSets().catch(() => []), client.pods().catch(() => [])]);
-    const isLeader = sets.some(({ replicas }) => replicas.some((seat) => seat.pod === pod && seat.leader));
+  /** Unless it leads still: then it should have been found. @returns that there is nothing more to do about it */
+  async #endEquivocator(pod: string): Promise<true> {
+    const sets = await this.#world.client.replicaSets().catch(() => []);
+    if (sets.some(({ replicas }) => replicas.some((seat) => seat.pod === pod && seat.leader))) return true;
+    if (await this.#kill(pod)) this.#count("equivocators that lost their office first");
+    return true;
+  }
+
+  /** One that lies in the set of a version that was replaced in that moment: no call comes to it any more, and so no lie. */
+  async #endUncalled(fn: string, { pod, harm }: Victim): Promise<boolean> {
+    if (harm !== "replica-lie") return true;
+    const own = (await this.#world.client.replicaSets().catch(() => [])).filter((set) => set.function === fn);
+    const isUncalled = own.slice(0, -1).some(({ replicas }) => replicas.some((seat) => seat.pod === pod));
+    if (!isUncalled || !(await this.#kill(pod))) return false;
+    this.#count("liars that nobody called any more");
+    return true;
+  }
+
+  async #kill(pod: string): Promise<boolean> {
+    const pods = await this.#world.client.pods().catch(() => []);
     const pid = pods.find(({ id }) => id === pod)?.pid ?? 0;
-    if (isLeader || pid <= 0) return;
-    this.#count("equivocators that lost their office first");
-    signal(pid, "SIGKILL");
+    if (pid > 0) signal(pid, "SIGKILL");
+    return pid > 0;
   }
 
   #count(harm: string): void {
