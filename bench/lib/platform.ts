@@ -29,7 +29,8 @@ export const startBenchPlatform = async (application: string, data = temporaryFo
   const startedAt = performance.now();
   const started = startProcess({
     command: process.execPath,
-    args: [cli, "start", "--app", application, "--data", data.path, "--port", String(port)],
+    // What Node was told for the bench it is told for the platform too.
+    args: [...process.execArgv, cli, "start", "--app", application, "--data", data.path, "--port", String(port)],
     cwd: root,
   });
   await started.until("not ready", () => answers(`${url}/readyz`), 30_000);
