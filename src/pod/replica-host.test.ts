@@ -192,37 +192,4 @@ describe("four replicas over their sockets", () => {
     expect(returned(await second)).toBe(98);
     expect(new Set(appended)).toEqual(new Set([0, 1, 2, 3]));
   });
-
-  test("give one number to all that comes while the one before is being ordered", async () => {
-    const gate = Promise.withResolvers<void>();
-    let isClosed = false;
-    const asked = Promise.withResolvers<void>();
-    const gated: typeof openLog = async (own, makeSecret) => {
-      const log = await openLog(own, makeSecret);
-      const append = log.append.bind(log);
-      log.append = async (records) => {
-        if (isClosed) asked.resolve();
-        if (isClosed) await gate.promise;
-        await append(records);
-      };
-      return log;
-    };
-    const directories = [0, 1, 2, 3].map((index) => join(directory, `gathered-${index}`));
-    const seats = directories.map(() => seat({ openLog: gated }));
-    const { set } = await form({ function: "bank", directories, limits: { progressTimeoutMs: 60_000 } }, seats);
-    const first = await pay(set, 1);
-    await Promise.all([0, 1, 2, 3].map((index) => set.inspect(index)));
-    isClosed = true;
-    const calls = [pay(set, 1)];
-    await asked.promise;
-    for (const account of ["b", "c", "d"]) {
-      calls.push(pay(set, 1, account));
-      await Promise.all([0, 1, 2, 3].map((index) => set.inspect(index)));
-    }
-    isClosed = false;
-    gate.resolve();
-    const at = first.certificate.statement.sequence;
-    const sequences = (await Promise.all(calls)).map(({ certificate }) => certificate.statement.sequence - at);
-    expect(sequences).toEqual([1, 2, 2, 2]);
-  });
 });

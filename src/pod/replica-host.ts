@@ -55,12 +55,6 @@ type Replicate = ToReplica & { t: "replicate" };
 const REQUEST_FACTOR = 4;
 const REQUEST_ROOM = 4_194_304;
 
-/**
- * Batches that a leader has between its proposal and their order. What comes meanwhile is the next batch: each costs a round of messages and four
- * signatures, however few operations it has. Execution is not waited for.
- */
-const BATCHES_IN_FLIGHT = 1;
-
 export class ReplicaHost {
   readonly #options: ReplicaHostOptions;
   readonly #port: ReplicaPort;
@@ -188,8 +182,7 @@ export class ReplicaHost {
 
   #begin({ membership, isFounding, index, admin, peers, limits: given }: Replicate, startedAt: number): void {
     const durable = this.#log !== undefined;
-    const maxRequestSize = REQUEST_ROOM + REQUEST_FACTOR * this.#options.maxPayloadBytes;
-    const limits = { maxRequestSize, batchesInFlight: BATCHES_IN_FLIGHT, ...given };
+    const limits = { maxRequestSize: REQUEST_ROOM + REQUEST_FACTOR * this.#options.maxPayloadBytes, ...given };
     const options = { membership, isFounding, index, key: this.#key, admin, durable, limits };
     this.#replica = new Replica(options, this.#crypto, this.#log?.records);
     for (const each of this.#log?.memberships ?? []) this.#peers.add(each, []);
