@@ -6,7 +6,6 @@ import type { EpochEntry } from "./effects.ts";
 import { leaderOf, type Membership, quorumOf, type ReplicaIndex } from "./membership.ts";
 import type { CheckpointVote, PeerMessage, StableCheckpoint } from "./messages.ts";
 import { keptOf, resultsOf } from "./own-results.ts";
-import { writeResultPages } from "./result-pages.ts";
 
 // Checkpoints (TOCS 2002, §4.3, "garbage collection"): the state after every K numbers, and after each change of the members. What 2f + 1
 // replicas have signed is stable: it can be shown to anyone, and everything below it is forgotten.
@@ -22,7 +21,7 @@ export const captureState = (core: Core): void => {
   for (const batch of core.table.trim()) core.repeated.delete(batch);
   const { core: pages, digests } = core.writer.write(core.table, headerAt(core, barrier), core.crypto.hash);
   const kept = keptOf(core.table);
-  const results = lacksResults(core) ? undefined : writeResultPages(core, barrier, kept);
+  const results = lacksResults(core) ? undefined : core.resultWriter.write(core, barrier, kept);
   const own: OwnCheckpoint = { seq: barrier, core: pages, coreDigests: digests, pages: undefined, digest: "", kept, results };
   core.checkpoints.set(barrier, own);
   const early = core.snapshots.get(barrier);

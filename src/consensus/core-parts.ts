@@ -59,6 +59,8 @@ export interface Transfer {
   /** Those of the state, and after them those of the results, once they are known. */
   readonly pages: Digest[];
   readonly states: number;
+  /** Whether the list of the pages of results is known; it may be empty. */
+  isListed: boolean;
   readonly got: (string | undefined)[];
   /** Pages asked for and not here: of whom, and when. */
   readonly asked: Map<number, { of: ReplicaIndex; at: number }>;

@@ -7,6 +7,7 @@ import { type CertifiedMembership, leaderOf, type Membership, quorumOf, type Rep
 import type { CheckpointVote, OwnResult, PeerMessage, Reply, Request, StableCheckpoint } from "./messages.ts";
 import { type Flaw, type Limits, type ReplicaOptions, withDefaults } from "./options.ts";
 import { RequestPool } from "./requests.ts";
+import { ResultWriter } from "./result-pages.ts";
 import { Log } from "./slots.ts";
 
 /**
@@ -70,6 +71,7 @@ export class Core {
   /** Proven by others, and not reached here yet. */
   ahead: Ahead | undefined;
   writer = new PageWriter();
+  readonly resultWriter = new ResultWriter();
   /** The function's pages that were written before the answers to what they contain came. */
   readonly snapshots = new Map<number, Digest[]>();
   /** Proofs of stable checkpoints that were found good. */

@@ -2,9 +2,11 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { hashText } from "../testing/replica-keys.ts";
 import type { Kept } from "./client-table.ts";
-import { areProven, provenResults, readResultPages, writeResultPages } from "./result-pages.ts";
+import { areProven, provenResults, ResultWriter, readResultPages } from "./result-pages.ts";
 
 const CORE = { set: "bank/apply@1", crypto: { hash: hashText }, weak: 2 };
+
+const writeResultPages = (core: typeof CORE, seq: number, kept: readonly Kept[]) => new ResultWriter().write(core, seq, kept);
 
 const keptAt = (seq: number, position: number, resultHash: string): Kept => ({
   id: `${seq}/${position}`,
@@ -39,6 +41,38 @@ describe("pages of results", () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  test("are those of a new writer, whatever was learnt, let go, added and settled since they were written before", () => {
+    const change = fc.record({ drop: fc.nat(), learn: fc.nat(), hash: fc.constantFrom("", hashText("c")), more: fc.nat(300) });
+    fc.assert(
+      fc.property(places, fc.array(change, { minLength: 1, maxLength: 5 }), (rows, changes) => {
+        const writer = new ResultWriter();
+        let kept = rows.map(([seq, position, hash]) => keptAt(20 * seq, position, hash));
+        for (const { drop, learn, hash, more } of changes) {
+          writer.write(CORE, 50, kept);
+          kept = kept.filter((_, i) => i % 500 !== drop % 500);
+          const learnt = kept[learn % kept.length];
+          if (learnt !== undefined) learnt.resultHash = hash;
+          for (let i = 0; i < more; i++) kept.push(keptAt(2_000 + learn, i, hashText("d")));
+          expect(writer.write(CORE, 50, kept)).toEqual(writeResultPages(CORE, 50, kept));
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test("are written anew only where something has changed", () => {
+    const writer = new ResultWriter();
+    const hashed: string[] = [];
+    const core = { ...CORE, crypto: { hash: (text: string) => hashText(hashed[hashed.push(text) - 1]!) } };
+    const kept = Array.from({ length: 1_000 }, (_, i) => keptAt(i, 0, hashText("a")));
+    writer.write(core, 1_000, kept);
+    expect(hashed).toHaveLength(32 + 1);
+    hashed.length = 0;
+    kept[500]!.resultHash = hashText("b");
+    writer.write(core, 1_000, kept);
+    expect(hashed).toHaveLength(1 + 1);
   });
 
   test("have another digest at another number, and with one other result", () => {

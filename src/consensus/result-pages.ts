@@ -1,5 +1,6 @@
+import { getOrMake } from "../lib/map.ts";
 import { resultsText } from "./canonical.ts";
-import type { Kept } from "./client-table.ts";
+import { groupOf, type Kept } from "./client-table.ts";
 import type { Crypto, Digest } from "./crypto.ts";
 import type { StableCheckpoint } from "./messages.ts";
 
@@ -28,14 +29,51 @@ export interface ResultPages {
 /** What can be looked up by number and position: `""` where the result itself was let go. */
 export type KnownHashes = ReadonlyMap<number, ReadonlyMap<number, Digest>>;
 
-/** @param kept all of it has been executed */
-export const writeResultPages = (core: Writer, seq: number, kept: readonly Kept[]): ResultPages => {
-  const { hash } = core.crypto;
+interface Group {
+  kept: readonly Kept[];
+  /** What they had come to when the pages were written: it may have been learnt, or let go, since. */
+  hashes: readonly Digest[];
+  pages: string[];
+  digests: Digest[];
+}
+
+/** Writes pages in groups of numbers like those of the client table, and remembers those of groups that have not changed since. */
+export class ResultWriter {
+  #groups = new Map<number, Group>();
+
+  /** @param kept all of it has been executed */
+  write(core: Writer, seq: number, kept: readonly Kept[]): ResultPages {
+    const { hash } = core.crypto;
+    const byGroup = new Map<number, Kept[]>();
+    let last: { at: number; of: Kept[] } | undefined;
+    for (const each of kept) {
+      const at = groupOf(each.seq);
+      // Mostly they come in their order.
+      if (last?.at !== at) last = { at, of: getOrMake(byGroup, at, () => []) };
+      last.of.push(each);
+    }
+    const groups = [...byGroup].sort(([a], [b]) => a - b).map(([at, kept]): [number, Group] => [at, this.#refresh(at, kept, hash)]);
+    this.#groups = new Map(groups);
+    const pages = groups.flatMap(([, group]) => group.pages);
+    const digests = groups.flatMap(([, group]) => group.digests);
+    return { pages, digests, digest: hash(resultsText(core.set, seq, digests)) };
+  }
+
+  /** Compared with what was written, so that nobody who changes a result has to say so: a page too old would be another word than the peers'. */
+  #refresh(at: number, kept: readonly Kept[], hash: Crypto["hash"]): Group {
+    const known = this.#groups.get(at);
+    if (known?.kept.length === kept.length && kept.every((each, i) => known.kept[i] === each && known.hashes[i] === each.resultHash))
+      return known;
+    const pages = writeRows(kept);
+    return { kept, hashes: kept.map(({ resultHash }) => resultHash), pages, digests: pages.map((page) => hash(page)) };
+  }
+}
+
+const writeRows = (kept: readonly Kept[]): string[] => {
   const rows = kept.map(({ seq, position, resultHash }): Row => [seq, position, resultHash]).sort(([a, i], [b, j]) => a - b || i - j);
   const pages: string[] = [];
   for (let at = 0; at < rows.length; at += PAGE_ROWS) pages.push(JSON.stringify(rows.slice(at, at + PAGE_ROWS)));
-  const digests = pages.map((page) => hash(page));
-  return { pages, digests, digest: hash(resultsText(core.set, seq, digests)) };
+  return pages;
 };
 
 /** Only of pages whose digests have been checked: a correct replica has written them. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { certify, hashText } from "../testing/replica-keys.ts";
+import { certify, hashText, SET_NAME, signAs } from "../testing/replica-keys.ts";
 import { ReplicaSet, type ReplicaSetOptions } from "../testing/replica-set.ts";
-import { outcomeText } from "./canonical.ts";
-import type { Reply } from "./messages.ts";
+import { outcomeText, requestText } from "./canonical.ts";
+import type { Reply, RequestBody } from "./messages.ts";
 
 const LIMITS = { checkpointEvery: 8 };
 
@@ -208,6 +208,22 @@ describe("results that a replica has from a checkpoint's votes", () => {
     const tookMs = set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferred"));
     expect(tookMs).toBeGreaterThan(1_000);
     set.runUntil(() => set.at(3).replica.inspect().lacking === 0);
+  });
+
+  test("are waited for in vain by nobody where there are none", () => {
+    const set = new ReplicaSet({ limits: LIMITS, durable: true });
+    set.certifyAll("first");
+    set.filter = (from, to, message) => (from === "r3" || to === "r3" ? [] : [message]);
+    for (let number = 1; number <= 24; number++) {
+      const body: RequestBody = number === 1 ? { t: "session", keep: [] } : { t: "call", operations: [] };
+      const request = { client: "client", session: 2, number, settled: number - 1, body };
+      set.sendRequest({ ...request, signature: signAs("client", requestText(request, SET_NAME)) });
+      set.run(10);
+    }
+    expect(set.at(0).replica.inspect()).toMatchObject({ stable: 24, held: { keptOperations: 0 } });
+    set.filter = (_from, _to, message) => [message];
+    set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferring"));
+    expect(set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferred"))).toBeLessThan(100);
   });
 
   test("are those of f + 1, and whose own are others is neither asked in vain for ever nor accused", () => {

@@ -10,7 +10,7 @@ import { enterEpoch } from "./epochs.ts";
 import type { CertifiedMembership, ReplicaIndex } from "./membership.ts";
 import type { CheckpointProof, PeerMessage, StableCheckpoint } from "./messages.ts";
 import { keptOf, resultsOf } from "./own-results.ts";
-import { areProven, type KnownHashes, provenResults, readResultPages, writeResultPages } from "./result-pages.ts";
+import { areProven, type KnownHashes, provenResults, readResultPages } from "./result-pages.ts";
 import { recallResults } from "./results.ts";
 
 // State transfer (TOCS 2002, §5.3), for a replica that can't reach a stable checkpoint by the log: one that was away, is new, has lost its
@@ -77,7 +77,10 @@ export const takeProof = (core: Core, message: CheckpointProof): void => {
 };
 
 const addsResults = (ahead: Ahead, stable: StableCheckpoint, results: Digest[] | undefined): boolean =>
-  results !== undefined && ahead.results === undefined && ahead.stable.seq === stable.seq && ahead.stable.epoch === stable.epoch;
+  results !== undefined && ahead.results === undefined && isSame(ahead.stable, stable);
+
+/** Behind one number there are different states in different epochs, where what an earlier one has come to is void. */
+const isSame = (a: StableCheckpoint, b: StableCheckpoint): boolean => a.seq === b.seq && a.epoch === b.epoch && a.digest === b.digest;
 
 /** Whose votes they must be, and who goes on after them; `undefined` where it leads to no epoch that this replica can go to. */
 const membersOf = (core: Core, message: CheckpointProof): Pick<Ahead, "membership" | "next"> | undefined => {
@@ -119,12 +122,14 @@ export const pursue = (core: Core): void => {
 
 /** Their list may come later than that of the state's pages, from another peer. */
 const addResults = (core: Core, transfer: Transfer, { stable, results }: Ahead): void => {
-  if (results === undefined || transfer.pages.length > transfer.states || stable.seq !== transfer.target.seq) return;
+  if (results === undefined || transfer.isListed || !isSame(stable, transfer.target)) return;
   transfer.target = stable;
+  transfer.isListed = true;
   transfer.pages.push(...results);
   transfer.got.push(...results.map(() => undefined));
   transfer.missing += results.length;
   askPages(core, transfer);
+  if (isComplete(core, transfer)) install(core, transfer);
 };
 
 const mustFetch = (core: Core, { stable, since }: Ahead): boolean => {
@@ -142,8 +147,8 @@ const isWrong = ({ checkpoints, state }: Core, { seq, digest }: StableCheckpoint
   return state === "present" && own?.pages !== undefined && own.digest !== digest;
 };
 
-const startTransfer = (core: Core, { stable, results = [], membership, next }: Ahead, states: Digest[]): void => {
-  const pages = [...states, ...results];
+const startTransfer = (core: Core, { stable, results, membership, next }: Ahead, states: Digest[]): void => {
+  const pages = [...states, ...(results ?? [])];
   const known = new Map<string, string>();
   core.transfer?.pages.forEach((digest, i) => {
     const data = core.transfer?.got[i];
@@ -156,6 +161,7 @@ const startTransfer = (core: Core, { stable, results = [], membership, next }: A
     target: stable,
     pages,
     states: states.length,
+    isListed: results !== undefined,
     got,
     asked: new Map(),
     slow,
@@ -176,8 +182,8 @@ const startTransfer = (core: Core, { stable, results = [], membership, next }: A
 
 /** What the votes promise of results is waited for: what f + 1 have signed can be had as long as those that have the state live. */
 const isComplete = (core: Core, transfer: Transfer): boolean => {
-  const { got, missing, pages, states, patience, target } = transfer;
-  if (patience > 0) return missing === 0 && (pages.length > states || provenResults(target, core.weak) === undefined);
+  const { got, missing, states, isListed, patience, target } = transfer;
+  if (patience > 0) return missing === 0 && (isListed || provenResults(target, core.weak) === undefined);
   return got.every((data, page) => page >= states || data !== undefined);
 };
 
@@ -220,7 +226,7 @@ export const takeTransferTimer = (core: Core): void => {
     install(core, transfer);
     return;
   }
-  const lacksList = transfer.pages.length === transfer.states && provenResults(transfer.target, core.weak) !== undefined;
+  const lacksList = !transfer.isListed && provenResults(transfer.target, core.weak) !== undefined;
   core.broadcast({ t: "fetch-checkpoint", above: transfer.target.seq - (lacksList ? 1 : 0) });
   askPages(core, transfer);
   armTransfer(core);
@@ -322,7 +328,7 @@ export const adoptState = (core: Core, own: OwnCheckpoint, read: ReadPages, prov
   read.restore(core.table);
   recallResults(core, proven);
   own.kept = keptOf(core.table);
-  own.results = writeResultPages(core, seq, own.kept);
+  own.results = core.resultWriter.write(core, seq, own.kept);
   core.writer = new PageWriter();
   core.time = read.header.time;
   core.state = "present";

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { SET_NAME, signAs } from "../testing/replica-keys.ts";
 import { ReplicaSet } from "../testing/replica-set.ts";
+import { checkpointText } from "./canonical.ts";
 import { leaderOf } from "./membership.ts";
-import type { PeerMessage } from "./messages.ts";
+import type { PeerMessage, ViewChange } from "./messages.ts";
 
 const viewsOf = (set: ReplicaSet): number[] => set.members.filter(({ down }) => !down).map(({ replica }) => replica.inspect().view);
 
@@ -270,3 +272,38 @@ describe("a new view", () => {
 
 const seedOf = (set: ReplicaSet, message: Extract<PeerMessage, { t: "pre-prepare" }>, later: number): string =>
   set.seed(message.seq, message.batch.time + later, message.batch.requests);
+
+describe("a view change whose stable checkpoint is known with other votes", () => {
+  test("is not believed: nobody has signed empty results where it named none", () => {
+    const set = new ReplicaSet({ limits: { checkpointEvery: 8 } });
+    set.filter = (from, to, message) => {
+      if (message.t !== "checkpoint") return [message];
+      const { seq, digest } = message;
+      if (from === "r0") return [{ t: "checkpoint", seq, digest, signature: signAs("r0", checkpointText(SET_NAME, 1, seq, digest)) }];
+      return from === "r3" || to === "r3" ? [] : [message];
+    };
+    for (const id of many("a", 10)) set.certifyAll(id);
+    let seen: ViewChange | undefined;
+    set.filter = (from, to, message) => {
+      if (message.t === "view-change" && from === "r1" && to === "r2") seen = message.viewChange;
+      return [message];
+    };
+    set.at(0).down = true;
+    set.certifyAll("b");
+    const { stable, view } = seen!;
+    expect(stable.votes.map(({ replica, results }) => [replica, results === undefined])).toEqual([
+      [0, true],
+      [1, false],
+      [2, false],
+    ]);
+    const forged = { ...stable, votes: stable.votes.map((vote) => ({ ...vote, results: vote.results ?? "" })) };
+    const lie = (viewChange: ViewChange): void => {
+      const message: PeerMessage = { t: "view-change", viewChange: set.resign("r0", viewChange) };
+      set.give(2, { t: "message", from: 0, epoch: 1, message });
+    };
+    lie({ ...seen!, replica: 0, view: view + 1 });
+    expect(set.at(2).evidence.filter(({ kind }) => kind === "invalid-view-change")).toEqual([]);
+    lie({ ...seen!, replica: 0, view: view + 2, stable: forged });
+    expect(set.at(2).evidence).toContainEqual(expect.objectContaining({ kind: "invalid-view-change", about: 0 }));
+  });
+});

@@ -135,7 +135,9 @@ const isKnownStable = (core: Core, stable: ViewChange["stable"]): boolean => {
 
 /** The same proof comes in many messages: it is verified once. */
 const isProvenOnce = (core: Core, stable: ViewChange["stable"]): boolean => {
-  const name = `${stable.seq} ${stable.digest} ${stable.votes.map(({ replica, signature, results = "" }) => `${replica}:${signature}:${results}`).join(" ")}`;
+  // What two proofs share a name by would be believed of both: without results is not the same as with empty ones, which nobody has signed.
+  const votes = stable.votes.map(({ replica, signature, results }) => [replica, signature, results ?? null]);
+  const name = JSON.stringify([stable.epoch, stable.seq, stable.digest, votes]);
   if (core.proven.has(name)) return true;
   if (!isProven(core, stable, core.membership)) return false;
   if (core.proven.size >= 64) core.proven.clear();
