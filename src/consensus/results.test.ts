@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { certify, hashText, SET_NAME, signAs } from "../testing/replica-keys.ts";
-import { ReplicaSet, type ReplicaSetOptions } from "../testing/replica-set.ts";
+import { type Filter, ReplicaSet, type ReplicaSetOptions } from "../testing/replica-set.ts";
 import { outcomeText, requestText } from "./canonical.ts";
 import type { Reply, RequestBody } from "./messages.ts";
 
@@ -210,6 +210,54 @@ describe("results that a replica has from a checkpoint's votes", () => {
     set.runUntil(() => set.at(3).replica.inspect().lacking === 0);
   });
 
+  test("are not those of a page that was tampered with, and who has sent it is named", () => {
+    const set = differing({}, () => false);
+    leaveOneWord(set);
+    const { filter } = set;
+    const right = hashesOf(repliesOn(set, 2, "a"), "a")[0]!;
+    let tampered = 0;
+    set.filter = (from, to, message) => {
+      if (from !== "r0" || message.t !== "page" || !message.data.includes(right)) return filter(from, to, message);
+      tampered++;
+      return [{ ...message, data: message.data.replace(right, hashText("others")) }];
+    };
+    // Of the two that live either may be asked first.
+    const { filter: lie } = set;
+    set.filter = (from, to, message) => (from === "r2" && message.t === "page" && tampered === 0 ? [] : lie(from, to, message));
+    set.runUntil(() => isTold(set));
+    expect(tampered).toBeGreaterThan(0);
+    expect(new Set(hashesOf(repliesOn(set, 3, "a"), "a"))).toEqual(new Set([right]));
+    expect(set.at(3).evidence).toContainEqual(expect.objectContaining({ kind: "bad-page", about: 0 }));
+  });
+
+  test("are named by nobody who does not know them all, and by all who do", () => {
+    const set = new ReplicaSet({ limits: LIMITS, durable: true });
+    takeAway(set, "a");
+    const named = new Map<string, Map<number, string | undefined>>();
+    const note: Filter = (from, to, message) => {
+      if (message.t === "checkpoint") named.set(from, (named.get(from) ?? new Map()).set(message.seq, message.results));
+      if (to !== "r3" || message.t !== "checkpoint-proof") return [message];
+      const { results: _, ...rest } = message;
+      return [rest];
+    };
+    set.filter = (from, to, message) => (to === "r3" && message.t === "results" ? [] : note(from, to, message));
+    set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferred"));
+    const goOn = (prefix: string): number => {
+      set.run(500);
+      for (let i = 0; i < 10; i++) set.certifyAll(`${prefix}/${i}`);
+      set.run(50);
+      return Math.max(...[...named.get("r3")!.keys()]);
+    };
+    const first = goOn("more");
+    expect(["r0", "r1", "r2"].map((name) => named.get(name)?.get(first))).not.toContain(undefined);
+    expect(named.get("r3")!.get(first)).toBeUndefined();
+    set.filter = note;
+    set.runUntil(() => set.at(3).replica.inspect().lacking === 0);
+    const last = goOn("again");
+    expect(new Set([...named.values()].map((of) => of.get(last))).size).toBe(1);
+    expect(named.get("r3")!.get(last)).toBeDefined();
+  });
+
   test("are waited for in vain by nobody where there are none", () => {
     const set = new ReplicaSet({ limits: LIMITS, durable: true });
     set.certifyAll("first");
@@ -231,7 +279,16 @@ describe("results that a replica has from a checkpoint's votes", () => {
     for (const index of [2, 3])
       set.at(index).worker.lie = (id, outcome) => (id === "a" ? JSON.stringify({ value: `other ${index}` }) : outcome);
     takeAway(set, "a");
-    comeBack(set);
+    let states = Number.POSITIVE_INFINITY;
+    const lost = new Set<string>();
+    set.filter = (_from, to, message) => {
+      if (message.t === "checkpoint-proof") states = message.pages.length;
+      if (message.t !== "fetch-page" || message.page < states || to === "r2" || lost.has(to)) return [message];
+      lost.add(to);
+      return [];
+    };
+    set.runUntil(() => set.at(3).notices.some(({ t }) => t === "transferred"));
+    expect(lost.size).toBeGreaterThan(0);
     const right = hashesOf(repliesOn(set, 0, "a"), "a")[0];
     set.filterReplies = (_from, reply) => reply;
     set.runUntil(() => isTold(set));

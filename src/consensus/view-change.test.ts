@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { SET_NAME, signAs } from "../testing/replica-keys.ts";
+import { hashText, SET_NAME, signAs } from "../testing/replica-keys.ts";
 import { ReplicaSet } from "../testing/replica-set.ts";
 import { checkpointText } from "./canonical.ts";
 import { leaderOf } from "./membership.ts";
@@ -305,5 +305,23 @@ describe("a view change whose stable checkpoint is known with other votes", () =
     expect(set.at(2).evidence.filter(({ kind }) => kind === "invalid-view-change")).toEqual([]);
     lie({ ...seen!, replica: 0, view: view + 2, stable: forged });
     expect(set.at(2).evidence).toContainEqual(expect.objectContaining({ kind: "invalid-view-change", about: 0 }));
+  });
+
+  test("can't be retold by another with other results, so that its sender would be accused", () => {
+    const set = new ReplicaSet({ limits: { checkpointEvery: 8 } });
+    for (const id of many("a", 10)) set.certifyAll(id);
+    let retold = 0;
+    set.filter = (from, to, message) => {
+      if (message.t !== "view-change" || to !== "r2") return [message];
+      const { viewChange } = message;
+      const votes = viewChange.stable.votes.map((vote) => ({ ...vote, results: hashText("others") }));
+      retold += votes.length;
+      const other: PeerMessage = { t: "view-change", viewChange: { ...viewChange, stable: { ...viewChange.stable, votes } } };
+      return from === "r1" ? [other, message] : [message];
+    };
+    set.at(0).down = true;
+    set.certifyAll("b");
+    expect(retold).toBeGreaterThan(0);
+    expect(set.evidence().filter(({ kind }) => kind === "invalid-view-change")).toEqual([]);
   });
 });
