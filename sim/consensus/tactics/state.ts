@@ -1,6 +1,24 @@
-import { checkpointText, outcomeText } from "../../../src/consensus/canonical.ts";
+import { checkpointText, outcomeText, resultsText, viewChangeText } from "../../../src/consensus/canonical.ts";
+import type { Digest } from "../../../src/consensus/crypto.ts";
+import type { StableCheckpoint } from "../../../src/consensus/messages.ts";
 import type { Stage, Tactic } from "./tactic.ts";
 import { chance, randomDigest } from "./tactic.ts";
+
+const inventedAt = (seq: number, position: number): string => JSON.stringify({ value: `made up at ${seq}/${position}` });
+
+/** Numbers and places that it invents results for: nobody misses those that were not kept. */
+const NUMBERS = 24;
+const PLACES = 6;
+
+/** All liars invent the same. */
+const inventedResults = ({ set, crypto }: Stage, seq: number): { page: string; list: Digest[]; digest: Digest } => {
+  const rows: [number, number, Digest][] = [];
+  for (let at = Math.max(1, seq - NUMBERS); at <= seq; at++)
+    for (let place = 0; place < PLACES; place++) rows.push([at, place, crypto.hash(outcomeText(inventedAt(at, place)))]);
+  const page = JSON.stringify(rows);
+  const list = [crypto.hash(page)];
+  return { page, list, digest: crypto.hash(resultsText(set, seq, list)) };
+};
 
 /** Lies about checkpoints and in transfers of state. */
 export const stateTactics = {
@@ -63,7 +81,7 @@ export const stateTactics = {
       if (message.t !== "results" || chance(stage, 0.1)) return [message];
       const results = message.results.map(({ id, seq, position }) => {
         if (chance(stage, 0.2)) return { id, seq, position, resultHash: "", outcome: "" };
-        const outcome = JSON.stringify({ value: `made up at ${seq}/${position}` });
+        const outcome = inventedAt(seq, position);
         return { id, seq, position, resultHash: stage.crypto.hash(outcomeText(outcome)), outcome };
       });
       const told = { ...message, results };
@@ -71,20 +89,40 @@ export const stateTactics = {
     },
   }),
 
-  /** Signs other results than it has come to beside a checkpoint, to all of them the same or not, or that it knows none; and shows nobody the list. */
-  "false-words": (stage: Stage): Tactic => ({
-    outgoing: (_, message) => {
-      if (message.t === "checkpoint-proof") {
-        const { results: _results, ...rest } = message;
-        return [chance(stage, 0.7) ? rest : message];
-      }
-      if (message.t !== "checkpoint" || chance(stage, 0.1)) return [message];
-      const { seq, digest, t } = message;
-      const results = chance(stage, 0.3) ? undefined : stage.crypto.hash(`made up at ${chance(stage, 0.5) ? seq : stage.random.next()}`);
-      const signature = stage.crypto.sign(checkpointText(stage.set, stage.epoch(), seq, digest, results));
-      return [{ t, seq, digest, signature, ...(results === undefined ? {} : { results }) }];
-    },
-  }),
+  /**
+   * Signs other results than it has come to beside a checkpoint, to all of them the same or not, or that it knows none; and shows nobody the
+   * list, or its own, and the page that belongs to it. In view changes it lays it into the others' mouths.
+   */
+  "false-words": (stage: Stage): Tactic => {
+    const changed = (stable: StableCheckpoint): StableCheckpoint => {
+      const of = chance(stage, 0.5) ? "" : inventedResults(stage, stable.seq).digest;
+      return { ...stable, votes: stable.votes.map((vote) => ({ ...vote, results: vote.results === undefined ? "" : of })) };
+    };
+    return {
+      incoming: (from, message) => {
+        if (message.t !== "fetch-page") return;
+        const { seq, page, digest } = message;
+        const invented = inventedResults(stage, seq);
+        if (invented.list[0] === digest) stage.send(from, { t: "page", seq, page, data: invented.page });
+      },
+      outgoing: (_, message) => {
+        if (message.t === "checkpoint-proof") {
+          const { results: _results, ...rest } = message;
+          return [chance(stage, 0.5) ? rest : { ...rest, results: inventedResults(stage, rest.stable.seq).list }];
+        }
+        if (message.t === "view-change" && message.viewChange.replica === stage.me && chance(stage, 0.2)) {
+          const { signature: _old, ...rest } = { ...message.viewChange, stable: changed(message.viewChange.stable) };
+          return [{ t: "view-change", viewChange: { ...rest, signature: stage.crypto.sign(viewChangeText(stage.set, rest)) } }];
+        }
+        if (message.t !== "checkpoint" || chance(stage, 0.1)) return [message];
+        const { seq, digest, t } = message;
+        const made = chance(stage, 0.7) ? inventedResults(stage, seq).digest : stage.crypto.hash(`made up at ${stage.random.next()}`);
+        const results = chance(stage, 0.3) ? undefined : made;
+        const signature = stage.crypto.sign(checkpointText(stage.set, stage.epoch(), seq, digest, results));
+        return [{ t, seq, digest, signature, ...(results === undefined ? {} : { results }) }];
+      },
+    };
+  },
 
   /** Never gives what it is asked for. */
   "no-content": (): Tactic => ({
