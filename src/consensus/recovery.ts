@@ -5,6 +5,8 @@ import type { Core } from "./core.ts";
 import type { DurableRecord, EpochEntry } from "./effects.ts";
 import type { Request } from "./messages.ts";
 import { NOTHING } from "./ordering.ts";
+import { areProven } from "./result-pages.ts";
+import { forgoResults } from "./results.ts";
 import { claimPrePrepared, NULL, type Slot } from "./slots.ts";
 import { adoptState } from "./transfer.ts";
 import { openNewView } from "./view-change.ts";
@@ -131,6 +133,8 @@ export const takeRestored = (core: Core, seq: number): void => {
     return;
   }
   adoptState(core, own, read);
+  // Else it would lack what it has let go, and name no results at its checkpoints as long as any of that is kept.
+  if (areProven(core, core.stable, own.results?.digests ?? [])) forgoResults(core);
 };
 
 /** It has not: the peers have them. */

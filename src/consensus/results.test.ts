@@ -258,6 +258,59 @@ describe("results that a replica has from a checkpoint's votes", () => {
     expect(named.get("r3")!.get(last)).toBeDefined();
   });
 
+  test("are no replica's that has come to others itself: it says what it has said before", () => {
+    const set = new ReplicaSet({ limits: LIMITS, durable: true });
+    set.at(3).worker.lie = (id, outcome) => (id === "a" ? JSON.stringify({ value: "other" }) : outcome);
+    set.certifyAll("first");
+    set.autoSettle = false;
+    set.filterReplies = (_from, reply) => (reply.results.some(({ id }) => id === "a") ? undefined : reply);
+    set.submit("a");
+    set.run(20);
+    takeAway(set);
+    comeBack(set);
+    set.run(1_000);
+    set.filterReplies = (_from, reply) => reply;
+    set.runUntil(() => isTold(set));
+    set.run(3_000);
+    const own = hashText(outcomeText(JSON.stringify({ value: "other" })));
+    expect(new Set(hashesOf(repliesOn(set, 3, "a"), "a"))).toEqual(new Set([own]));
+    expect(hashesOf(repliesOn(set, 3, "a"), "a").length).toBeGreaterThan(1);
+  });
+
+  const withoutRoom = (): ReplicaSet => new ReplicaSet({ limits: { ...LIMITS, maxKeptSize: 200 }, durable: true });
+
+  /** What each replica has named last. */
+  const namedLast = (set: ReplicaSet, prefix: string): (string | undefined)[] => {
+    set.run(500);
+    for (let i = 0; i < 10; i++) set.certifyAll(`${prefix}/${i}`);
+    set.run(50);
+    return set.members.map(({ effects }) =>
+      effects
+        .flatMap((each) => (each.t === "send" && each.message.t === "checkpoint" ? [`${each.message.seq} ${each.message.results}`] : []))
+        .at(-1),
+    );
+  };
+
+  test("and were let go by all of them are asked for by nobody", () => {
+    const set = withoutRoom();
+    takeAway(set);
+    comeBack(set);
+    expect(new Set(namedLast(set, "more")).size).toBe(1);
+    expect(set.at(3).replica.inspect().lacking).toBe(0);
+  });
+
+  test("and were let go before it was killed are asked for by nobody either", () => {
+    const set = withoutRoom();
+    set.autoSettle = false;
+    for (let i = 0; i < 40; i++) set.certifyAll(`on/${i}`);
+    set.at(3).down = true;
+    set.restart(set.at(3));
+    set.filter = (_from, to, message) => (to === "r3" && message.t === "results" ? [] : [message]);
+    const named = namedLast(set, "more");
+    expect(new Set(named).size).toBe(1);
+    expect(named[0]).not.toContain("undefined");
+  });
+
   test("are waited for in vain by nobody where there are none", () => {
     const set = new ReplicaSet({ limits: LIMITS, durable: true });
     set.certifyAll("first");

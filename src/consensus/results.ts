@@ -41,6 +41,15 @@ export const recallResults = (core: Core, proven?: KnownHashes): void => {
   }
 };
 
+/** What is empty here is so in what f + 1 have signed: it was let go, by this replica too, and nobody has it. */
+export const forgoResults = ({ lacked }: Core): void => {
+  for (const [id, { kept }] of lacked) {
+    if (kept.resultHash !== "") continue;
+    kept.isLost = true;
+    lacked.delete(id);
+  }
+};
+
 /** @param proven `""` where correct replicas have let it go */
 const believe = (core: Core, kept: Kept, proven: Digest | undefined): void => {
   if (proven === "") kept.isLost = true;
