@@ -35,8 +35,9 @@ import { recover, resume, takeMissing, takeRestored } from "./recovery.ts";
 import { answerFetchResults, fetchResults, isSought, takeResults } from "./results.ts";
 import { isPeerMessage, isRequest } from "./shape.ts";
 import { answerSingle } from "./single-votes.ts";
+import { answerFetchPage, sendPage } from "./state-source.ts";
 import { armStatus, takeStatus, takeStatusTimer } from "./status.ts";
-import { answerFetchPage, pursue, sendPage, takeInstalled, takePage, takeProof, takeTransferTimer } from "./transfer.ts";
+import { pursue, takeInstalled, takePage, takeProof, takeTransferTimer } from "./transfer.ts";
 import { followStragglers, openNewView, takeNewView, takeViewChange, tryNewView } from "./view-change.ts";
 
 /** What is known of a replica from outside: for the host's pulse, for tests and for checkers. */

@@ -1,8 +1,8 @@
 import type { Core } from "./core.ts";
 import type { ReplicaIndex } from "./membership.ts";
 import type { PeerMessage } from "./messages.ts";
+import { sendProof } from "./state-source.ts";
 import { mayAnswer } from "./status.ts";
-import { sendProof } from "./transfer.ts";
 
 // Messages of replicas that are in another epoch. Who is behind is shown the state in which its epoch ended, and who goes on after it; what
 // those who are ahead say is kept for a while, and a proof asked for.

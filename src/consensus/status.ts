@@ -3,7 +3,7 @@ import type { Core } from "./core.ts";
 import type { ReplicaIndex } from "./membership.ts";
 import type { PeerMessage } from "./messages.ts";
 import { isSought } from "./results.ts";
-import { sendProof } from "./transfer.ts";
+import { sendProof } from "./state-source.ts";
 
 // Retransmission (TOCS 2002, §5.2). Nothing is acknowledged: a replica that gets no further says what it has, and the others send what it
 // lacks, each its own messages.
