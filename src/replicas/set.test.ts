@@ -277,6 +277,39 @@ describe("a replica set", () => {
     }
   });
 
+  test("gives up the next liar in a seat like the one before it, and takes nothing that was said of that one for said of this one", () => {
+    const world = new World().open();
+    const lies = () => world.told.filter((each) => each === "lie 3").length;
+    world.accuse(3);
+    world.run();
+    world.begin(2);
+    expect(lies()).toBe(1);
+    const evidence = { about: 3, kind: "wrong-checkpoint" as const, view: 0, seq: 1, detail: "it lied" };
+    world.say(world.podAt(2), { t: "evidence", evidence });
+    expect(lies()).toBe(1);
+    world.say(world.podAt(0), { t: "evidence", evidence });
+    expect(lies()).toBe(2);
+  });
+
+  test("gives up a leader for what it has done before it came back under its key, once a second replica has seen that", () => {
+    const world = new World().open();
+    const say = (from: number, kind: "equivocation" | "silent-leader"): void => {
+      const evidence = { about: 1, kind, view: 1, seq: 1, detail: "two batches" };
+      world.say(world.podAt(from), { t: "evidence", evidence });
+      world.run();
+    };
+    const key = world.set.machine.membership!.replicas[1];
+    say(0, "equivocation");
+    say(2, "silent-leader");
+    const again = world.podAt(1);
+    expect([world.told.filter((each) => each === "equivocation 1").length, world.set.machine.seats[1]!.key]).toEqual([1, key]);
+    for (const index of [0, 1, 2, 3]) world.say(world.podAt(index), { t: "replica-behind", isBehind: false });
+    say(3, "equivocation");
+    expect(world.told.filter((each) => each === "equivocation 1")).toHaveLength(2);
+    expect(world.podAt(1)).not.toBe(again);
+    expect(world.set.machine.seats[1]!.key).not.toBe(key);
+  });
+
   test("has the change of its members ordered that was under way when the control plane ended", () => {
     const world = new World().open();
     world.accuse(3);

@@ -100,6 +100,8 @@ export class ReplicaSet {
   readonly #room: Room;
   readonly #seats = new Map<string, SeatTenant>();
   readonly #generations: number[];
+  /** By seat: of the epoch in force. */
+  #keys: readonly PublicKey[] = [];
   /** By seat: whether its replica has come to a certified result. */
   readonly #hasAgreed: boolean[] = [];
   readonly #timers: Timers<"acquire" | "idle" | "recovery" | "insist">;
@@ -339,8 +341,12 @@ export class ReplicaSet {
 
   #changed(membership: Membership): void {
     this.#store();
-    // Whoever sits there next is not answerable for what was said of the one before.
-    for (const { index, state } of this.machine.seats) if (state !== "serving") this.#suspicions.forget(index);
+    // Whoever sits there next is not answerable for what was said of the one before, and views are counted anew.
+    membership.replicas.forEach((key, index) => {
+      if (key !== this.#keys[index]) this.#suspicions.forget(index);
+    });
+    this.#keys = membership.replicas;
+    this.#suspicions.begin();
     this.#calls.changed(this.#parts.certify(membership));
     this.#parts.told.changed(this);
     if (this.spec.durable) this.#afterCommit(() => this.#tidy());

@@ -83,6 +83,15 @@ describe("suspicions", () => {
     }
   });
 
+  it("don't add what is said of a view to what was said of that number in an earlier epoch, and remember a lie", () => {
+    const suspicions = new Suspicions(1);
+    expect(suspicions.heard(0, { about: 2, kind: "equivocation", view: 2, seq: 3, detail: "two batches" }, 0)).toBeUndefined();
+    expect(suspicions.heard(0, lie(3), 0)).toBeUndefined();
+    suspicions.begin();
+    expect(suspicions.heard(1, late(2, 2), 1)).toBeUndefined();
+    expect(suspicions.heard(1, lie(3), 1)).toMatchObject({ about: 3, accusation: "lie" });
+  });
+
   it("forget what was said of a replica, and by it, when its seat has another one", () => {
     const suspicions = new Suspicions(1);
     suspicions.heard(0, lie(2), 0);

@@ -1,7 +1,7 @@
 /**
  * Whom to believe when replicas accuse each other (pure).
  *
- * Owns: what has been said, by whom, in the present epoch. Does not own: what follows from an accusation (machine.ts).
+ * Owns: what has been said, by whom, of those who sit in the seats now. Does not own: what follows from an accusation (machine.ts).
  *
  * U1  What f + 1 replicas say, a correct one says. What fewer say may be slander.
  * U2  A leader that is only late is given up after several views in a short time: on a busy machine, correct leaders are late too.
@@ -29,6 +29,8 @@ const STRIKES = 3;
 const STRIKES_MS = 60_000;
 /** Accusations of one replica that are remembered. By replica: one that makes up thousands must not have those of the others forgotten. */
 const MOST_SAID = 64;
+
+const IS_OF_VIEW = /\/.+\//;
 
 export interface Conviction {
   about: ReplicaIndex;
@@ -82,6 +84,13 @@ export class Suspicions {
     for (const key of this.#seen.keys()) if (key.startsWith(`${about}/`)) this.#seen.delete(key);
     for (const accusers of this.#accusers.values()) accusers.delete(about);
     this.#strikes.delete(about);
+  }
+
+  /** The next epoch: what was said of views was said of others, which had the same numbers. */
+  begin(): void {
+    for (const key of this.#accusers.keys()) if (IS_OF_VIEW.test(key)) this.#accusers.delete(key);
+    for (const said of this.#said.values()) for (const key of said) if (IS_OF_VIEW.test(key)) said.delete(key);
+    this.#seen.clear();
   }
 
   #accuse(from: ReplicaIndex, key: string): { accusers: ReadonlySet<ReplicaIndex>; isNew: boolean } {
