@@ -24,6 +24,8 @@ interface Victim {
   pod: string;
   harm: SetHarm | "coordinator";
   at: number;
+  /** Of a replica that was told to do something. */
+  seat?: { fn: string; replica: number };
 }
 
 const POLL_MS = 20;
@@ -109,8 +111,10 @@ export class Harms {
   /** Faults of replicas that nobody has hurt: what is suspected on a busy machine. A lie is never. */
   async unexplained(): Promise<FaultView[]> {
     const faults = (await this.#world.client.faults(1_000)).filter(({ set }) => set !== undefined);
-    const left = faults.filter(({ pod, detectedAt }) => {
-      const isIt = (victim: Victim) => victim.pod === pod && detectedAt >= victim.at && detectedAt < victim.at + blamedMs(victim.harm);
+    const left = faults.filter((fault) => {
+      const { pod, detectedAt } = fault;
+      const isIt = (victim: Victim) =>
+        (victim.pod === pod || isOfItsKey(victim, fault)) && detectedAt >= victim.at && detectedAt < victim.at + blamedMs(victim.harm);
       return !this.#victims.some(isIt);
     });
     for (const { what, pod, set, detail } of left) {
@@ -139,8 +143,8 @@ export class Harms {
   async #hurt(fn: string, harm: SetHarm): Promise<Victim[]> {
     try {
       if ((REPLICA_DRILLS as readonly string[]).includes(harm)) {
-        const { pod = "", at } = await this.#world.client.drill({ kind: harm as ReplicaDrillKind, function: fn });
-        return [{ pod, harm, at }];
+        const { pod = "", at, replica = -1 } = await this.#world.client.drill({ kind: harm as ReplicaDrillKind, function: fn });
+        return [{ pod, harm, at, seat: { fn, replica } }];
       }
       return await this.#signalReplicas(fn, harm as "kill" | "stop" | "two" | "all");
     } catch (error) {
@@ -232,6 +236,13 @@ export class Harms {
     this.counts[harm] = (this.counts[harm] ?? 0) + 1;
   }
 }
+
+/**
+ * A leader that one replica has caught, and that another has missed, is only ended: it comes back with its state under its key, in another pod.
+ * When a second one says that it has seen two proposals, that pod is given up for what the one before it has done.
+ */
+const isOfItsKey = ({ harm, seat }: Victim, fault: FaultView): boolean =>
+  harm === "leader-equivocate" && fault.what === "equivocation" && fault.function === seat?.fn && fault.replica === seat?.replica;
 
 const blamedMs = (harm: Victim["harm"]): number =>
   harm === "replica-lie" || harm === "leader-equivocate" ? LIES_BLAMED_WITHIN_MS : BLAMED_WITHIN_MS;
