@@ -88,6 +88,7 @@ describe("kill -9", () => {
     // It hears of all their ends together: in between it would give calls of the first to others that die next.
     signal(platform.pid, "SIGSTOP");
     for (const { pid } of pods) signal(pid, "SIGKILL");
+    for (const { pid } of pods) await eventually("the pod is dead", () => !isAlive(pid));
     signal(platform.pid, "SIGCONT");
     for (const name of names) open(name);
     for (const run of runs) expect(await run.result({ timeoutMs: 30_000 })).toMatchObject({ before: 2, held: { attempt: 2 }, after: 3 });

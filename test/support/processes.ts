@@ -20,10 +20,20 @@ const statOf = (pid: number): { state: string; parent: number } | undefined => {
   return { state, parent: Number(parent) };
 };
 
-/** Whether a process executes, or could: one that has ended and only waits to be reaped doesn't. */
+/** Whether a process executes, or could: one all of whose threads have ended, and that only waits to be reaped, doesn't. */
 export const isAlive = (pid: number): boolean => {
   const state = statOf(pid)?.state;
-  return state !== undefined && state !== "Z" && state !== "X";
+  if (state === undefined || state === "X") return false;
+  return state !== "Z" || threadsOf(pid) > 1;
+};
+
+const threadsOf = (pid: number): number => {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length;
+  } catch {
+    // It was reaped meanwhile.
+    return 0;
+  }
 };
 
 export const argvOf = (pid: number): string[] => (read(pid, "cmdline") ?? "").split("\0").filter((part) => part !== "");
