@@ -4,10 +4,11 @@
  * other work mean little; with the other folder two versions are compared in the same minutes, in turns.
  */
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { endAll, temporaryFolder } from "./lib/cleanup.ts";
+import { treeCpu } from "./lib/cpu-time.ts";
 import { machineLine } from "./lib/machine.ts";
 import { median } from "./lib/repeat.ts";
 import { figure, markdownTable } from "./lib/table.ts";
@@ -17,8 +18,6 @@ const IS_PART = first === "--measure";
 const SECONDS = Number(IS_PART ? others[0] : first);
 const CALLERS = [256, 1];
 const WARM_UP_MS = 3_000;
-/** CPU time in /proc is counted in hundredths of a second. */
-const TICK_US = 10_000;
 
 interface Row {
   callers: number;
@@ -28,38 +27,6 @@ interface Row {
   perSecond: number;
   p50Ms: number;
 }
-
-/** By process: its parent, and the CPU time that it has used, in µs. */
-const processes = (): Map<number, { parent: number; us: number }> => {
-  const found = new Map<number, { parent: number; us: number }>();
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = statOf(name);
-    const fields = stat.slice(stat.lastIndexOf(") ") + 2).split(" ");
-    found.set(Number(name), { parent: Number(fields[1]), us: (Number(fields[11]) + Number(fields[12])) * TICK_US });
-  }
-  return found;
-};
-
-const statOf = (pid: string): string => {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, "utf8");
-  } catch {
-    // It has ended since the folder was read.
-    return ") ";
-  }
-};
-
-/** What pods, and what they have started, have used. */
-const usedByPods = (): { replicas: number; executors: number } => {
-  const all = processes();
-  const used = { replicas: 0, executors: 0 };
-  for (const { parent, us } of all.values()) {
-    if (parent === process.pid) used.replicas += us;
-    else if (all.get(parent)?.parent === process.pid) used.executors += us;
-  }
-  return used;
-};
 
 const measure = async (root: string): Promise<{ rows: Row[]; bytes: number }> => {
   const built = (path: string): string => pathToFileURL(resolve(root, "dist", path)).href;
@@ -94,19 +61,19 @@ const measure = async (root: string): Promise<{ rows: Row[]; bytes: number }> =>
   const rows: Row[] = [];
   for (const callers of CALLERS) {
     await loop(callers, 500);
-    const pods = usedByPods();
+    const before = treeCpu(process.pid);
     const own = process.cpuUsage();
     const startedAt = performance.now();
     const latencies = await loop(callers, SECONDS * 1_000);
     const ms = performance.now() - startedAt;
     const { user, system } = process.cpuUsage(own);
-    const { replicas, executors } = usedByPods();
+    const used = treeCpu(process.pid);
     const each = (us: number): number => us / latencies.length;
     rows.push({
       callers,
       controlPlane: each(user + system),
-      replicas: each(replicas - pods.replicas),
-      executors: each(executors - pods.executors),
+      replicas: each(used.children - before.children),
+      executors: each(used.grandchildren - before.grandchildren),
       perSecond: (latencies.length * 1_000) / ms,
       p50Ms: median(latencies),
     });

@@ -22,12 +22,15 @@ const AGAIN_AFTER_MS = 50;
 const CLOSE_AFTER_MS = 10;
 
 /**
- * The process opens its inspector for so long. Not two at a time: there is one port.
+ * The process opens its inspector for so long. Not two at a time: there is one port, and another program's would be looked at, and closed.
+ * @throws {Error} when it does not open its inspector, or another process listens there
  * @param snapshot the file that its heap is written to, if any
  */
 export const keptBy = async (pid: number, snapshot?: string): Promise<Kept> => {
   process.kill(pid, "SIGUSR1");
   const inspector = await connect();
+  if ((await inspector.evaluate("process.pid")) !== String(pid))
+    throw new Error(`${INSPECTOR} is another process's inspector than ${pid}'s`);
   const { rss: withGarbage } = await usageOf(inspector);
   for (let i = 0; i < COLLECTIONS; i++) await inspector.ask("HeapProfiler.collectGarbage");
   if (snapshot !== undefined)
