@@ -239,7 +239,7 @@ export class LocalCluster implements Cluster {
     });
     const ended = (code: number | null, signal: string | null): void => {
       const connected = pod.socket !== undefined;
-      this.#gone(pod, connected ? "exited" : "failed-to-start", signal === null ? `exit code ${code}` : `signal ${signal}`);
+      this.#gone(pod, connected ? "exited" : "failed-to-start", howEnded(code, signal));
     };
     pod.process.once("exit", (code, signal) => {
       this.#exits.delete(pod.process);
@@ -328,8 +328,10 @@ export class LocalCluster implements Cluster {
     if (pod.gone) return;
     pod.noticedAt ??= this.#clock.now();
     this.#kill(pod);
-    if (pod.process.exitCode === null && pod.process.signalCode === null) return;
-    this.#gone(pod, "disconnected", "its connection closed");
+    const { exitCode, signalCode } = pod.process;
+    if (exitCode === null && signalCode === null) return;
+    // On a busy machine the exit may be known before the connection's end: what it was is not forgotten for that.
+    this.#gone(pod, "disconnected", howEnded(exitCode, signalCode));
   }
 
   #kill(pod: LocalPod): void {
@@ -383,3 +385,5 @@ const statusOf = (pod: LocalPod): Pick<PodStatus, "id" | "pid" | "state" | "star
   state: pod.socket === undefined ? "starting" : "connected",
   startedAt: pod.startedAt,
 });
+
+const howEnded = (code: number | null, signal: string | null): string => (signal === null ? `exit code ${code}` : `signal ${signal}`);
